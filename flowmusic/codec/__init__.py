@@ -1,0 +1,1 @@
+"""Codecs: sound <-> continuous latents."""

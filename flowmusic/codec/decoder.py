@@ -1,0 +1,50 @@
+"""Latents -> magnitudes: a ConvNeXt over time (after Vocos, arXiv 2306.00814, without its phase head)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+LOG_FLOOR = -5.0  # log10 of the smallest magnitude that is told from silence: -100 dB
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution over time, then a pointwise MLP, with a scaled residual. (B, W, T) -> same."""
+
+    def __init__(self, width: int, expansion: int, kernel: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, expansion * width)
+        self.narrow = nn.Linear(expansion * width, width)
+        self.gain = nn.Parameter(torch.full((width,), 0.2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.norm(self.depthwise(x).transpose(1, 2))  # (B, T, W)
+        hidden = self.narrow(nn.functional.gelu(self.widen(hidden)))
+        return x + (self.gain * hidden).transpose(1, 2)
+
+
+class MagnitudeDecoder(nn.Module):
+    """(B, T, D) latents -> log10 STFT magnitudes (B, T * upsample, F)."""
+
+    def __init__(
+        self, latent_dim: int, n_bins: int, upsample: int, width: int, depth: int, expansion: int = 3, kernel: int = 7
+    ) -> None:
+        super().__init__()
+        self.upsample, self.width = upsample, width
+        self.enter = nn.Linear(3 * latent_dim, upsample * width)
+        self.blocks = nn.Sequential(*(ConvNeXtBlock(width, expansion, kernel) for _ in range(depth)))
+        self.norm = nn.LayerNorm(width)
+        self.leave = nn.Linear(width, n_bins)
+        nn.init.constant_(self.leave.bias, -3.0)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        batch, frames, _ = latents.shape
+        # Each frame with its neighbours: what lies between two latent frames needs both.
+        padded = torch.cat([latents[:, :1], latents, latents[:, -1:]], dim=1)  # (B, T + 2, D)
+        context = torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], dim=-1)  # (B, T, 3D)
+        hidden = self.enter(context).reshape(batch, frames * self.upsample, self.width)
+        hidden = self.blocks(hidden.transpose(1, 2)).transpose(1, 2)  # (B, T * upsample, W)
+        log_magnitude: Tensor = self.leave(self.norm(hidden))
+        return log_magnitude

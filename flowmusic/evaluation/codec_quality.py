@@ -1,0 +1,257 @@
+"""How much of a recording a codec's encode and decode leave intact.
+
+Level distances hide what is heard as an "underwater" colour, so two more figures are reported:
+the wobble of sustained bands and the instantaneous-frequency error of spectral peaks.
+
+    python -m flowmusic.evaluation.codec_quality --files song.wav other.flac
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from features.audio import Audio
+from flowmusic.codec.protocol import Codec
+
+WINDOW, HOP = 2048, 512
+FLOOR_DB = -80.0
+ONSET_WINDOW_S = 0.05
+WOBBLE_HZ = (3.0, 20.0)
+WOBBLE_FRAME_RATE = 125.0
+BANDS_PER_OCTAVE = 12
+BAND_LOW_HZ, BAND_HIGH_HZ = 100.0, 8000.0
+SUSTAIN_SPAN_S = 0.16
+SUSTAIN_RANGE_DB = 6.0
+AUDIBLE_DB = -50.0
+PHASE_STEP = 32
+
+
+@dataclass(frozen=True)
+class CodecQuality:
+    """Figures of one resynthesis, or their means; None where a figure does not apply.
+
+    log_magnitude_error_db  mean |difference| of STFT levels, dB (see `log_magnitude_error_db`)
+    chroma_correlation      Pearson correlation of the chromagrams
+    onset_f1                onsets of the mix against the original's, 50 ms
+    wobble_error_db         RMS difference of 3-20 Hz level modulation in sustained bands, dB
+    wobble_ratio            RMS modulation there, divided by the original's
+    frequency_error_hz      mean instantaneous-frequency error at the original's spectral peaks, Hz
+    decode_real_time_factor seconds of computing for a second of sound
+    """
+
+    log_magnitude_error_db: float | None
+    chroma_correlation: float | None
+    onset_f1: float | None
+    wobble_error_db: float | None
+    wobble_ratio: float | None
+    frequency_error_hz: float | None
+    decode_real_time_factor: float | None
+
+
+def compare(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> CodecQuality:
+    """Every figure but the speed, for two signals of shape (S,) at the same rate.
+
+    Raises:
+        ValueError: different lengths, or a silent original.
+    """
+    if original.ndim != 1 or original.shape != decoded.shape:
+        raise ValueError(f"expected two signals of one shape (S,), got {original.shape} and {decoded.shape}")
+    if len(original) < 2 * WINDOW or np.abs(original).max(initial=0.0) < 1e-5:
+        raise ValueError(f"expected an audible original of at least {2 * WINDOW} samples, got {len(original)}")
+    wobble_error_db, ratio = wobble(original, decoded, sample_rate)
+    return CodecQuality(
+        log_magnitude_error_db=log_magnitude_error_db(original, decoded),
+        chroma_correlation=chroma_correlation(original, decoded, sample_rate),
+        onset_f1=onset_f1(original, decoded, sample_rate),
+        wobble_error_db=wobble_error_db,
+        wobble_ratio=ratio,
+        frequency_error_hz=frequency_error_hz(original, decoded, sample_rate),
+        decode_real_time_factor=None,
+    )
+
+
+def levels_db(samples: np.ndarray, reference: float | None = None, window: int = WINDOW, hop: int = HOP) -> np.ndarray:
+    """STFT levels (bins, F) in dB below the largest magnitude (or `reference`), floored at -80."""
+    import librosa
+
+    magnitude = np.abs(librosa.stft(samples, n_fft=window, hop_length=hop))
+    top = float(magnitude.max()) if reference is None else reference
+    return np.asarray(np.maximum(20 * np.log10(np.maximum(magnitude, 1e-12) / max(top, 1e-12)), FLOOR_DB))
+
+
+def log_magnitude_error_db(original: np.ndarray, decoded: np.ndarray) -> float:
+    """Mean absolute difference of levels, STFT 2048, hop 512.
+
+    Each signal's levels are relative to its own largest magnitude and floored at -80 dB.
+    """
+    return float(np.abs(levels_db(original) - levels_db(decoded)).mean())
+
+
+def chroma_correlation(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float | None:
+    """Pearson correlation of two chromagrams (STFT 4096, each frame scaled to a maximum of 1).
+
+    Over all bins of the frames within 50 dB of the original's loudest.
+    """
+    import librosa
+
+    power = [np.abs(librosa.stft(x, n_fft=4096, hop_length=1024)) ** 2 for x in (original, decoded)]
+    loudness = power[0].sum(axis=0)
+    audible = loudness > loudness.max() * 10 ** (AUDIBLE_DB / 10)
+    chroma = [
+        librosa.feature.chroma_stft(S=p, sr=sample_rate, n_fft=4096, tuning=0.0)[:, audible].ravel() for p in power
+    ]
+    if any(c.std() < 1e-9 for c in chroma):
+        return None
+    return float(np.corrcoef(*chroma)[0, 1])
+
+
+def onset_f1(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float | None:
+    """F1 of `librosa.onset` onsets of the full signals, 50 ms; None if the original has none."""
+    import librosa
+    import mir_eval.onset
+
+    times = [librosa.onset.onset_detect(y=x, sr=sample_rate, hop_length=HOP, units="time") for x in (original, decoded)]
+    if len(times[0]) == 0:
+        return None
+    return float(mir_eval.onset.f_measure(times[0], times[1], window=ONSET_WINDOW_S)[0]) if len(times[1]) else 0.0
+
+
+def band_levels_db(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Levels (bands, F) of 12 bands an octave from 100 Hz to 8 kHz at about 125 frames a second, dB."""
+    import librosa
+
+    hop = round(sample_rate / WOBBLE_FRAME_RATE)
+    power = np.abs(librosa.stft(samples, n_fft=WINDOW, hop_length=hop)) ** 2  # (bins, F)
+    bins_hz = np.arange(power.shape[0]) * sample_rate / WINDOW
+    n_bands = round(np.log2(min(BAND_HIGH_HZ, sample_rate / 2) / BAND_LOW_HZ) * BANDS_PER_OCTAVE)
+    position = np.log2(np.maximum(bins_hz, 1.0) / BAND_LOW_HZ) * BANDS_PER_OCTAVE
+    weights = np.clip(1 - np.abs(position[None] - np.arange(n_bands)[:, None]), 0, None)  # (bands, bins)
+    weights = weights[weights.sum(axis=1) > 0.25]
+    return np.asarray(10 * np.log10(np.maximum(weights @ power, 1e-12)))
+
+
+def wobble(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> tuple[float | None, float | None]:
+    """Level modulation between 3 and 20 Hz where the original holds a tone.
+
+    A band and frame is sustained if the original is within 50 dB of its loudest band and stays
+    within 6 dB for 0.16 s on either side. Returns the RMS difference of the modulations in dB, and
+    the decoded one's RMS divided by the original's; (None, None) with less than a second of it in all.
+    """
+    from scipy.ndimage import maximum_filter1d, minimum_filter1d
+    from scipy.signal import butter, sosfiltfilt
+
+    asked, heard = band_levels_db(original, sample_rate), band_levels_db(decoded, sample_rate)
+    frame_rate = sample_rate / round(sample_rate / WOBBLE_FRAME_RATE)
+    floor = asked.max() + FLOOR_DB
+    asked, heard = np.maximum(asked, floor), np.maximum(heard, floor)
+    span = 2 * round(SUSTAIN_SPAN_S * frame_rate) + 1
+    movement = maximum_filter1d(asked, span) - minimum_filter1d(asked, span)
+    sustained = (movement < SUSTAIN_RANGE_DB) & (asked > asked.max() + AUDIBLE_DB)
+    if sustained.sum() < frame_rate or asked.shape[1] < 32:
+        return None, None
+    filters = butter(2, WOBBLE_HZ, btype="bandpass", fs=frame_rate, output="sos")
+    am_asked = sosfiltfilt(filters, asked, axis=1)[sustained]
+    am_heard = sosfiltfilt(filters, heard, axis=1)[sustained]
+    rms_asked, rms_heard = float(np.sqrt((am_asked**2).mean())), float(np.sqrt((am_heard**2).mean()))
+    return float(np.sqrt(((am_heard - am_asked) ** 2).mean())), rms_heard / max(rms_asked, 1e-3)
+
+
+def frequency_error_hz(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float | None:
+    """Mean |difference| of instantaneous frequency at the original's spectral peaks, in Hz.
+
+    Peaks: local maxima over frequency within 50 dB of the clip's largest magnitude, below 8 kHz
+    (STFT 2048). The frequency is the phase advance over 32 samples. An error above one bin means
+    that the partial is gone; it counts as one bin.
+    """
+    magnitude, asked = _phase_advance(original)
+    _, heard = _phase_advance(decoded)
+    top = round(min(BAND_HIGH_HZ, sample_rate / 2) / sample_rate * WINDOW)
+    middle = magnitude[1:-1]
+    peaks = (middle > magnitude[:-2]) & (middle >= magnitude[2:])
+    peaks &= middle > magnitude.max() * 10 ** (AUDIBLE_DB / 20)
+    peaks[top:] = False
+    if not peaks.any():
+        return None
+    turn = np.angle(heard[1:-1][peaks] * np.conj(asked[1:-1][peaks]))
+    error_hz = np.abs(turn) * sample_rate / (2 * np.pi * PHASE_STEP)
+    return float(np.minimum(error_hz, sample_rate / WINDOW).mean())
+
+
+def _phase_advance(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """STFT magnitudes (bins, F) and the cross spectrum with the STFT PHASE_STEP samples later."""
+    import librosa
+
+    now = librosa.stft(samples[:-PHASE_STEP], n_fft=WINDOW, hop_length=HOP)
+    later = librosa.stft(samples[PHASE_STEP:], n_fft=WINDOW, hop_length=HOP)
+    return np.abs(now), later * np.conj(now)
+
+
+def resynthesise(codec: Codec, samples: np.ndarray) -> tuple[np.ndarray, float]:
+    """What is left of (S,) samples at the codec's rate after encode and decode, and decode's seconds."""
+    import torch
+
+    with torch.inference_mode():
+        latents = codec.encode(torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))[None, None])
+        start = time.perf_counter()
+        decoded = codec.decode(latents)[0, 0].numpy()
+        seconds = time.perf_counter() - start
+    fitted = np.zeros_like(samples, dtype=np.float32)
+    n_samples = min(len(samples), len(decoded))
+    fitted[:n_samples] = decoded[:n_samples]
+    return fitted, seconds
+
+
+def measure(codec: Codec, audio: Audio) -> CodecQuality:
+    """Every figure of the codec on one recording (mono, at the codec's rate)."""
+    samples = audio.resampled(codec.sample_rate).mono()
+    decoded, seconds = resynthesise(codec, samples)
+    quality = compare(samples, decoded, codec.sample_rate)
+    values = {field.name: getattr(quality, field.name) for field in fields(quality)}
+    return CodecQuality(**{**values, "decode_real_time_factor": seconds * codec.sample_rate / len(samples)})
+
+
+def average(qualities: Sequence[CodecQuality]) -> CodecQuality:
+    """Mean of each figure over the clips where it applies."""
+    means: dict[str, float | None] = {}
+    for field in fields(CodecQuality):
+        values = [value for quality in qualities if (value := getattr(quality, field.name)) is not None]
+        means[field.name] = float(np.mean(values)) if values else None
+    return CodecQuality(**means)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m flowmusic.evaluation.codec_quality`: a table of the figures, a row a file."""
+    from tqdm import tqdm
+
+    from flowmusic.evaluation.report import markdown_table, write_lines
+    from flowmusic.pipeline import FlowMusic
+
+    parser = argparse.ArgumentParser(prog="codec_quality", description="What the codec leaves of recordings.")
+    parser.add_argument("--files", nargs="+", required=True, type=Path, help="sound files, corpus folders or song folders")
+    parser.add_argument("--checkpoint", help="model folder or hub id (default: the embedded model)")
+    parser.add_argument("--duration", type=float, default=10.0, help="seconds taken from the middle of each file")
+    parser.add_argument("--n", type=int, help="at most so many files, spread over the list")
+    parser.add_argument("--out", type=Path, help="write the table here too (markdown)")
+    options = parser.parse_args(arguments)
+    from flowmusic.evaluation.references import find_references, load_clip
+
+    references = find_references(options.files, options.n)
+    codec = FlowMusic.from_pretrained(options.checkpoint).codec
+    qualities = [measure(codec, load_clip(item, options.duration, allow_shorter=True).audio) for item in tqdm(references, desc="codec")]
+    names = [field.name for field in fields(CodecQuality)]
+    rows = [[name, *(getattr(quality, key) for key in names)] for name, quality in zip(
+        [*(item.name for item in references), f"mean of {len(references)}"], [*qualities, average(qualities)], strict=True
+    )]
+    table = markdown_table(["file", *names], rows)
+    write_lines(table, options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

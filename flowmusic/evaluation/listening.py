@@ -1,0 +1,141 @@
+"""Listening to a clip: audio -> `Heard`, kept on disk by content so that nothing is heard twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from features.audio import Audio, AudioSource, to_audio
+from features.chord_labels import ChordSegment
+from features.chords import ChordRecogniser, LvChordia
+from features.controls import CONTROL_NAMES, Controls
+from features.drums import DrumSeparator, SmallDemucsSeparator, drum_features
+from features.frames import CONTROL_FRAME_RATE, FrameGrid
+from features.melody import CrepeMelody, MelodyExtractor
+from flowmusic.evaluation.adherence import Heard, one_hot_chroma
+
+FORMAT = "flowmusic.heard.1"
+_ARRAYS = ("onsets_s", "f0_times_s", "f0_hz", "confidence", "chroma")
+
+
+@dataclass(frozen=True)
+class Ears:
+    """The extractors of one evaluation; references and results are heard by the same ones."""
+
+    separator: DrumSeparator
+    melody: MelodyExtractor
+    chords: ChordRecogniser
+
+    @classmethod
+    def default(cls) -> Ears:
+        """The embedded extractors, which are also those that `generate` listens with."""
+        return cls(SmallDemucsSeparator(), CrepeMelody(), LvChordia())
+
+    @property
+    def version(self) -> str:
+        return "|".join((FORMAT, self.separator.version, self.melody.version, self.chords.version))
+
+
+def listen_to(audio: AudioSource, ears: Ears) -> Heard:
+    """What the extractors hear: drums in the drum stem, melody and chords in the rest.
+
+    As `features.listen.Listener` takes controls from a recording.
+
+    Raises:
+        AudioError: sound that cannot be used.
+    """
+    sound = to_audio(audio)
+    mix = Audio(sound.mono()[None], sound.sample_rate)
+    stem = ears.separator.separate(mix)
+    rest = Audio(mix.samples - stem.mono()[None], mix.sample_rate)
+    drums = drum_features(stem)
+    melody = ears.melody.extract(rest)
+    chords = ears.chords.extract(rest)
+    grid = FrameGrid.from_duration(mix.duration_s, CONTROL_FRAME_RATE)
+    return Heard(
+        duration_s=mix.duration_s,
+        chords=tuple(chords.segments),
+        onsets_s=np.asarray(drums.onsets_s, dtype=np.float64),
+        f0_times_s=grid.times_s(),
+        f0_hz=np.asarray(melody.f0_hz, dtype=np.float64),
+        confidence=np.asarray(melody.confidence, dtype=np.float64),
+        chroma=one_hot_chroma(rest.mono(), rest.sample_rate),
+        controls=Controls(grid.n_frames, drums=drums.energies, melody=melody.salience, chords=chords.posteriors),
+    )
+
+
+def content_key(audio: Audio) -> str:
+    """Hash of samples and rate: the same sound has the same key whatever its file is called."""
+    digest = hashlib.sha256(str((audio.sample_rate, audio.samples.shape)).encode())
+    digest.update(np.ascontiguousarray(audio.samples).tobytes())
+    return digest.hexdigest()[:32]
+
+
+class HeardStore:
+    """Listens with `ears`, keeping every result in `folder` under content hash and extractor version."""
+
+    def __init__(self, folder: Path, ears: Ears) -> None:
+        self.folder = folder
+        self.ears = ears
+
+    def listen(self, audio: Audio) -> Heard:
+        version = hashlib.sha256(self.ears.version.encode()).hexdigest()[:8]
+        path = self.folder / f"{content_key(audio)}-{version}.safetensors"
+        if path.is_file():
+            return load_heard(path)
+        heard = listen_to(audio, self.ears)
+        save_heard(heard, path)
+        return heard
+
+
+def save_heard(heard: Heard, path: Path) -> None:
+    """Write as safetensors, whole or not at all."""
+    from safetensors.torch import save_file
+
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(getattr(heard, name))) for name in _ARRAYS}
+    for name in CONTROL_NAMES:
+        value = heard.controls.get(name)
+        if value is not None:
+            tensors[f"control.{name}"] = value.contiguous()
+    meta = {
+        "format": FORMAT,
+        "duration_s": repr(heard.duration_s),
+        "n_frames": str(heard.controls.n_frames),
+        "chords": json.dumps([asdict(segment) for segment in heard.chords]),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+    os.close(handle)
+    try:
+        save_file(tensors, partial, metadata=meta)
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def load_heard(path: Path) -> Heard:
+    """Read what `save_heard` wrote. ValueError, naming the file, where it is something else."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            meta = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as an extractor's result: {error}") from error
+    if meta.get("format") != FORMAT or not set(_ARRAYS) <= set(tensors):
+        raise ValueError(f"{path} is not an extractor's result of this version; remove it to listen again")
+    controls = {key.removeprefix("control."): value for key, value in tensors.items() if key.startswith("control.")}
+    return Heard(
+        duration_s=float(meta["duration_s"]),
+        chords=tuple(ChordSegment(**segment) for segment in json.loads(meta["chords"])),
+        controls=Controls(int(meta["n_frames"]), **controls),
+        **{name: tensors[name].numpy() for name in _ARRAYS},
+    )

@@ -1,0 +1,290 @@
+"""The evaluation: take controls from references, generate, listen to the result, compare.
+
+Three protocols share one code. A *trial* names the reference of each control:
+    all      drums, melody and chords of one reference, with its caption if it has one
+    alone:X  control X alone, without text: the other metrics should stay near their floor
+    three    the controls of three different references at once, without text
+The score of a control is measured against the reference that it came from; the *floor* is the same
+clip against references that had no part in it; the *ceiling* is the codec's resynthesis of the
+reference against the reference itself.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from features.audio import Audio, normalise_peak, read_audio, write_audio
+from features.controls import CONTROL_NAMES, Controls
+from flowmusic.evaluation.adherence import Heard, score
+from flowmusic.evaluation.listening import HeardStore
+from flowmusic.evaluation.references import Clip
+from flowmusic.evaluation.report import (
+    METRIC_CONTROL,
+    Result,
+    Summary,
+    Values,
+    append_result,
+    read_results,
+    summary_tables,
+    to_markdown,
+    write_text,
+)
+
+logger = logging.getLogger(__name__)
+
+PROTOCOLS = ("all", "alone", "three")
+MAX_FLOOR_SHIFTS = 4
+RESULTS_FILE, SETTINGS_FILE, REPORT_FILE, TABLE_FILE = "results.jsonl", "settings.json", "report.json", "report.md"
+
+
+class Maker(Protocol):
+    """What is evaluated: something that makes sound from controls, and the codec it makes it with."""
+
+    def make(self, controls: Controls, text: str, duration_s: float, seed: int) -> Audio:
+        """A clip of `duration_s` seconds that should follow `controls` and `text`."""
+        ...
+
+    def resynthesise(self, audio: Audio) -> Audio:
+        """What the codec leaves of a recording: the best that any clip could do."""
+        ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What makes two evaluations comparable; kept in the output folder and checked on resuming."""
+
+    model: str
+    duration_s: float
+    steps: str
+    guidance: str
+    seed: int
+    extractors: str
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One clip to generate: the index of the reference of each given control; `anchor` stands for the others."""
+
+    name: str
+    protocol: str
+    anchor: int
+    sources: dict[str, int]
+    text: str
+    seed: int
+
+    def source(self, control: str) -> int:
+        return self.sources.get(control, self.anchor)
+
+
+@dataclass(frozen=True)
+class HeardReference:
+    """A reference, what is heard in it, and what is heard in the codec's resynthesis of it."""
+
+    clip: Clip
+    heard: Heard
+    resynthesis: Heard
+
+
+Progress = Callable[[Iterable[int], str], Iterable[int]]
+
+
+def quiet(items: Iterable[int], title: str) -> Iterable[int]:
+    """No progress bar."""
+    return items
+
+
+def progress_bar(items: Iterable[int], title: str) -> Iterable[int]:
+    """A tqdm bar."""
+    from tqdm import tqdm
+
+    bar: Iterable[int] = tqdm(items, desc=title, unit="clip")
+    return bar
+
+
+def plan_trials(clips: Sequence[Clip], protocols: Sequence[str], n_alone: int, n_three: int, seed: int) -> list[Trial]:
+    """The clips to generate, in order; `n_alone` and `n_three` at most for those protocols.
+
+    Raises:
+        ValueError: an unknown protocol, or too few references (two; four for `three`).
+    """
+    unknown = sorted(set(protocols) - set(PROTOCOLS))
+    if unknown:
+        raise ValueError(f"unknown protocol {', '.join(unknown)}; expected some of {', '.join(PROTOCOLS)}")
+    n = len(clips)
+    needed = 4 if "three" in protocols else 2
+    if n < needed:
+        raise ValueError(f"expected at least {needed} references (the floor needs a different one), got {n}")
+    trials: list[Trial] = []
+    if "all" in protocols:
+        for i, clip in enumerate(clips):
+            trials.append(Trial(clip.name, "all", i, dict.fromkeys(CONTROL_NAMES, i), clip.caption, seed + i))
+    if "alone" in protocols:
+        for control in CONTROL_NAMES:
+            for i in _spread(n, n_alone):
+                trials.append(Trial(f"{clips[i].name}-{control}", f"alone:{control}", i, {control: i}, "", seed + i))
+    if "three" in protocols:
+        third = max(1, n // 3)
+        for i in _spread(n, n_three):
+            sources = {name: (i + k * third) % n for k, name in enumerate(CONTROL_NAMES)}
+            trials.append(Trial(f"{clips[i].name}-three", "three", i, sources, "", seed + i))
+    return trials
+
+
+def _spread(n: int, n_wanted: int) -> list[int]:
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, n_wanted))})
+
+
+def floor_sources(trial: Trial, n: int) -> list[int]:
+    """References that had no part in a trial, for its floor: the same shifts round the list for all trials.
+
+    Each shift is a derangement of the list, so over all trials of a protocol every reference is
+    used equally often.
+    """
+    used = {trial.anchor, *trial.sources.values()}
+    shifts = [1 + k * (n - 1) // MAX_FLOOR_SHIFTS for k in range(MAX_FLOOR_SHIFTS)]
+    candidates = dict.fromkeys((trial.anchor + shift) % n for shift in (*shifts, *range(1, n)))
+    free = [i for i in candidates if i not in used]
+    return free[: min(MAX_FLOOR_SHIFTS, n - 1)]
+
+
+def evaluate(
+    maker: Maker,
+    clips: Sequence[Clip],
+    out: Path,
+    settings: Settings,
+    store: HeardStore,
+    protocols: Sequence[str] = PROTOCOLS,
+    n_alone: int = 16,
+    n_three: int = 16,
+    progress: Progress = quiet,
+) -> dict[str, list[Summary]]:
+    """Run the protocols and write `results.jsonl`, `report.json`, `report.md` and the clips into `out`.
+
+    A second run with the same settings goes on where the first stopped.
+
+    Raises:
+        ValueError: `out` holds results of other settings; too few references.
+    """
+    trials = plan_trials(clips, protocols, n_alone, n_three, settings.seed)
+    _check_settings(out, settings)
+    done = {(result.protocol, result.name) for result in read_results(out / RESULTS_FILE)}
+    references = [
+        HeardReference(clips[i], store.listen(clips[i].audio), store.listen(_resynthesis(maker, clips[i], out)))
+        for i in progress(range(len(clips)), "references")
+    ]
+    missing = [trial for trial in trials if (trial.protocol, trial.name) not in done]
+    for i in progress(range(len(missing)), "generating"):
+        append_result(out / RESULTS_FILE, run_trial(maker, missing[i], references, out, store))
+    wanted = {(trial.protocol, trial.name) for trial in trials}
+    results = [item for item in read_results(out / RESULTS_FILE) if (item.protocol, item.name) in wanted]
+    return write_report(results, settings, out)
+
+
+def run_trial(
+    maker: Maker, trial: Trial, references: Sequence[HeardReference], out: Path, store: HeardStore
+) -> Result:
+    """Generate one clip, write it under `out`, listen to it and score it."""
+    duration_s = references[trial.anchor].heard.duration_s
+    controls = Controls(references[trial.anchor].heard.controls.n_frames)
+    for name, index in trial.sources.items():
+        source = references[index].heard.controls.only(name).fit(controls.n_frames)
+        controls = controls.combine(source)
+    audio = maker.make(controls, trial.text, duration_s, trial.seed)
+    path = clip_path(out, trial.protocol, trial.name)
+    write_audio(path, audio.samples, audio.sample_rate)
+    # What was written is what is judged: 16 bits and all.
+    return judge(trial, store.listen(read_audio(path)), references)
+
+
+def clip_path(out: Path, protocol: str, name: str) -> Path:
+    return out / "clips" / protocol.replace(":", "-") / f"{name}.wav"
+
+
+def judge(trial: Trial, estimate: Heard, references: Sequence[HeardReference]) -> Result:
+    """Scores of what is heard in a trial's clip, with floor and ceiling."""
+    others = floor_sources(trial, len(references))
+    labels: dict[str, Values] = {}
+    sources = {name: references[trial.source(name)] for name in CONTROL_NAMES}
+    if all(item.clip.labels is not None for item in references):
+        labels = {
+            "own": _by_control({name: _score(item.clip.labels, estimate) for name, item in sources.items()}),
+            "floor": _mean([_score(references[i].clip.labels, estimate) for i in others]),
+            "ceiling": _by_control({name: _score(item.clip.labels, item.resynthesis) for name, item in sources.items()}),
+            "original": _by_control({name: _score(item.clip.labels, item.heard) for name, item in sources.items()}),
+        }
+    return Result(
+        name=trial.name,
+        protocol=trial.protocol,
+        sources={name: references[index].clip.name for name, index in trial.sources.items()},
+        own=_by_control({name: _score(item.heard, estimate) for name, item in sources.items()}),
+        floor=_mean([_score(references[i].heard, estimate) for i in others]),
+        ceiling=_by_control({name: _score(item.heard, item.resynthesis) for name, item in sources.items()}),
+        labels=labels,
+    )
+
+
+def _score(reference: Heard | None, estimate: Heard) -> Values:
+    if reference is None:
+        raise ValueError("expected a reference with labels, got one without")
+    return score(reference, estimate).as_dict()
+
+
+def _by_control(scores: dict[str, Values]) -> Values:
+    """Each metric from the scores against the reference of its own control."""
+    return {metric: scores[control][metric] for metric, control in METRIC_CONTROL.items()}
+
+
+def _mean(tables: Sequence[Values]) -> Values:
+    """Mean of each metric over the tables where it applies; None where it never does."""
+    means: Values = {}
+    for metric in METRIC_CONTROL:
+        values = [value for table in tables if (value := table[metric]) is not None]
+        means[metric] = float(np.mean(values)) if values else None
+    return means
+
+
+def _resynthesis(maker: Maker, clip: Clip, out: Path) -> Audio:
+    """The codec's version of a clip, from `out` if it was made before."""
+    path = clip_path(out, "resynthesis", clip.name)
+    if not path.is_file():
+        audio = maker.resynthesise(clip.audio)
+        # A codec may overshoot full scale, which 16 bits cannot hold.
+        loud = float(np.abs(audio.samples).max(initial=0.0)) > 1.0
+        write_audio(path, normalise_peak(audio.samples) if loud else audio.samples, audio.sample_rate)
+    return read_audio(path)
+
+
+def _check_settings(out: Path, settings: Settings) -> None:
+    path = out / SETTINGS_FILE
+    wanted = json.loads(json.dumps(asdict(settings)))
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        differing = sorted(key for key in {*wanted, *kept} if wanted.get(key) != kept.get(key))
+        if differing:
+            raise ValueError(
+                f"{out} holds an evaluation with other settings ({', '.join(differing)} differ); "
+                "give another folder, or remove this one"
+            )
+        return
+    write_text(path, json.dumps(wanted, indent=2) + "\n")
+
+
+def write_report(results: Sequence[Result], settings: Settings, out: Path) -> dict[str, list[Summary]]:
+    """The tables as JSON and as markdown."""
+    tables = summary_tables(results)
+    values = {protocol: [asdict(row) for row in rows] for protocol, rows in tables.items()}
+    write_text(out / REPORT_FILE, json.dumps({"settings": asdict(settings), "tables": values}, indent=2) + "\n")
+    heading = (
+        f"Adherence: {len(settings.references)} references of {settings.duration_s:g} s, model {settings.model}, "
+        f"steps {settings.steps}, guidance {settings.guidance}"
+    )
+    write_text(out / TABLE_FILE, to_markdown(tables, heading))
+    return tables

@@ -1,0 +1,176 @@
+"""The clips that an evaluation takes its controls from: corpus songs with labels, or any sound file."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.audio import READABLE_SUFFIXES, Audio, AudioError, read_audio
+from features.chord_labels import ChordSegment
+from features.controls import Controls
+from features.frames import CONTROL_FRAME_RATE, FrameGrid
+from flowmusic.evaluation.adherence import CHROMA_HOP, CHROMA_SAMPLE_RATE, SILENT, Heard
+
+STEMS = ("drums", "melody", "backing")
+LABELS_FILE = "song.json"
+MIN_CLIP_S = 2.0
+SAME_HIT_S = 0.03
+"""Drum strokes closer than this (a kick and a hi-hat together) are one onset."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A sound file, or a corpus song folder (three stems and song.json); `name` is unique in its list."""
+
+    name: str
+    path: Path
+
+    @property
+    def is_song(self) -> bool:
+        return self.path.is_dir()
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An excerpt of a reference: mono audio, and where labels exist what they say.
+
+    `labels` is what a listener without fault would hear; `caption` is "" without labels.
+    """
+
+    name: str
+    audio: Audio
+    start_s: float
+    caption: str
+    labels: Heard | None
+
+
+def find_references(paths: Sequence[Path], n: int | None = None) -> list[Reference]:
+    """Songs and sound files under `paths` in a fixed order; at most `n`, spread evenly over them.
+
+    A folder is a song (it holds song.json), a tree of songs, or else a tree of sound files.
+
+    Raises:
+        ValueError: a path that does not exist or holds nothing to read, naming it.
+    """
+    if n is not None and n < 1:
+        raise ValueError(f"expected at least one reference, got n = {n}")
+    found = [item for path in paths for item in _references_in(Path(path))]
+    if not found:
+        raise ValueError("expected at least one reference, got none")
+    names = [item.name for item in found]
+    if len(set(names)) < len(names):
+        found = [Reference(f"{i:03d}-{item.name}", item.path) for i, item in enumerate(found)]
+    if n is None or n >= len(found):
+        return found
+    return [found[round(i)] for i in np.linspace(0, len(found) - 1, n)]
+
+
+def _references_in(path: Path) -> list[Reference]:
+    if path.is_file():
+        return [Reference(path.stem, path)]
+    if not path.is_dir():
+        raise ValueError(f"{path} does not exist; expected a sound file, a song folder or a folder of either")
+    if (path / LABELS_FILE).is_file():
+        return [Reference(path.name, path)]
+    songs = sorted(labels.parent for labels in path.rglob(LABELS_FILE))
+    files = songs or sorted(item for item in path.rglob("*") if item.suffix.lower() in READABLE_SUFFIXES)
+    if not files:
+        raise ValueError(f"{path} holds neither songs ({LABELS_FILE}) nor sound files")
+    return [Reference("-".join(item.relative_to(path).with_suffix("").parts), item) for item in files]
+
+
+def load_clip(reference: Reference, duration_s: float, allow_shorter: bool = False) -> Clip:
+    """The middle `duration_s` seconds of a reference; all of it where it is shorter and may be.
+
+    Raises:
+        ValueError: unreadable sound or labels, or too short a sound, naming the file.
+    """
+    if duration_s < MIN_CLIP_S:
+        raise ValueError(f"expected a duration of at least {MIN_CLIP_S:g} s, got {duration_s:g}")
+    audio = read_song_mix(reference.path) if reference.is_song else read_audio(reference.path)
+    shortest_s = MIN_CLIP_S if allow_shorter else duration_s
+    if audio.duration_s < shortest_s:
+        raise AudioError(f"{reference.path} lasts {audio.duration_s:.2f} s; expected at least {shortest_s:g} s")
+    start_s = max(0.0, (audio.duration_s - duration_s) / 2)
+    first = round(start_s * audio.sample_rate)
+    samples = audio.mono()[first : first + round(duration_s * audio.sample_rate)]
+    clip = Audio(samples[None], audio.sample_rate)
+    if not reference.is_song:
+        return Clip(reference.name, clip, start_s, "", None)
+    song = read_labels(reference.path / LABELS_FILE)
+    captions = song.get("captions") or [""]
+    caption = str(captions[zlib.crc32(reference.name.encode()) % len(captions)])
+    return Clip(reference.name, clip, start_s, caption, labels_as_heard(song, start_s, clip.duration_s))
+
+
+def read_stem(folder: Path, stem: str) -> Audio:
+    """One stem of a corpus song. AudioError, naming the file, if it is missing."""
+    return read_audio(folder / f"{stem}.wav")
+
+
+def read_song_mix(folder: Path) -> Audio:
+    """Sum of a corpus song's stems, (1, S)."""
+    stems = [read_stem(folder, stem) for stem in STEMS]
+    if len({(stem.n_samples, stem.sample_rate) for stem in stems}) != 1:
+        raise AudioError(f"{folder}: the stems {', '.join(STEMS)} differ in length or sample rate")
+    return Audio(np.sum([stem.mono() for stem in stems], axis=0, dtype=np.float32)[None], stems[0].sample_rate)
+
+
+def read_labels(path: Path) -> dict[str, Any]:
+    """song.json as a dict. ValueError, naming the file, where it is broken or lacks a list."""
+    try:
+        song = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as labels (JSON): {error}") from error
+    missing = [key for key in ("chords", "melody", "drums") if not isinstance(song, dict) or key not in song]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}; expected the labels that `flowmusic corpus` writes")
+    return dict(song)
+
+
+def labels_as_heard(song: dict[str, Any], start_s: float, duration_s: float) -> Heard:
+    """The labels of a song between `start_s` and `start_s + duration_s`, on that excerpt's own clock."""
+    end_s = start_s + duration_s
+    chords = tuple(
+        ChordSegment(max(item["start_s"], start_s) - start_s, min(item["end_s"], end_s) - start_s, str(item["label"]))
+        for item in song["chords"]
+        if item["start_s"] < end_s and item["end_s"] > start_s
+    )
+    hits = np.sort([item["time_s"] - start_s for item in song["drums"] if start_s <= item["time_s"] < end_s])
+    times_s = FrameGrid.from_duration(duration_s, CONTROL_FRAME_RATE).times_s()
+    chroma_times_s = np.arange(1 + int(duration_s * CHROMA_SAMPLE_RATE) // CHROMA_HOP) * CHROMA_HOP / CHROMA_SAMPLE_RATE
+    midi = _midi_at(song["melody"], times_s + start_s)
+    chroma_midi = _midi_at(song["melody"], chroma_times_s + start_s)
+    return Heard(
+        duration_s=duration_s,
+        chords=chords,
+        onsets_s=merge_hits(hits),
+        f0_times_s=times_s,
+        f0_hz=np.where(midi > 0, 440.0 * 2.0 ** ((midi - 69) / 12), 0.0),
+        confidence=(midi > 0).astype(np.float64),
+        chroma=np.where(chroma_midi > 0, chroma_midi % 12, SILENT),
+        controls=Controls(len(times_s)),
+    )
+
+
+def merge_hits(times_s: np.ndarray, within_s: float = SAME_HIT_S) -> np.ndarray:
+    """Rising times without those that follow a kept one by less than `within_s`."""
+    kept: list[float] = []
+    for time_s in times_s:
+        if not kept or time_s - kept[-1] >= within_s:
+            kept.append(float(time_s))
+    return np.array(kept)
+
+
+def _midi_at(notes: list[dict[str, Any]], times_s: np.ndarray) -> np.ndarray:
+    """MIDI number of the latest note that sounds at each time, 0 where none does; (T,) int."""
+    midi = np.zeros(len(times_s), dtype=np.int64)
+    for note in sorted(notes, key=lambda item: float(item["start_s"])):
+        midi[(times_s >= note["start_s"]) & (times_s < note["end_s"])] = note["midi"]
+    return midi

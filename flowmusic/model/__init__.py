@@ -1,0 +1,1 @@
+"""The network: velocity(x_t, t, condition)."""

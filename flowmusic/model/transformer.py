@@ -1,0 +1,96 @@
+"""The flow transformer: velocity(x_t, t, condition)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from flowmusic.conditioning.temporal import TemporalConditioner
+from flowmusic.conditioning.tokens import TokenConditioner
+from flowmusic.config import FlowConfig
+from flowmusic.model.attention import KeysValues, Rotation, rotation
+from flowmusic.model.blocks import MODULATIONS, Block, TimeEmbedding, modulate
+from flowmusic.model.condition import Condition
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All of a condition that depends neither on x_t nor on t: computed once for all steps.
+
+    Shape:
+        temporal    (B, T, H)              controls and context, projected
+        tokens      one per block          keys and values, None where a block has no cross-attention
+        token_mask  (B, 1, 1, L + M + 2)   bool
+        frame_mask  None or (B, T) bool    False on frames that are padding
+    """
+
+    temporal: Tensor
+    tokens: tuple[KeysValues | None, ...]
+    token_mask: Tensor
+    frame_mask: Tensor | None
+    rotation: Rotation
+
+
+class FlowTransformer(nn.Module):
+    """Velocity of the flow from noise to latents, given text, style, controls and known latents.
+
+    Shape: x_t (B, T, D), t (B,) in [0, 1], Condition of B items and T frames -> velocity (B, T, D)
+    """
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.temporal = TemporalConditioner(config)
+        self.tokens = TokenConditioner(config)
+        self.project_in = nn.Linear(config.latent_dim, config.width, bias=False)
+        self.time = TimeEmbedding(config.time_channels, config.width)
+        self.modulation = nn.Linear(config.width, MODULATIONS * config.width)
+        crossing = [index % config.cross_every == 0 for index in range(config.depth)]
+        self.blocks = nn.ModuleList(Block(config, with_tokens) for with_tokens in crossing)
+        self.modulation_out = nn.Linear(config.width, 2 * config.width)
+        self.project_out = nn.Linear(config.width, config.latent_dim)
+        for layer in (self.modulation, self.modulation_out, self.project_out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def prepare(self, condition: Condition, frame_mask: Tensor | None = None) -> Prepared:
+        """What the solver computes once a clip. frame_mask (B, T): False where a clip is padded."""
+        tokens, token_mask = self.tokens(condition)
+        if frame_mask is not None and frame_mask.shape != condition.context_mask.shape:
+            raise ValueError(
+                f"frame_mask must be {tuple(condition.context_mask.shape)}, got {tuple(frame_mask.shape)}"
+            )
+        head_dim = self.config.width // self.config.heads
+        return Prepared(
+            temporal=self.temporal(condition),
+            tokens=tuple(block.cross.prepare(tokens) if block.cross is not None else None for block in self.blocks),
+            token_mask=token_mask[:, None, None],
+            frame_mask=frame_mask,
+            rotation=rotation(condition.n_frames, head_dim, tokens.device),
+        )
+
+    def velocity(self, x_t: Tensor, t: Tensor, prepared: Prepared) -> Tensor:
+        """Velocity (B, T, D) at x_t (B, T, D) and t (B,); ValueError where they do not fit together."""
+        batch_size, n_frames = prepared.temporal.shape[:2]
+        if x_t.shape != (batch_size, n_frames, self.config.latent_dim) or t.shape != (batch_size,):
+            raise ValueError(
+                f"x_t must be {(batch_size, n_frames, self.config.latent_dim)} and t {(batch_size,)}, "
+                f"got {tuple(x_t.shape)} and {tuple(t.shape)}"
+            )
+        time = self.time(t)  # (B, H)
+        with torch.autocast(x_t.device.type, enabled=False):
+            modulation = self.modulation(time).unflatten(-1, (MODULATIONS, -1))  # (B, 6, H)
+            shift, scale = self.modulation_out(time).unsqueeze(1).chunk(2, dim=-1)  # (B, 1, H)
+        mask = prepared.frame_mask
+        key_mask = None if mask is None else mask[:, None, None]  # (B, 1, 1, T)
+        frames = None if mask is None else mask.unsqueeze(-1)  # (B, T, 1)
+        x = (self.project_in(x_t) + prepared.temporal).float()
+        for block, tokens in zip(self.blocks, prepared.tokens, strict=True):
+            x = block(x, modulation, prepared.rotation, key_mask, frames, tokens, prepared.token_mask)
+        velocity: Tensor = self.project_out(modulate(x, shift, scale)).float()
+        return velocity
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: Condition, frame_mask: Tensor | None = None) -> Tensor:
+        return self.velocity(x_t, t, self.prepare(condition, frame_mask))

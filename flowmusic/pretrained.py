@@ -1,0 +1,217 @@
+"""Model folders: reading and writing config.json, codec.safetensors and flow.safetensors.
+
+    config.json         format, shapes of codec and flow, defaults of generation
+    codec.safetensors   weights of the codec
+    flow.safetensors    weights of the flow transformer (16-bit floats; computed with in 32)
+    README.md           the model card
+
+Everything is checked against the shapes in config.json; whatever does not fit is one ValueError
+that names the file and the key.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
+from flowmusic.config import FlowConfig
+from flowmusic.flow.solver import SOLVERS
+from flowmusic.model.transformer import FlowTransformer
+
+FORMAT = "flowmusic.model.1"
+EMBEDDED = Path(__file__).parent / "assets" / "default"
+CONFIG_FILE, CODEC_FILE, FLOW_FILE, CARD_FILE = "config.json", "codec.safetensors", "flow.safetensors", "README.md"
+MAX_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class GenerationDefaults:
+    """What `generate` does where nothing else is asked for; stored with the model."""
+
+    solver: str = "euler"
+    steps: int = 10
+    guidance: float = 2.0
+    peak: float = 0.95
+    duration_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.solver not in SOLVERS:
+            raise ValueError(f"unknown solver {self.solver!r}; expected one of {', '.join(SOLVERS)}")
+        if not (isinstance(self.steps, int) and 1 <= self.steps <= MAX_STEPS):
+            raise ValueError(f"steps must be a whole number from 1 to {MAX_STEPS}, got {self.steps!r}")
+        if not 0 < self.peak <= 1:
+            raise ValueError(f"peak must lie in (0, 1], got {self.peak!r}")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model, ready to generate with: both parts in evaluation mode on one device."""
+
+    name: str
+    codec: SpectralCodec
+    flow: FlowTransformer
+    defaults: GenerationDefaults
+
+
+def load_pretrained(source: str | Path | None = None, device: str | torch.device = "cpu") -> Pretrained:
+    """Read a model: the embedded one (None), a folder, or a model id of the Hugging Face hub.
+
+    Raises:
+        ValueError: no such model, an unknown format, or weights that do not fit config.json.
+    """
+    folder = resolve(source)
+    config = _read_config(folder / CONFIG_FILE)
+    path = folder / CONFIG_FILE
+    try:
+        codec = SpectralCodec(SpectralCodecConfig.from_dict(config["codec"]))
+        flow = FlowTransformer(FlowConfig.from_dict(config["flow"], "its flow section"))
+        defaults = GenerationDefaults(**config["defaults"])
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ValueError(f"{path} does not describe a model: {error}") from error
+    if flow.config.latent_dim != codec.latent_dim:
+        raise ValueError(
+            f"{path} does not describe a model: the flow has {flow.config.latent_dim} latent channels, "
+            f"the codec {codec.latent_dim}"
+        )
+    _load_weights(codec, folder / CODEC_FILE)
+    _load_weights(flow, folder / FLOW_FILE)
+    name = "embedded" if source is None else str(source)
+    return Pretrained(name, codec.eval().to(device), flow.eval().to(device), defaults)
+
+
+def resolve(source: str | Path | None) -> Path:
+    """The folder of a model; fetched from the hub where `source` is an id such as `owner/name`."""
+    if source is None:
+        if not (EMBEDDED / CONFIG_FILE).is_file():
+            raise ValueError(f"the embedded model is missing from {EMBEDDED}: install flowmusic again")
+        return EMBEDDED
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise ValueError(f"{source} is a file; expected the folder of a model, with a {CONFIG_FILE} in it")
+    parts = str(source).split("/")
+    if len(parts) != 2 or not all(parts) or str(source).startswith((".", "~")):
+        raise ValueError(f"{source} does not exist; expected the folder of a model, or a hub id owner/name")
+    return _download(str(source))
+
+
+def _download(repo_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    files = [CONFIG_FILE, CODEC_FILE, FLOW_FILE, CARD_FILE]
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=files, etag_timeout=5))
+    except (HFValidationError, RepositoryNotFoundError) as error:
+        raise ValueError(f"{repo_id} is neither a folder here nor a model on the hub") from error
+    except Exception as error:  # the hub client's network errors have no common type
+        raise ValueError(
+            f"{repo_id} is no folder here and the hub cannot be reached ({type(error).__name__}); "
+            "give the folder of a model, or leave it out for the embedded one"
+        ) from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path.parent} is not a model: it has no {path.name}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        found = config.get("format") if isinstance(config, dict) else None
+        raise ValueError(f"{path} has format {found!r}; expected {FORMAT!r}")
+    for key in ("codec", "flow", "defaults"):
+        if not isinstance(config.get(key), dict):
+            raise ValueError(f"{path} lacks the section {key!r}")
+    unknown = set(config["defaults"]) - {field.name for field in fields(GenerationDefaults)}
+    if unknown:
+        raise ValueError(f"{path} has unknown defaults {sorted(unknown)}")
+    return config
+
+
+def _load_weights(module: nn.Module, path: Path) -> None:
+    """Fill `module` from a safetensors file that has exactly its tensors, in float32."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise ValueError(f"{path.parent} is not a whole model: it has no {path.name}")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as safetensors: {error}") from error
+    check_weights(module.state_dict(), tensors, path)
+    module.load_state_dict({key: value.float() for key, value in tensors.items()})
+
+
+def check_weights(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
+    """ValueError, naming file and key, unless both hold the same keys and shapes, all finite."""
+    for key, value in expected.items():
+        if key not in found:
+            raise ValueError(f"{path} lacks the weights {key!r} that {CONFIG_FILE} asks for")
+        if found[key].shape != value.shape:
+            shapes = f"{tuple(found[key].shape)}; {CONFIG_FILE} asks for {tuple(value.shape)}"
+            raise ValueError(f"{path} holds {key!r} of shape {shapes}")
+        if not torch.isfinite(found[key]).all():
+            raise ValueError(f"{path} holds NaN or infinite numbers in {key!r}")
+    unknown = sorted(set(found) - set(expected))
+    if unknown:
+        raise ValueError(f"{path} holds weights {unknown[0]!r} that the model in {CONFIG_FILE} does not have")
+
+
+def save_pretrained(model: Pretrained, folder: str | Path, card: str | None = None) -> Path:
+    """Write a model folder, whole or not at all; `card` is the text of its README.md.
+
+    An existing folder of a model is replaced; ValueError if something else stands there.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / CONFIG_FILE).is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise ValueError(f"cannot write a model to {folder}: it exists and is not a model's folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        _write_files(model, partial, card)
+        partial.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _write_files(model: Pretrained, folder: Path, card: str | None) -> None:
+    from safetensors.torch import save_file
+
+    config = {
+        "format": FORMAT,
+        "codec": model.codec.config.to_dict(),
+        "flow": asdict(model.flow.config),
+        "defaults": asdict(model.defaults),
+    }
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    save_file(_tensors(model.codec, torch.float32), folder / CODEC_FILE)
+    save_file(_tensors(model.flow, torch.float16), folder / FLOW_FILE)
+    if card is not None:
+        (folder / CARD_FILE).write_text(card, encoding="utf-8")
+
+
+def _tensors(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+    return {key: _stored(value, dtype) for key, value in module.state_dict().items()}
+
+
+def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
+    value = value.detach().cpu().contiguous()
+    return value.to(dtype) if value.is_floating_point() else value

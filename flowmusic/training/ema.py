@@ -1,0 +1,26 @@
+"""Exponential moving average of a model's parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """`shadow` holds the averaged tensors by name; early on the average forgets faster."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"expected 0 <= decay < 1, got {decay}")
+        self.decay, self.updates = decay, 0
+        self.shadow: dict[str, Tensor] = {name: t.detach().clone() for name, t in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point():
+                self.shadow[name].lerp_(tensor, 1.0 - decay)
+            else:
+                self.shadow[name].copy_(tensor)

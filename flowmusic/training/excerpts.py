@@ -1,0 +1,55 @@
+"""Random excerpts of mono sound from rendered songs (stems are summed) and recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+STEMS = ("drums", "melody", "backing")
+
+
+def list_sources(folder: Path) -> list[Path]:
+    """Song folders (those with song.json) and wav files directly in `folder`, sorted."""
+    songs = [path.parent for path in folder.glob("*/song.json")]
+    found = sorted(songs) + sorted(folder.glob("*.wav"))
+    if not found:
+        raise FileNotFoundError(f"{folder} holds neither rendered songs (*/song.json) nor wav files")
+    return found
+
+
+def read_excerpt(source: Path, start_s: float | None, excerpt_s: float, rng: np.random.Generator | None) -> np.ndarray:
+    """Mono excerpt of a song folder or wav file, padded with silence to its length; (S,) float32."""
+    files = [source / f"{stem}.wav" for stem in STEMS] if source.is_dir() else [source]
+    info = soundfile.info(files[0])
+    n_samples = round(excerpt_s * info.samplerate)
+    latest = max(info.frames - n_samples, 0)
+    start = int(rng.integers(latest + 1)) if start_s is None and rng is not None else round((start_s or 0.0) * info.samplerate)
+    mix = np.zeros(n_samples, dtype=np.float32)
+    for file in files:
+        piece, _ = soundfile.read(file, frames=n_samples, start=min(start, info.frames), dtype="float32")
+        mix[: len(piece)] += piece
+    return mix
+
+
+class ExcerptSampler:
+    """Draws excerpts with random gain; `recordings_share` of them from recordings."""
+
+    def __init__(
+        self, songs: list[Path], recordings: list[Path], recordings_share: float, sample_rate: int, seed: int
+    ) -> None:
+        self.songs, self.recordings, self.sample_rate = songs, recordings, sample_rate
+        self.recordings_share = recordings_share if recordings else 0.0
+        self.reseed(seed)
+
+    def reseed(self, seed: int) -> None:
+        """Every training step seeds anew, so that a resumed run draws what an unbroken one would."""
+        self.rng = np.random.default_rng(seed)
+
+    def draw(self, excerpt_s: float) -> np.ndarray:
+        """(S,) float32; longer recordings are not drawn more often than short ones."""
+        pool = self.recordings if self.rng.random() < self.recordings_share else self.songs
+        source = pool[int(self.rng.integers(len(pool)))]
+        gain = 10.0 ** (self.rng.uniform(-6.0, 3.0) / 20)
+        return np.clip(read_excerpt(source, None, excerpt_s, self.rng) * gain, -1.0, 1.0).astype(np.float32)
