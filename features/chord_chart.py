@@ -13,6 +13,7 @@ from features.symbols import NotationError
 MIN_BPM, MAX_BPM = 10.0, 400.0
 MAX_BEATS_PER_BAR = 32.0
 MAX_BARS = 10_000
+MAX_DURATION_S = 36_000.0
 _BAR_LINE = re.compile(r":\|\|:|:\|:|:\|\|?|\|\|?:|\|\|?")
 _REPEAT_COUNT = re.compile(r"\(?(?:[x×]\s*([0-9]{1,3})|([0-9]{1,3})\s*[x×])\)?(?:\s+|$)")
 _HEADER = re.compile(
@@ -72,8 +73,8 @@ def parse_chord_chart(
         NotationError: says which bar (counted from 1, as written) and why.
     """
     metre = _checked_metre(bpm, beats_per_bar)
-    if duration_s is not None and not (math.isfinite(duration_s) and duration_s > 0):
-        raise NotationError(f"duration_s must be a number of seconds > 0, got {duration_s}")
+    if duration_s is not None and not 0 < duration_s <= MAX_DURATION_S:
+        raise NotationError(f"duration_s must be above 0 and at most {MAX_DURATION_S:g} s, got {duration_s}")
     lines = [(line, metre) for line, metre in _lines(text, metre)]
     if any("@" in line for line, _ in lines):
         return _timed_segments(lines, duration_s)
@@ -193,7 +194,7 @@ def _unrolled(lines: list[tuple[str, _Metre]]) -> list[_Bar]:
                 count = _REPEAT_COUNT.match(cell)
                 roll.close_repeat(2 if count is None else int(count[1] or count[2]))
                 cell = cell if count is None else cell[count.end() :]
-            if before.endswith("|:") or before == ":|:":
+            if before.endswith("|:"):
                 roll.open_repeat()
             if cell:
                 roll.add(cell, metre)
@@ -262,7 +263,8 @@ def _fitted(segments: tuple[ChordSegment, ...], duration_s: float, loop: bool) -
 def _timed_segments(lines: list[tuple[str, _Metre]], duration_s: float | None) -> tuple[ChordSegment, ...]:
     """Chords with their times; the last lasts to `duration_s`, or a bar where that is not given."""
     starts: list[tuple[float, str]] = []
-    for token in " ".join(line for line, _ in lines).replace("|", " ").replace(",", " ").split():
+    for raw in " ".join(line for line, _ in lines).replace("|", " ").split():
+        token = raw.rstrip(",;")
         where = f"chord {len(starts) + 1} ({_shown(token)})"
         match = _TIMED.fullmatch(token)
         if match is None:

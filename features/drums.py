@@ -13,6 +13,19 @@ from features.audio import Audio, AudioError, AudioSource, to_audio
 from features.controls import N_DRUM_BANDS
 from features.filters import gaussian_blur
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
+from features.separators import DrumSeparator, HTDemucsSeparator, NoSeparator, SmallDemucsSeparator
+
+__all__ = [
+    "DRUMS_VERSION",
+    "DrumFeatures",
+    "DrumSeparator",
+    "HTDemucsSeparator",
+    "NoSeparator",
+    "SmallDemucsSeparator",
+    "drum_features",
+    "energies",
+    "onsets",
+]
 
 SAMPLE_RATE = 32_000
 DRUM_BANDS_HZ = ((30.0, 150.0), (150.0, 500.0), (500.0, 4000.0), (4000.0, 16000.0))
@@ -59,11 +72,12 @@ def band_powers(samples: Tensor) -> Tensor:
     # Parseval: the mean square of a real signal from its one-sided spectrum, freed of the window's power.
     weight = select.float() * (2.0 / (_WINDOW * window.square().sum()))  # (F, 4)
     powers = []
-    for chunk in padded.unfold(0, _WINDOW, hop)[:n_subframes].split(4096):  # an hour at once would fill the memory
+    # In pieces: the windows of an hour at once would fill the memory.
+    for chunk in padded.unfold(0, _WINDOW, hop)[:n_subframes].split(4096):
         spectrum = torch.fft.rfft(chunk * window)  # (N, F)
         powers.append((spectrum.real.square() + spectrum.imag.square()) @ weight)
     joined = torch.cat(powers) if powers else torch.zeros(0, N_DRUM_BANDS)
-    return joined.unflatten(0, (n_frames, _SUBFRAMES)).mean(1)  # (T, 4)
+    return joined.reshape(n_frames, _SUBFRAMES, N_DRUM_BANDS).mean(1)  # (T, 4)
 
 
 def energies(samples: Tensor, blur_s: float = DRUM_BLUR_S) -> Tensor:

@@ -16,17 +16,18 @@ from features import choices
 from features.audio import Audio
 from features.chord_labels import ChordSegment, segments_mask, segments_to_channels
 from features.controls import Controls
-from features.drums import DRUMS_VERSION, drum_features
+from features.drums import DRUMS_VERSION, drum_stem, energies
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.notation import F0Track, hits_to_drum_energies
 from features.references import ChordChart, Reference, ReferenceSource, open_reference
+from features.separators import NoSeparator
 from features.symbols import DrumHit, Note, f0_to_salience, notes_to_salience
 
 if TYPE_CHECKING:
     from features.cache import FeatureCache
     from features.chords import ChordRecogniser
-    from features.drums import DrumSeparator
     from features.melody import MelodyExtractor
+    from features.separators import DrumSeparator
 
 # Sound heard beyond the end of the clip, so that the extractors' last frames have a future.
 _LOOK_AHEAD_S = 1.0
@@ -64,9 +65,17 @@ class Listener:
         self._separator, self._melody, self._chords = separator, melody, chords
         self.cache = cache
 
+    @property
+    def names(self) -> dict[str, str]:
+        """What listens, by name, or by version where an object was given."""
+        parts = {"separator": self._separator, "melody": self._melody, "chords": self._chords}
+        return {role: part if isinstance(part, str) else part.version for role, part in parts.items()}
+
     @cached_property
     def separator(self) -> DrumSeparator:
-        return choices.drum_separator(self._separator) if isinstance(self._separator, str) else self._separator
+        return (
+            choices.drum_separator(self._separator) if isinstance(self._separator, str) else self._separator
+        )
 
     @cached_property
     def melody(self) -> MelodyExtractor:
@@ -97,7 +106,7 @@ class Listener:
 
         A longer reference is cut; after the end of a shorter one its control is absent (a chord
         chart in bars starts again instead if `loop_chords`). The melody is heard in what is left of a
-        recording when its drum stem is taken out.
+        recording when its drum stem is taken out; with the separator "none", in the whole.
         """
         roles = [reference.role for reference in references]
         if len(set(roles)) < len(roles):
@@ -130,8 +139,10 @@ class Listener:
 
         if role == "drums":
             version = f"{self.separator.version}|{DRUMS_VERSION}"
-            return self._cached(key, version, lambda: drum_features(stem()).energies)
+            return self._cached(key, version, lambda: _drum_energies(stem()))
         if role == "melody":
+            if isinstance(self.separator, NoSeparator):  # nothing was taken out that could be left out
+                return self._cached(key, self.melody.version, lambda: self.melody.extract(audio).salience)
             version = f"{self.separator.version}|{self.melody.version}"
             return self._cached(key, version, lambda: self.melody.extract(_without(audio, stem())).salience)
         return self._cached(key, self.chords.version, lambda: self.chords.extract(audio).posteriors)
@@ -145,6 +156,8 @@ class Listener:
 def read_symbols(reference: Reference, grid: FrameGrid, loop_chords: bool = True) -> tuple[Tensor, Tensor]:
     """Value (T, channels) and mask (T,) of a reference that is written down."""
     content = reference.content
+    if isinstance(content, Audio):
+        raise ValueError(f"{reference.name} is a recording; expected symbols")
     if isinstance(content, ChordChart):
         segments = content.segments(grid.duration_s, loop_chords)
         return segments_to_channels(segments, grid), segments_mask(segments, grid)
@@ -184,7 +197,9 @@ def extract_controls(
     """
     sources = {"drums": drums, "melody": melody, "chords": chords}
     references = [
-        open_reference(role, source, bpm, beats_per_bar) for role, source in sources.items() if source is not None
+        open_reference(role, source, bpm, beats_per_bar)
+        for role, source in sources.items()
+        if source is not None
     ]
     if not references:
         raise ValueError("expected at least one reference (drums, melody or chords), got none")
@@ -207,6 +222,11 @@ def _cut(audio: Audio, duration_s: float) -> Audio:
 def _without(mix: Audio, stem: Audio) -> Audio:
     """What is left of a mix, as mono, without its drum stem."""
     return Audio((mix.mono() - stem.mono())[None], mix.sample_rate)
+
+
+def _drum_energies(stem: Audio) -> Tensor:
+    """The control alone: onsets, which `drum_features` finds as well, are not needed here."""
+    return energies(torch.from_numpy(drum_stem(stem).mono()))
 
 
 def _fitted(value: Tensor, n_frames: int) -> Tensor:

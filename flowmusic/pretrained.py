@@ -11,6 +11,7 @@ that names the file and the key.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -24,13 +25,20 @@ import torch
 from torch import Tensor, nn
 
 from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
+from flowmusic.conditioning.text import EMBEDDED_ENCODER
 from flowmusic.config import FlowConfig
-from flowmusic.flow.solver import SOLVERS
+from flowmusic.flow.guidance import GuidanceSpec
+from flowmusic.flow.solver import METHODS
 from flowmusic.model.transformer import FlowTransformer
 
 FORMAT = "flowmusic.model.1"
 EMBEDDED = Path(__file__).parent / "assets" / "default"
-CONFIG_FILE, CODEC_FILE, FLOW_FILE, CARD_FILE = "config.json", "codec.safetensors", "flow.safetensors", "README.md"
+CONFIG_FILE, CODEC_FILE, FLOW_FILE, CARD_FILE = (
+    "config.json",
+    "codec.safetensors",
+    "flow.safetensors",
+    "README.md",
+)
 MAX_STEPS = 1000
 
 
@@ -40,24 +48,38 @@ class GenerationDefaults:
 
     solver: str = "euler"
     steps: int = 10
-    guidance: float = 2.0
+    time_shift: float = 1.0
+    guidance: str = "2"
     peak: float = 0.95
     duration_s: float = 10.0
+    text_encoder: str = EMBEDDED_ENCODER
 
     def __post_init__(self) -> None:
-        if self.solver not in SOLVERS:
-            raise ValueError(f"unknown solver {self.solver!r}; expected one of {', '.join(SOLVERS)}")
-        if not (isinstance(self.steps, int) and 1 <= self.steps <= MAX_STEPS):
-            raise ValueError(f"steps must be a whole number from 1 to {MAX_STEPS}, got {self.steps!r}")
-        if not 0 < self.peak <= 1:
-            raise ValueError(f"peak must lie in (0, 1], got {self.peak!r}")
+        check_solver(self.solver, self.steps)
+        GuidanceSpec.parse(self.guidance)
+        for name, low, high in (("time_shift", 0.0, 100.0), ("peak", 0.0, 1.0), ("duration_s", 0.0, 600.0)):
+            value = getattr(self, name)
+            if not low < value <= high:
+                raise ValueError(f"{name} must be above {low:g} and at most {high:g}, got {value!r}")
+
+
+def check_solver(solver: str, steps: int) -> None:
+    """ValueError unless these can solve the ODE."""
+    if solver not in METHODS:
+        raise ValueError(f"unknown solver {solver!r}; expected one of {', '.join(METHODS)}")
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= MAX_STEPS:
+        raise ValueError(f"steps must be a whole number from 1 to {MAX_STEPS}, got {steps!r}")
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model, ready to generate with: both parts in evaluation mode on one device."""
+    """A model, ready to generate with: both parts in evaluation mode on one device.
+
+    `fingerprint` identifies the files that it was read from.
+    """
 
     name: str
+    fingerprint: str
     codec: SpectralCodec
     flow: FlowTransformer
     defaults: GenerationDefaults
@@ -69,6 +91,7 @@ def load_pretrained(source: str | Path | None = None, device: str | torch.device
     Raises:
         ValueError: no such model, an unknown format, or weights that do not fit config.json.
     """
+    place = _device(device)
     folder = resolve(source)
     config = _read_config(folder / CONFIG_FILE)
     path = folder / CONFIG_FILE
@@ -86,7 +109,23 @@ def load_pretrained(source: str | Path | None = None, device: str | torch.device
     _load_weights(codec, folder / CODEC_FILE)
     _load_weights(flow, folder / FLOW_FILE)
     name = "embedded" if source is None else str(source)
-    return Pretrained(name, codec.eval().to(device), flow.eval().to(device), defaults)
+    return Pretrained(name, _fingerprint(folder), codec.eval().to(place), flow.eval().to(place), defaults)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"there is no device {str(device)!r} here; expected cpu, or cuda") from error
+    return place
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for name in (CONFIG_FILE, CODEC_FILE, FLOW_FILE):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def resolve(source: str | Path | None) -> Path:
@@ -177,7 +216,11 @@ def save_pretrained(model: Pretrained, folder: str | Path, card: str | None = No
     An existing folder of a model is replaced; ValueError if something else stands there.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder / CONFIG_FILE).is_file() and (folder.is_file() or any(folder.iterdir())):
+    if (
+        folder.exists()
+        and not (folder / CONFIG_FILE).is_file()
+        and (folder.is_file() or any(folder.iterdir()))
+    ):
         raise ValueError(f"cannot write a model to {folder}: it exists and is not a model's folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))

@@ -19,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
     parser.add_argument(
-        "--hours", type=number("hours", 0, 10_000, low_included=False), required=True, help="hours of audio in all"
+        "--hours",
+        type=number("hours", 0, 10_000, low_included=False),
+        required=True,
+        help="hours of audio in all",
     )
     parser.add_argument(
         "--soundfont", type=Path, action="append", required=True, help=".sf2 or .sf3; repeat for several"

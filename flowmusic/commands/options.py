@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from features import choices
+
+if TYPE_CHECKING:
+    from features.listen import Listener, Progress
+
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
 
 
 def number(name: str, low: float, high: float, low_included: bool = True) -> Callable[[str], float]:
@@ -55,26 +61,31 @@ def add_listening(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-cache", action="store_true", help="listen anew to recordings heard before")
 
 
-def cache_folder() -> Path:
-    """Where what was heard is kept between runs."""
-    import os
+def listener(args: argparse.Namespace) -> Listener:
+    """The extractors that the arguments of `add_listening` name."""
+    from features.cache import FeatureCache
+    from features.listen import Listener
 
-    if named := os.environ.get("FLOWMUSIC_CACHE"):
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "flowmusic"
+    cache = None if args.no_cache else FeatureCache()
+    return Listener(args.separator, args.melody_extractor, args.chord_recogniser, cache)
 
 
-def check_writable_folder(path: Path) -> None:
-    """ValueError unless a file can be made where `path` is to stand (its folder may be missing yet)."""
-    import tempfile
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A callback that draws one bar per stage on stderr, where that is a terminal."""
+    from tqdm import tqdm
 
-    folder = path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
+    bars: dict[str, tqdm[None]] = {}
+
+    def show(stage: str, done: int, total: int) -> None:
+        if stage not in bars:
+            for bar in bars.values():
+                bar.close()
+            bars[stage] = tqdm(total=total, desc=stage, leave=False, disable=None, bar_format=_BAR)
+        bars[stage].update(done - bars[stage].n)
+
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError(f"cannot write {path}: {folder} takes no new file ({reason})") from error
+        yield show
+    finally:
+        for bar in bars.values():
+            bar.close()

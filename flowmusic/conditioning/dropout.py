@@ -64,7 +64,9 @@ def context_masks(batch_size: int, n_frames: int, rates: DropoutRates, generator
     inside = (frames >= starts) & (frames < ends)
     prefix, suffix = frames < starts, frames >= ends.clamp(min=1)
     kind = torch.randint(4, (batch_size, 1), generator=generator)
-    known = torch.where(kind == 0, prefix, torch.where(kind == 1, suffix, torch.where(kind == 2, ~inside, inside)))
+    known = torch.where(
+        kind == 0, prefix, torch.where(kind == 1, suffix, torch.where(kind == 2, ~inside, inside))
+    )
     known &= torch.rand(batch_size, 1, generator=generator) >= rates.no_context
     return known & ~known.all(dim=1, keepdim=True)
 

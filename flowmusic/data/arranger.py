@@ -38,7 +38,9 @@ class _Stage:
         return int(rng.integers(self.n_soundfonts)) if self.mixed else self.main_soundfont
 
 
-def arrange(sheet: Sheet, sections: tuple[Section, ...], brief: Brief, n_soundfonts: int, rng: np.random.Generator) -> Score:
+def arrange(
+    sheet: Sheet, sections: tuple[Section, ...], brief: Brief, n_soundfonts: int, rng: np.random.Generator
+) -> Score:
     """Plays a sheet in the brief's style; labels are the exact times that are rendered."""
     stage = _make_stage(brief, n_soundfonts, rng)
     bar = sheet.metre.bar_quarters
@@ -105,7 +107,9 @@ def _velocity(base: float, accent: float, rng: np.random.Generator) -> int:
     return int(np.clip(base * accent + rng.normal(0, 5), 20, 127))
 
 
-def _play(notes: list[SheetNote], base: float, stage: _Stage, rng: np.random.Generator, lag_s: float = 0.0) -> tuple[Note, ...]:
+def _play(
+    notes: list[SheetNote], base: float, stage: _Stage, rng: np.random.Generator, lag_s: float = 0.0
+) -> tuple[Note, ...]:
     """Sheet notes to seconds with a human's timing and touch, in order of their starts."""
     played = []
     for note in notes:
@@ -117,11 +121,16 @@ def _play(notes: list[SheetNote], base: float, stage: _Stage, rng: np.random.Gen
 
 def _one_voice(notes: tuple[Note, ...]) -> tuple[Note, ...]:
     ends = [note.start_s - 0.002 for note in notes[1:]] + [float("inf")]
-    cut = [Note(n.start_s, round(min(n.end_s, e), 4), n.midi, n.velocity) for n, e in zip(notes, ends, strict=True)]
+    cut = [
+        Note(n.start_s, round(min(n.end_s, e), 4), n.midi, n.velocity)
+        for n, e in zip(notes, ends, strict=True)
+    ]
     return tuple(note for note in cut if note.end_s - note.start_s > 0.03)
 
 
-def _melody_part(sheet: Sheet, sections: tuple[Section, ...], brief: Brief, stage: _Stage, rng: np.random.Generator) -> Part | None:
+def _melody_part(
+    sheet: Sheet, sections: tuple[Section, ...], brief: Brief, stage: _Stage, rng: np.random.Generator
+) -> Part | None:
     bar = sheet.metre.bar_quarters
     active = [(s.first_bar * bar, s.end_bar * bar) for s in sections if "melody" in s.layers]
     notes = [n for n in sheet.melody if any(a - 1e-6 <= n.start < b - 1e-6 for a, b in active)]
@@ -141,7 +150,14 @@ def _melody_part(sheet: Sheet, sections: tuple[Section, ...], brief: Brief, stag
     )
 
 
-def _drum_part(groove: str, sections: tuple[Section, ...], bar: float, brief: Brief, stage: _Stage, rng: np.random.Generator) -> DrumPart | None:
+def _drum_part(
+    groove: str,
+    sections: tuple[Section, ...],
+    bar: float,
+    brief: Brief,
+    stage: _Stage,
+    rng: np.random.Generator,
+) -> DrumPart | None:
     if not brief.has_drums:
         return None
     hits = []
@@ -151,10 +167,14 @@ def _drum_part(groove: str, sections: tuple[Section, ...], bar: float, brief: Br
     if not hits:
         return None
     kit = int(rng.choice(brief.style.kits if rng.random() < 0.8 else tuple(KIT_NAMES)))
-    return DrumPart(kit, stage.soundfont(rng), tuple(sorted(hits, key=lambda h: h.time_s)), float(rng.uniform(0, 0.5)))
+    return DrumPart(
+        kit, stage.soundfont(rng), tuple(sorted(hits, key=lambda h: h.time_s)), float(rng.uniform(0, 0.5))
+    )
 
 
-def _backing_parts(sheet: Sheet, sections: tuple[Section, ...], brief: Brief, stage: _Stage, rng: np.random.Generator) -> tuple[Part, ...]:
+def _backing_parts(
+    sheet: Sheet, sections: tuple[Section, ...], brief: Brief, stage: _Stage, rng: np.random.Generator
+) -> tuple[Part, ...]:
     style = brief.style
     parts: list[Part] = []
     for layer in ("bass", "comp", "comp2", "pad"):
@@ -187,7 +207,9 @@ def _backing_parts(sheet: Sheet, sections: tuple[Section, ...], brief: Brief, st
     return tuple(parts)
 
 
-def _chord_spans(sheet: Sheet, sections: tuple[Section, ...], stage: _Stage, flats: bool) -> tuple[ChordSpan, ...]:
+def _chord_spans(
+    sheet: Sheet, sections: tuple[Section, ...], stage: _Stage, flats: bool
+) -> tuple[ChordSpan, ...]:
     """Contiguous labels from 0 to the end; `N` wherever no chord instrument plays."""
     bar = sheet.metre.bar_quarters
     pieces: list[tuple[float, float, str]] = []
@@ -247,7 +269,9 @@ def _solo(drums: DrumPart | None, melody: Part | None, backing: tuple[Part, ...]
     return "none"
 
 
-def _tags(facts: SongFacts, sheet: Sheet, melody: Part | None, backing: tuple[Part, ...]) -> dict[str, object]:
+def _tags(
+    facts: SongFacts, sheet: Sheet, melody: Part | None, backing: tuple[Part, ...]
+) -> dict[str, object]:
     programs = [*(part.program for part in backing), *([melody.program] if melody else [])]
     return {
         "families": sorted({family(program) for program in programs} | ({"drums"} if facts.kit else set())),

@@ -28,7 +28,11 @@ _METRE_WORDS: dict[str, tuple[str, ...]] = {
 }
 _NO_DRUMS = ("no drums", "without drums", "drumless", "no percussion")
 _NO_MELODY = ("no melody", "instrumental backing only", "backing track", "accompaniment only")
-_OPENINGS = ("", "", "", "a", "some", "make", "I want", "give me", "create", "make a", "I need a")
+_VERBS = ("", "", "", "", "make", "I want", "give me", "create", "generate", "I need", "play me")
+_COUNTABLE = frozenset(
+    ("song", "track", "tune", "instrumental", "ballad", "waltz", "march", "groove", "beat", "loop",
+     "piece", "jam", "score", "mixture", "tango", "soundscape", "jig", "shuffle", "dance")
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class SongFacts:
     kit: str | None
     groove: str | None
     solo: str
+
+    @property
+    def beat(self) -> str:
+        """The groove in words: its variants are numbered."""
+        return (self.groove or "").rstrip("0123456789")
 
 
 def tempo_word(bpm: float, metre: str) -> str:
@@ -73,7 +82,18 @@ def _instrument_phrases(facts: SongFacts, rng: np.random.Generator) -> list[str]
     if facts.bass:
         phrases.append(facts.bass)
     if facts.kit:
-        phrases.append(_pick((f"{facts.kit} drums", "drums", f"{facts.kit} drum kit", f"{facts.groove} drums", f"{facts.groove} beat"), rng))
+        phrases.append(
+            _pick(
+                (
+                    f"{facts.kit} drums",
+                    "drums",
+                    f"{facts.kit} drum kit",
+                    f"{facts.beat} drums",
+                    f"{facts.beat} beat",
+                ),
+                rng,
+            )
+        )
     order = rng.permutation(len(phrases))
     count = int(rng.integers(1, len(phrases) + 1)) if phrases else 0
     return [phrases[int(k)] for k in order[:count]]
@@ -93,10 +113,12 @@ def _join(words: list[str]) -> str:
 
 
 def _opening(head: str, rng: np.random.Generator) -> str:
-    opening = _pick(_OPENINGS, rng)
-    if opening.endswith("a"):
-        opening = opening[:-1] + _article(head)
-    return f"{opening} " if opening else ""
+    """A verb and an article, either or neither, with the space that follows."""
+    article = ""
+    if rng.random() < 0.6:
+        article = _article(head) if head.split()[-1] in _COUNTABLE else "some"
+    words = [word for word in (_pick(_VERBS, rng), article) if word]
+    return " ".join(words) + " " if words else ""
 
 
 def _subject(facts: SongFacts, rng: np.random.Generator) -> str:
@@ -106,13 +128,18 @@ def _subject(facts: SongFacts, rng: np.random.Generator) -> str:
         name = facts.chord_instruments[0]
         return _pick((f"solo {name}", f"{name} alone", f"just {name}"), rng)
     if facts.solo == "drums":
-        return _pick((f"{facts.groove} drum loop", "drums only", "solo drums", "drum beat"), rng)
-    return _pick((*facts.style_names, *facts.style_names, "music", "song", "instrumental", "track", "tune"), rng)
+        return _pick((f"{facts.beat} drum loop", "drums only", "solo drums", "drum beat"), rng)
+    return _pick(
+        (*facts.style_names, *facts.style_names, "music", "song", "instrumental", "track", "tune"), rng
+    )
 
 
 def _tonality(facts: SongFacts, rng: np.random.Generator) -> str:
     short = f"{facts.key} {facts.mode}"
-    return _pick((f"in {short}", f"in the key of {short}", f"key: {short}", f"in {facts.mode}", f"{facts.mode} key"), rng)
+    return _pick(
+        (f"in {short}", f"in the key of {short}", f"key: {short}", f"in {facts.mode}", f"{facts.mode} key"),
+        rng,
+    )
 
 
 def _speed(facts: SongFacts, rng: np.random.Generator) -> str:
@@ -160,11 +187,17 @@ def write_caption(facts: SongFacts, rng: np.random.Generator) -> str:
     if form < 0.4:  # a one-liner without instruments
         return " ".join([_opening(head, rng) + head, *details[:1]])
     if form < 0.75 or not instruments:
-        tail = _pick((" with ", " featuring ", " played by "), rng) + _join(instruments) if instruments else ""
+        tail = (
+            _pick((" with ", " featuring ", " played by "), rng) + _join(instruments) if instruments else ""
+        )
         extra = "".join(f", {detail}" for detail in details)
         return f"{_opening(head, rng)}{head}{tail}{extra}"
-    first = f"{_article(head).capitalize()} {head}." if rng.random() < 0.5 else f"{head.capitalize()}{''.join(', ' + d for d in details[:1])}."
-    second = _pick(("It features ", "The instruments are ", "You hear ", "Played on "), rng) + _join(instruments)
+    article = f"{_article(head).capitalize()} " if head.split()[-1] in _COUNTABLE else ""
+    sentence = f"{article}{head}" if article else head[0].upper() + head[1:]
+    first = f"{sentence}{''.join(', ' + d for d in details[:1])}."
+    second = _pick(("It features ", "The instruments are ", "You hear ", "Played on "), rng) + _join(
+        instruments
+    )
     extra = "".join(f", {detail}" for detail in details[1:])
     return f"{first} {second}{extra}."
 

@@ -210,7 +210,7 @@ def render_corpus(
             song = pending.popleft().result()
             done_s += song.duration_s
             fresh += song.fresh
-            bar.update(round(song.duration_s / 60, 3))
+            bar.update(min(round(song.duration_s / 60, 2), bar.total - bar.n))
         for future in pending:
             future.cancel()
     shutil.rmtree(plan.out / ".partial", ignore_errors=True)
@@ -223,7 +223,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Render a labelled training corpus.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
     parser.add_argument("--hours", type=float, required=True, help="hours of audio wanted in all")
-    parser.add_argument("--soundfont", type=Path, action="append", required=True, help=".sf2 or .sf3; repeat for several")
+    parser.add_argument(
+        "--soundfont", type=Path, action="append", required=True, help=".sf2 or .sf3; repeat for several"
+    )
     parser.add_argument("--leadsheets", type=Path, help="lead sheets (JSON lines) for half of it")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)

@@ -10,7 +10,8 @@ from flowmusic.data.harmony import write_progression
 from flowmusic.data.instruments import LEADS, playable_range
 from flowmusic.data.melody_writer import MelodyPlan, write_melody
 from flowmusic.data.sheet import METRES, Metre, Section, Sheet, SheetChord
-from flowmusic.data.styles import STYLES, WILD, Style
+from flowmusic.data.style_table import STYLES
+from flowmusic.data.styles import WILD, Style
 
 _MODES = ("major", "minor", "dorian", "mixolydian", "lydian", "phrygian")
 _MODE_WEIGHTS = (0.44, 0.36, 0.07, 0.07, 0.03, 0.03)
@@ -50,7 +51,6 @@ def make_brief(rng: np.random.Generator, metre_name: str | None = None, with_mel
     if metre.name == "6/8":
         bpm = float(np.clip(bpm * 0.7, 40, 110))
     kinds, weights = ("none", "melody", "chords", "drums"), (0.88, 0.05, 0.05, 0.02)
-    own_leads = tuple(program for program in style.leads if program in LEADS)
     solo = str(rng.choice(kinds, p=weights))
     if with_melody and solo in ("chords", "drums"):
         solo = "none"
@@ -62,11 +62,13 @@ def make_brief(rng: np.random.Generator, metre_name: str | None = None, with_mel
         solo,
         has_drums=solo == "drums" or (solo == "none" and rng.random() > 0.13),
         has_melody=solo == "melody" or (solo == "none" and (with_melody or rng.random() > 0.07)),
-        lead_program=int(rng.choice(own_leads if own_leads and rng.random() < 0.75 else LEADS)),
+        lead_program=int(rng.choice(style.leads if rng.random() < 0.75 else LEADS)),
     )
 
 
-def plan_sections(n_bars: int, brief: Brief, melody_share: float, rng: np.random.Generator) -> tuple[Section, ...]:
+def plan_sections(
+    n_bars: int, brief: Brief, melody_share: float, rng: np.random.Generator
+) -> tuple[Section, ...]:
     """Divides the bars into sections of 2 to 8 bars and says which layers play in each."""
     sections: list[Section] = []
     first = 0
@@ -115,7 +117,9 @@ def write_chords(
     bar = metre.bar_quarters
     strains = []
     for _ in range(2):
-        length = float(rng.choice([0.5, 1, 1, 1, 1, 2, 2, 4] if metre.beats_per_bar in (2, 4) else [1, 1, 2, 4]))
+        length = float(
+            rng.choice([0.5, 1, 1, 1, 1, 2, 2, 4] if metre.beats_per_bar in (2, 4) else [1, 1, 2, 4])
+        )
         n_chords = int(rng.choice([4, 4, 4, 8, 3, 6]))
         strains.append((length, write_progression(tonic, mode, n_chords, colour, rng)))
     spans: list[SheetChord] = []
@@ -150,13 +154,15 @@ def write_sheet(rng: np.random.Generator, brief: Brief) -> tuple[Sheet, tuple[Se
     span = int(rng.integers(12, 22))
     low = int(rng.integers(low, max(low + 1, high - span)))
     follows = bool(rng.random() > 0.2)
+    # Fast songs get no runs of sixteenths.
+    chances = (0.18, 0.4, 0.3, 0.12) if brief.bpm < 125 else (0.3, 0.45, 0.25)
     plan = MelodyPlan(
-        density=int(rng.choice([0, 1, 2, 3], p=[0.18, 0.4, 0.3, 0.12])) if brief.bpm < 125 else int(rng.choice([0, 1, 2], p=[0.3, 0.45, 0.25])),
+        density=int(rng.choice(np.arange(len(chances)), p=chances)),
         low=low,
         high=min(high, low + span),
         rest_share=float(rng.choice([0.02, 0.1, 0.2])),
         follows_chords=follows,
         legato=float(rng.choice([0.97, 0.9, 0.7])),
-    )  # fmt: skip
+    )
     sheet = Sheet("generator", brief.metre, tonic, mode, n_bars, chords, (), follows)
     return replace(sheet, melody=write_melody(sheet, sections, plan, rng)), sections

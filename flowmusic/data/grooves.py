@@ -43,28 +43,34 @@ GROOVES: dict[str, dict[str, str]] = {
     "country": {"kick": "X.......", "snare": "....X.o.", "hat": "x.x."},
     "bossa": {"kick": "X..xX..x", "rim": "x..x..x...x..x..", "hat": "xoxo"},
     "samba": {"kick": "x..xX..x", "snare": "o.xoxo.xo.xoxo.x", "shaker": "XoxxXoxx"},
-    "latin": {"kick": "x.....x.", "cowbell": "X.x.x.x.X.xxx.x.", "conga_hi": "..x...xx", "conga_lo": "......x...x....."},
-    "salsa": {"claves": "..X.X...X..X..X.", "conga_mute": "x...x...", "conga_hi": "..x...xx", "timbale": "........x.x.x.x."},
+    "latin": {"kick": "x.....x.", "cowbell": "X.x.x.x.X.xxx.x.", "conga_hi": "..x...xx",
+        "conga_lo": "......x...x....."},
+    "salsa": {"claves": "..X.X...X..X..X.", "conga_mute": "x...x...", "conga_hi": "..x...xx",
+        "timbale": "........x.x.x.x."},
     "cha-cha": {"kick": "X.......", "cowbell": "X...x...", "conga_hi": "......xx", "cabasa": "x.x."},
-    "reggae": {"kick": "........X.......", "rim": "........X.......", "hat": "..x...x.", "open": "..............x."},
+    "reggae": {"kick": "........X.......", "rim": "........X.......", "hat": "..x...x.",
+        "open": "..............x."},
     "ska": {"kick": "X.......", "snare": "....X...", "hat": "..x."},
     "march": {"kick": "X.......", "snare": "x.x.X.xxx.xxX.x.", "crash": "X..............."},
     "march2": {"kick2": "X.......", "snare": "..x...xx"},
     "tom groove": {"kick": "X.......x.......", "tom5": "x..x..x.x..x..x.", "tom3": "......x.......xx"},
     "four toms": {"tom6": "X.x.....X.x.....", "tom4": "....X.x.....X.xx", "kick": "X..."},
-    "percussion": {"shaker": "xoxo", "bongo_hi": "x..xx.x.", "bongo_lo": "......x.....x...", "triangle": "x.......x......."},
+    "percussion": {"shaker": "xoxo", "bongo_hi": "x..xx.x.", "bongo_lo": "......x.....x...",
+        "triangle": "x.......x......."},
     "brushes": {"snare": "o.o.x.o.", "pedal": "....x...", "kick": "o......."},
     "tango": {"kick": "X.......", "snare": "x.....x.x...x.xx"},
     "bolero": {"snare": "x.xxx.x.x.xxxxxx", "kick": "X......."},
     "waltz": {"kick": "X...........", "snare": "....x...x...", "hat": "x...x...x..."},
-    "jazz waltz": {"ride": "x...x.x.x...", "pedal": "....x.......", "kick": "o...........", "snare": "......o....."},
+    "jazz waltz": {"ride": "x...x.x.x...", "pedal": "....x.......", "kick": "o...........",
+        "snare": "......o....."},
     "viennese": {"kick": "X...........", "rim": "....x...x...", "triangle": "x..........."},
     "rock three": {"kick": "X.....x.....", "snare": "....X...X...", "hat": "x.x.x.x.x.x."},
     "half-time three": {"kick": "X.....x.....", "snare": "........X...", "hat": "x.x.x.x.x.x."},
     "six-eight": {"kick": "X.....x...x.", "snare": "......X.....", "hat": "x.x.x.x.x.x."},
     "six-eight ballad": {"kick": "X...........", "rim": "......X.....", "ride": "x.x.x.x.x.x."},
     "six-eight folk": {"kick": "X.....x.....", "tambourine": "....x.....x.", "shaker": "x.o.x.x.o.x."},
-    "afro": {"bell": "x.x.xx.x.x.x", "conga_hi": "....x.....x.", "conga_lo": "x.......x...", "kick": "X.....X....."},
+    "afro": {"bell": "x.x.xx.x.x.x", "conga_hi": "....x.....x.", "conga_lo": "x.......x...",
+        "kick": "X.....X....."},
 }  # fmt: skip
 
 THREE_QUARTERS = ("waltz", "jazz waltz", "viennese", "rock three", "half-time three")
@@ -113,7 +119,7 @@ def _fill(bar_quarters: float, n_beats: int, rng: np.random.Generator) -> list[S
     names = str(rng.choice(["toms", "snare", "mixed", "kick"]))
     order = ["snare", "tom1", "tom2", "tom3", "tom4", "tom5", "tom6"]
     strokes = []
-    count = int(round((bar_quarters - start) / step))
+    count = round((bar_quarters - start) / step)
     for k in range(count):
         if rng.random() < 0.15:
             continue

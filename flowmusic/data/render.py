@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from flowmusic.data.instruments import KIT_NAMES, PROGRAM_NAMES
 from flowmusic.data.score import STEMS, Part, Score
 
 # FluidSynth applies events at its internal block boundaries.
@@ -19,6 +20,7 @@ _N_GROUPS = len(STEMS)
 _BACKING_CHANNELS = (2, 5, 8, 11, 14)  # channel modulo 3 is the stem
 _MELODY_CHANNEL = 1
 _DRUM_CHANNEL = 9
+_DRUM_BANK = 128
 _FADE_S = 0.04
 _FLUSH = 32 * _BLOCK  # what the last song left in the synthesiser is rendered away
 
@@ -64,6 +66,10 @@ def _declare(library: Any) -> Any:
     library.fluid_synth_sfload.argtypes = [pointer, ctypes.c_char_p, integer]
     library.fluid_synth_program_select.argtypes = [pointer] + [integer] * 4
     library.fluid_synth_pin_preset.argtypes = [pointer] + [integer] * 3
+    library.fluid_synth_get_sfont_by_id.argtypes = [pointer, integer]
+    library.fluid_synth_get_sfont_by_id.restype = pointer
+    library.fluid_sfont_get_preset.argtypes = [pointer, integer, integer]
+    library.fluid_sfont_get_preset.restype = pointer
     library.fluid_synth_set_interp_method.argtypes = [pointer, integer, integer]
     library.fluid_synth_set_reverb.argtypes = [pointer] + [number] * 4
     library.fluid_synth_system_reset.argtypes = [pointer]
@@ -88,7 +94,7 @@ class Renderer:
     """Renders scores at `sample_rate` with soundfonts numbered in the order given.
 
     Raises:
-        RenderError: no FluidSynth library, or a soundfont that it cannot read.
+        RenderError: no FluidSynth library, or a soundfont that it cannot read or that lacks presets.
         ValueError: no soundfont given.
     """
 
@@ -125,6 +131,14 @@ class Renderer:
         font_id = int(self._lib.fluid_synth_sfload(self._synth, str(path).encode(), 0))
         if font_id < 0:
             raise RenderError(f"{path}: FluidSynth cannot read it as a soundfont")
+        sound_font = self._lib.fluid_synth_get_sfont_by_id(self._synth, font_id)
+        wanted = [(0, program) for program in PROGRAM_NAMES] + [(_DRUM_BANK, kit) for kit in KIT_NAMES]
+        missing = [w for w in wanted if not self._lib.fluid_sfont_get_preset(sound_font, *w)]
+        if missing:
+            raise RenderError(
+                f"{path}: expected a General MIDI soundfont with the GS drum kits; it lacks "
+                f"{len(missing)} presets, the first in bank {missing[0][0]}, program {missing[0][1]}"
+            )
         return font_id
 
     def close(self) -> None:
@@ -150,7 +164,7 @@ class Renderer:
         lib.fluid_synth_set_reverb(synth, score.mastering.room_size, 0.4, 0.5, level)
         if score.drums is not None:
             drums = score.drums
-            self._select(_DRUM_CHANNEL, drums.soundfont, 128, drums.kit)
+            self._select(_DRUM_CHANNEL, drums.soundfont, _DRUM_BANK, drums.kit)
             lib.fluid_synth_cc(synth, _DRUM_CHANNEL, 91, round(127 * drums.reverb))
         for channel, part in _voices(score):
             self._select(channel, part.soundfont, 0, part.program)
@@ -165,14 +179,9 @@ class Renderer:
 
     def _select(self, channel: int, soundfont: int, bank: int, program: int) -> None:
         font_id = self._font_ids[soundfont % len(self._font_ids)]
-        choose = self._lib.fluid_synth_program_select
-        if choose(self._synth, channel, font_id, bank, program) == 0:
-            # Compressed soundfonts are slow to decode: keep what was used once.
-            self._lib.fluid_synth_pin_preset(self._synth, font_id, bank, program)
-            return
-        # A small soundfont may hold one kit only: its first program of the bank.
-        if choose(self._synth, channel, font_id, bank, 0) != 0:
-            raise RenderError(f"soundfont {soundfont} has neither program {program} nor 0 in {bank}")
+        self._lib.fluid_synth_program_select(self._synth, channel, font_id, bank, program)
+        # Compressed soundfonts are slow to decode: keep what was used once.
+        self._lib.fluid_synth_pin_preset(self._synth, font_id, bank, program)
 
     def _events(self, score: Score) -> list[tuple[int, int, int, int, int]]:
         """(sample, off 0 / on 1, channel, key, velocity), in playing order."""
@@ -221,9 +230,7 @@ class Renderer:
 
 def _voices(score: Score) -> list[tuple[int, Part]]:
     if len(score.backing) > len(_BACKING_CHANNELS):
-        raise ValueError(
-            f"expected at most {len(_BACKING_CHANNELS)} backing parts, got {len(score.backing)}"
-        )
+        raise ValueError(f"expected at most {len(_BACKING_CHANNELS)} backing parts, got {len(score.backing)}")
     voices = list(zip(_BACKING_CHANNELS, score.backing, strict=False))
     if score.melody is not None:
         voices.append((_MELODY_CHANNEL, score.melody))

@@ -91,10 +91,8 @@ class TimeMap:
     def seconds(self, quarters: float) -> float:
         """Monotone in `quarters`; swing moves what is off the beat, never the beat itself."""
         cell, place = divmod(quarters / self.swing_quarters, 1.0)
-        if place < 0.5:
-            place = 2 * place * self.swing
-        else:
-            place = self.swing + (2 * place - 1) * (1 - self.swing)
+        late = max(0.0, 2 * place - 1)
+        place = min(2 * place, 1.0) * self.swing + late * (1 - self.swing)
         warped = (cell + place) * self.swing_quarters
         phase = 2 * np.pi * warped / self.drift_quarters
         wander = self.drift * self.drift_quarters / (2 * np.pi) * (1 - np.cos(phase))

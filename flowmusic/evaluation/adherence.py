@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 
@@ -147,12 +148,14 @@ def _common_spans(
     edges = sorted({start, end, *(time for time in bounds if start < time < end)})
     return [
         (stop - begin, _label_at(reference, (begin + stop) / 2), _label_at(estimate, (begin + stop) / 2))
-        for begin, stop in zip(edges, edges[1:], strict=False)
+        for begin, stop in pairwise(edges)
     ]
 
 
 def _label_at(segments: Sequence[ChordSegment], time_s: float) -> str:
-    return next((segment.label for segment in segments if segment.start_s <= time_s < segment.end_s), NO_CHORD)
+    return next(
+        (segment.label for segment in segments if segment.start_s <= time_s < segment.end_s), NO_CHORD
+    )
 
 
 def drum_onset_f1(

@@ -63,7 +63,9 @@ def compare(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> Code
     if original.ndim != 1 or original.shape != decoded.shape:
         raise ValueError(f"expected two signals of one shape (S,), got {original.shape} and {decoded.shape}")
     if len(original) < 2 * WINDOW or np.abs(original).max(initial=0.0) < 1e-5:
-        raise ValueError(f"expected an audible original of at least {2 * WINDOW} samples, got {len(original)}")
+        raise ValueError(
+            f"expected an audible original of at least {2 * WINDOW} samples, got {len(original)}"
+        )
     wobble_error_db, ratio = wobble(original, decoded, sample_rate)
     return CodecQuality(
         log_magnitude_error_db=log_magnitude_error_db(original, decoded),
@@ -76,13 +78,13 @@ def compare(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> Code
     )
 
 
-def levels_db(samples: np.ndarray, reference: float | None = None, window: int = WINDOW, hop: int = HOP) -> np.ndarray:
-    """STFT levels (bins, F) in dB below the largest magnitude (or `reference`), floored at -80."""
+def levels_db(samples: np.ndarray) -> np.ndarray:
+    """STFT levels (bins, F) in dB below the largest magnitude, floored at -80."""
     import librosa
 
-    magnitude = np.abs(librosa.stft(samples, n_fft=window, hop_length=hop))
-    top = float(magnitude.max()) if reference is None else reference
-    return np.asarray(np.maximum(20 * np.log10(np.maximum(magnitude, 1e-12) / max(top, 1e-12)), FLOOR_DB))
+    magnitude = np.abs(librosa.stft(samples, n_fft=WINDOW, hop_length=HOP))
+    relative = np.maximum(magnitude, 1e-12) / max(float(magnitude.max()), 1e-12)
+    return np.asarray(np.maximum(20 * np.log10(relative), FLOOR_DB))
 
 
 def log_magnitude_error_db(original: np.ndarray, decoded: np.ndarray) -> float:
@@ -104,11 +106,12 @@ def chroma_correlation(original: np.ndarray, decoded: np.ndarray, sample_rate: i
     loudness = power[0].sum(axis=0)
     audible = loudness > loudness.max() * 10 ** (AUDIBLE_DB / 10)
     chroma = [
-        librosa.feature.chroma_stft(S=p, sr=sample_rate, n_fft=4096, tuning=0.0)[:, audible].ravel() for p in power
+        librosa.feature.chroma_stft(S=p, sr=sample_rate, n_fft=4096, tuning=0.0)[:, audible].ravel()
+        for p in power
     ]
     if any(c.std() < 1e-9 for c in chroma):
         return None
-    return float(np.corrcoef(*chroma)[0, 1])
+    return float(np.corrcoef(chroma[0], chroma[1])[0, 1])
 
 
 def onset_f1(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float | None:
@@ -116,10 +119,17 @@ def onset_f1(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> flo
     import librosa
     import mir_eval.onset
 
-    times = [librosa.onset.onset_detect(y=x, sr=sample_rate, hop_length=HOP, units="time") for x in (original, decoded)]
+    times = [
+        librosa.onset.onset_detect(y=x, sr=sample_rate, hop_length=HOP, units="time")
+        for x in (original, decoded)
+    ]
     if len(times[0]) == 0:
         return None
-    return float(mir_eval.onset.f_measure(times[0], times[1], window=ONSET_WINDOW_S)[0]) if len(times[1]) else 0.0
+    return (
+        float(mir_eval.onset.f_measure(times[0], times[1], window=ONSET_WINDOW_S)[0])
+        if len(times[1])
+        else 0.0
+    )
 
 
 def band_levels_db(samples: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -133,7 +143,10 @@ def band_levels_db(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     position = np.log2(np.maximum(bins_hz, 1.0) / BAND_LOW_HZ) * BANDS_PER_OCTAVE
     weights = np.clip(1 - np.abs(position[None] - np.arange(n_bands)[:, None]), 0, None)  # (bands, bins)
     weights = weights[weights.sum(axis=1) > 0.25]
-    return np.asarray(10 * np.log10(np.maximum(weights @ power, 1e-12)))
+    levels = 10 * np.log10(np.maximum(weights @ power, 1e-12))
+    # The windows at the clip's ends reach into nothing, which would look like modulation.
+    edge = -(-WINDOW // (2 * hop))
+    return np.asarray(levels[:, edge:-edge])
 
 
 def wobble(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> tuple[float | None, float | None]:
@@ -229,27 +242,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m flowmusic.evaluation.codec_quality`: a table of the figures, a row a file."""
     from tqdm import tqdm
 
+    from flowmusic.evaluation.references import find_references, load_clip
     from flowmusic.evaluation.report import markdown_table, write_lines
-    from flowmusic.pipeline import FlowMusic
+    from flowmusic.pretrained import load_pretrained
 
     parser = argparse.ArgumentParser(prog="codec_quality", description="What the codec leaves of recordings.")
-    parser.add_argument("--files", nargs="+", required=True, type=Path, help="sound files, corpus folders or song folders")
+    parser.add_argument(
+        "--files", nargs="+", required=True, type=Path, help="sound files, songs or folders of them"
+    )
     parser.add_argument("--checkpoint", help="model folder or hub id (default: the embedded model)")
-    parser.add_argument("--duration", type=float, default=10.0, help="seconds taken from the middle of each file")
+    parser.add_argument("--duration", type=float, default=10.0, help="seconds from the middle of each (10)")
     parser.add_argument("--n", type=int, help="at most so many files, spread over the list")
     parser.add_argument("--out", type=Path, help="write the table here too (markdown)")
     options = parser.parse_args(arguments)
-    from flowmusic.evaluation.references import find_references, load_clip
-
-    references = find_references(options.files, options.n)
-    codec = FlowMusic.from_pretrained(options.checkpoint).codec
-    qualities = [measure(codec, load_clip(item, options.duration, allow_shorter=True).audio) for item in tqdm(references, desc="codec")]
-    names = [field.name for field in fields(CodecQuality)]
-    rows = [[name, *(getattr(quality, key) for key in names)] for name, quality in zip(
-        [*(item.name for item in references), f"mean of {len(references)}"], [*qualities, average(qualities)], strict=True
-    )]
-    table = markdown_table(["file", *names], rows)
-    write_lines(table, options.out)
+    try:
+        references = find_references(options.files, options.n)
+        codec = load_pretrained(options.checkpoint).codec
+        clips = [load_clip(item, options.duration, allow_shorter=True) for item in references]
+        named = [(clip.name, measure(codec, clip.audio)) for clip in tqdm(clips, desc="codec")]
+    except ValueError as error:
+        parser.error(str(error))
+    named.append((f"mean of {len(named)}", average([quality for _, quality in named])))
+    columns = [field.name for field in fields(CodecQuality)]
+    rows = [[name, *(getattr(quality, column) for column in columns)] for name, quality in named]
+    write_lines(markdown_table(["file", *columns], rows), options.out)
     return 0
 
 

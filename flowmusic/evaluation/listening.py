@@ -8,18 +8,24 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from features.audio import Audio, AudioSource, to_audio
 from features.chord_labels import ChordSegment
-from features.chords import ChordRecogniser, LvChordia
 from features.controls import CONTROL_NAMES, Controls
-from features.drums import DrumSeparator, SmallDemucsSeparator, drum_features
+from features.drums import DRUMS_VERSION, drum_features
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
-from features.melody import CrepeMelody, MelodyExtractor
+from features.listen import Listener, content_key
+from features.separators import NoSeparator
 from flowmusic.evaluation.adherence import Heard, one_hot_chroma
+
+if TYPE_CHECKING:
+    from features.chords import ChordRecogniser
+    from features.melody import MelodyExtractor
+    from features.separators import DrumSeparator
 
 FORMAT = "flowmusic.heard.1"
 _ARRAYS = ("onsets_s", "f0_times_s", "f0_hz", "confidence", "chroma")
@@ -34,17 +40,19 @@ class Ears:
     chords: ChordRecogniser
 
     @classmethod
-    def default(cls) -> Ears:
-        """The embedded extractors, which are also those that `generate` listens with."""
-        return cls(SmallDemucsSeparator(), CrepeMelody(), LvChordia())
+    def of(cls, listener: Listener) -> Ears:
+        """Those that a `Listener` takes controls with."""
+        return cls(listener.separator, listener.melody, listener.chords)
 
     @property
     def version(self) -> str:
-        return "|".join((FORMAT, self.separator.version, self.melody.version, self.chords.version))
+        """What decides how a clip is heard."""
+        parts = (self.separator.version, DRUMS_VERSION, self.melody.version, self.chords.version)
+        return "|".join((FORMAT, *parts))
 
 
 def listen_to(audio: AudioSource, ears: Ears) -> Heard:
-    """What the extractors hear: drums in the drum stem, melody and chords in the rest.
+    """What the extractors hear: drums in the drum stem, melody in the rest, chords in the mix.
 
     As `features.listen.Listener` takes controls from a recording.
 
@@ -54,10 +62,12 @@ def listen_to(audio: AudioSource, ears: Ears) -> Heard:
     sound = to_audio(audio)
     mix = Audio(sound.mono()[None], sound.sample_rate)
     stem = ears.separator.separate(mix)
-    rest = Audio(mix.samples - stem.mono()[None], mix.sample_rate)
+    # "No separator" is for references that are stems; what is listened to here is a mix all the same.
+    without = isinstance(ears.separator, NoSeparator)
+    rest = mix if without else Audio(mix.samples - stem.mono()[None], mix.sample_rate)
     drums = drum_features(stem)
     melody = ears.melody.extract(rest)
-    chords = ears.chords.extract(rest)
+    chords = ears.chords.extract(mix)
     grid = FrameGrid.from_duration(mix.duration_s, CONTROL_FRAME_RATE)
     return Heard(
         duration_s=mix.duration_s,
@@ -67,15 +77,10 @@ def listen_to(audio: AudioSource, ears: Ears) -> Heard:
         f0_hz=np.asarray(melody.f0_hz, dtype=np.float64),
         confidence=np.asarray(melody.confidence, dtype=np.float64),
         chroma=one_hot_chroma(rest.mono(), rest.sample_rate),
-        controls=Controls(grid.n_frames, drums=drums.energies, melody=melody.salience, chords=chords.posteriors),
+        controls=Controls(
+            grid.n_frames, drums=drums.energies, melody=melody.salience, chords=chords.posteriors
+        ),
     )
-
-
-def content_key(audio: Audio) -> str:
-    """Hash of samples and rate: the same sound has the same key whatever its file is called."""
-    digest = hashlib.sha256(str((audio.sample_rate, audio.samples.shape)).encode())
-    digest.update(np.ascontiguousarray(audio.samples).tobytes())
-    return digest.hexdigest()[:32]
 
 
 class HeardStore:
@@ -132,7 +137,9 @@ def load_heard(path: Path) -> Heard:
         raise ValueError(f"{path} cannot be read as an extractor's result: {error}") from error
     if meta.get("format") != FORMAT or not set(_ARRAYS) <= set(tensors):
         raise ValueError(f"{path} is not an extractor's result of this version; remove it to listen again")
-    controls = {key.removeprefix("control."): value for key, value in tensors.items() if key.startswith("control.")}
+    controls = {
+        key.removeprefix("control."): value for key, value in tensors.items() if key.startswith("control.")
+    }
     return Heard(
         duration_s=float(meta["duration_s"]),
         chords=tuple(ChordSegment(**segment) for segment in json.loads(meta["chords"])),

@@ -1,18 +1,13 @@
 """The evaluation: take controls from references, generate, listen to the result, compare.
 
-Three protocols share one code. A *trial* names the reference of each control:
-    all      drums, melody and chords of one reference, with its caption if it has one
-    alone:X  control X alone, without text: the other metrics should stay near their floor
-    three    the controls of three different references at once, without text
-The score of a control is measured against the reference that it came from; the *floor* is the same
-clip against references that had no part in it; the *ceiling* is the codec's resynthesis of the
-reference against the reference itself.
+The protocols (`flowmusic.evaluation.trials`) share this code. The score of a control is measured
+against the reference that it came from; the *floor* is the same clip against references that had
+no part in it; the *ceiling* is the codec's resynthesis of the reference against the reference.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,12 +31,14 @@ from flowmusic.evaluation.report import (
     to_markdown,
     write_text,
 )
+from flowmusic.evaluation.trials import PROTOCOLS, Trial, floor_sources, plan_trials
 
-logger = logging.getLogger(__name__)
-
-PROTOCOLS = ("all", "alone", "three")
-MAX_FLOOR_SHIFTS = 4
-RESULTS_FILE, SETTINGS_FILE, REPORT_FILE, TABLE_FILE = "results.jsonl", "settings.json", "report.json", "report.md"
+RESULTS_FILE, SETTINGS_FILE, REPORT_FILE, TABLE_FILE = (
+    "results.jsonl",
+    "settings.json",
+    "report.json",
+    "report.md",
+)
 
 
 class Maker(Protocol):
@@ -62,26 +59,12 @@ class Settings:
 
     model: str
     duration_s: float
-    steps: str
+    solver: str
+    steps: int
     guidance: str
     seed: int
     extractors: str
     references: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One clip to generate: the index of the reference of each given control; `anchor` stands for the others."""
-
-    name: str
-    protocol: str
-    anchor: int
-    sources: dict[str, int]
-    text: str
-    seed: int
-
-    def source(self, control: str) -> int:
-        return self.sources.get(control, self.anchor)
 
 
 @dataclass(frozen=True)
@@ -109,52 +92,6 @@ def progress_bar(items: Iterable[int], title: str) -> Iterable[int]:
     return bar
 
 
-def plan_trials(clips: Sequence[Clip], protocols: Sequence[str], n_alone: int, n_three: int, seed: int) -> list[Trial]:
-    """The clips to generate, in order; `n_alone` and `n_three` at most for those protocols.
-
-    Raises:
-        ValueError: an unknown protocol, or too few references (two; four for `three`).
-    """
-    unknown = sorted(set(protocols) - set(PROTOCOLS))
-    if unknown:
-        raise ValueError(f"unknown protocol {', '.join(unknown)}; expected some of {', '.join(PROTOCOLS)}")
-    n = len(clips)
-    needed = 4 if "three" in protocols else 2
-    if n < needed:
-        raise ValueError(f"expected at least {needed} references (the floor needs a different one), got {n}")
-    trials: list[Trial] = []
-    if "all" in protocols:
-        for i, clip in enumerate(clips):
-            trials.append(Trial(clip.name, "all", i, dict.fromkeys(CONTROL_NAMES, i), clip.caption, seed + i))
-    if "alone" in protocols:
-        for control in CONTROL_NAMES:
-            for i in _spread(n, n_alone):
-                trials.append(Trial(f"{clips[i].name}-{control}", f"alone:{control}", i, {control: i}, "", seed + i))
-    if "three" in protocols:
-        third = max(1, n // 3)
-        for i in _spread(n, n_three):
-            sources = {name: (i + k * third) % n for k, name in enumerate(CONTROL_NAMES)}
-            trials.append(Trial(f"{clips[i].name}-three", "three", i, sources, "", seed + i))
-    return trials
-
-
-def _spread(n: int, n_wanted: int) -> list[int]:
-    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, n_wanted))})
-
-
-def floor_sources(trial: Trial, n: int) -> list[int]:
-    """References that had no part in a trial, for its floor: the same shifts round the list for all trials.
-
-    Each shift is a derangement of the list, so over all trials of a protocol every reference is
-    used equally often.
-    """
-    used = {trial.anchor, *trial.sources.values()}
-    shifts = [1 + k * (n - 1) // MAX_FLOOR_SHIFTS for k in range(MAX_FLOOR_SHIFTS)]
-    candidates = dict.fromkeys((trial.anchor + shift) % n for shift in (*shifts, *range(1, n)))
-    free = [i for i in candidates if i not in used]
-    return free[: min(MAX_FLOOR_SHIFTS, n - 1)]
-
-
 def evaluate(
     maker: Maker,
     clips: Sequence[Clip],
@@ -164,6 +101,7 @@ def evaluate(
     protocols: Sequence[str] = PROTOCOLS,
     n_alone: int = 16,
     n_three: int = 16,
+    plots: bool = False,
     progress: Progress = quiet,
 ) -> dict[str, list[Summary]]:
     """Run the protocols and write `results.jsonl`, `report.json`, `report.md` and the clips into `out`.
@@ -177,31 +115,45 @@ def evaluate(
     _check_settings(out, settings)
     done = {(result.protocol, result.name) for result in read_results(out / RESULTS_FILE)}
     references = [
-        HeardReference(clips[i], store.listen(clips[i].audio), store.listen(_resynthesis(maker, clips[i], out)))
+        HeardReference(
+            clips[i], store.listen(clips[i].audio), store.listen(_resynthesis(maker, clips[i], out))
+        )
         for i in progress(range(len(clips)), "references")
     ]
     missing = [trial for trial in trials if (trial.protocol, trial.name) not in done]
     for i in progress(range(len(missing)), "generating"):
-        append_result(out / RESULTS_FILE, run_trial(maker, missing[i], references, out, store))
+        append_result(out / RESULTS_FILE, run_trial(maker, missing[i], references, out, store, plots))
     wanted = {(trial.protocol, trial.name) for trial in trials}
     results = [item for item in read_results(out / RESULTS_FILE) if (item.protocol, item.name) in wanted]
     return write_report(results, settings, out)
 
 
 def run_trial(
-    maker: Maker, trial: Trial, references: Sequence[HeardReference], out: Path, store: HeardStore
+    maker: Maker,
+    trial: Trial,
+    references: Sequence[HeardReference],
+    out: Path,
+    store: HeardStore,
+    plots: bool = False,
 ) -> Result:
     """Generate one clip, write it under `out`, listen to it and score it."""
-    duration_s = references[trial.anchor].heard.duration_s
-    controls = Controls(references[trial.anchor].heard.controls.n_frames)
+    anchor = references[trial.anchor]
+    controls = Controls(anchor.heard.controls.n_frames)
     for name, index in trial.sources.items():
-        source = references[index].heard.controls.only(name).fit(controls.n_frames)
-        controls = controls.combine(source)
-    audio = maker.make(controls, trial.text, duration_s, trial.seed)
+        controls = controls.combine(references[index].heard.controls.only(name).fit(controls.n_frames))
+    audio = maker.make(controls, trial.text, anchor.heard.duration_s, trial.seed)
     path = clip_path(out, trial.protocol, trial.name)
     write_audio(path, audio.samples, audio.sample_rate)
     # What was written is what is judged: 16 bits and all.
-    return judge(trial, store.listen(read_audio(path)), references)
+    written = read_audio(path)
+    heard = store.listen(written)
+    if plots:
+        from flowmusic.plots import plot_controls
+
+        # Only where all controls have one source is there one hearing to set beside the result.
+        reference = anchor.heard if set(trial.sources.values()) == {trial.anchor} else None
+        plot_controls(controls, heard, written, path.with_suffix(".png"), trial.name, reference)
+    return judge(trial, heard, references)
 
 
 def clip_path(out: Path, protocol: str, name: str) -> Path:
@@ -217,8 +169,12 @@ def judge(trial: Trial, estimate: Heard, references: Sequence[HeardReference]) -
         labels = {
             "own": _by_control({name: _score(item.clip.labels, estimate) for name, item in sources.items()}),
             "floor": _mean([_score(references[i].clip.labels, estimate) for i in others]),
-            "ceiling": _by_control({name: _score(item.clip.labels, item.resynthesis) for name, item in sources.items()}),
-            "original": _by_control({name: _score(item.clip.labels, item.heard) for name, item in sources.items()}),
+            "ceiling": _by_control(
+                {name: _score(item.clip.labels, item.resynthesis) for name, item in sources.items()}
+            ),
+            "original": _by_control(
+                {name: _score(item.clip.labels, item.heard) for name, item in sources.items()}
+            ),
         }
     return Result(
         name=trial.name,
@@ -281,10 +237,12 @@ def write_report(results: Sequence[Result], settings: Settings, out: Path) -> di
     """The tables as JSON and as markdown."""
     tables = summary_tables(results)
     values = {protocol: [asdict(row) for row in rows] for protocol, rows in tables.items()}
-    write_text(out / REPORT_FILE, json.dumps({"settings": asdict(settings), "tables": values}, indent=2) + "\n")
+    write_text(
+        out / REPORT_FILE, json.dumps({"settings": asdict(settings), "tables": values}, indent=2) + "\n"
+    )
     heading = (
-        f"Adherence: {len(settings.references)} references of {settings.duration_s:g} s, model {settings.model}, "
-        f"steps {settings.steps}, guidance {settings.guidance}"
+        f"Adherence: {len(settings.references)} references of {settings.duration_s:g} s, "
+        f"model {settings.model}, {settings.solver} {settings.steps}, guidance {settings.guidance}"
     )
     write_text(out / TABLE_FILE, to_markdown(tables, heading))
     return tables

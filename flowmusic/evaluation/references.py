@@ -96,7 +96,9 @@ def load_clip(reference: Reference, duration_s: float, allow_shorter: bool = Fal
     audio = read_song_mix(reference.path) if reference.is_song else read_audio(reference.path)
     shortest_s = MIN_CLIP_S if allow_shorter else duration_s
     if audio.duration_s < shortest_s:
-        raise AudioError(f"{reference.path} lasts {audio.duration_s:.2f} s; expected at least {shortest_s:g} s")
+        raise AudioError(
+            f"{reference.path} lasts {audio.duration_s:.2f} s; expected at least {shortest_s:g} s"
+        )
     start_s = max(0.0, (audio.duration_s - duration_s) / 2)
     first = round(start_s * audio.sample_rate)
     samples = audio.mono()[first : first + round(duration_s * audio.sample_rate)]
@@ -119,7 +121,8 @@ def read_song_mix(folder: Path) -> Audio:
     stems = [read_stem(folder, stem) for stem in STEMS]
     if len({(stem.n_samples, stem.sample_rate) for stem in stems}) != 1:
         raise AudioError(f"{folder}: the stems {', '.join(STEMS)} differ in length or sample rate")
-    return Audio(np.sum([stem.mono() for stem in stems], axis=0, dtype=np.float32)[None], stems[0].sample_rate)
+    mix = np.sum([stem.mono() for stem in stems], axis=0)  # (S,)
+    return Audio(np.asarray(mix, dtype=np.float32)[None], stems[0].sample_rate)
 
 
 def read_labels(path: Path) -> dict[str, Any]:
@@ -130,7 +133,9 @@ def read_labels(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read as labels (JSON): {error}") from error
     missing = [key for key in ("chords", "melody", "drums") if not isinstance(song, dict) or key not in song]
     if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}; expected the labels that `flowmusic corpus` writes")
+        raise ValueError(
+            f"{path} lacks {', '.join(missing)}; expected the labels that `flowmusic corpus` writes"
+        )
     return dict(song)
 
 
@@ -138,13 +143,17 @@ def labels_as_heard(song: dict[str, Any], start_s: float, duration_s: float) -> 
     """The labels of a song between `start_s` and `start_s + duration_s`, on that excerpt's own clock."""
     end_s = start_s + duration_s
     chords = tuple(
-        ChordSegment(max(item["start_s"], start_s) - start_s, min(item["end_s"], end_s) - start_s, str(item["label"]))
+        ChordSegment(
+            max(item["start_s"], start_s) - start_s, min(item["end_s"], end_s) - start_s, str(item["label"])
+        )
         for item in song["chords"]
         if item["start_s"] < end_s and item["end_s"] > start_s
     )
     hits = np.sort([item["time_s"] - start_s for item in song["drums"] if start_s <= item["time_s"] < end_s])
     times_s = FrameGrid.from_duration(duration_s, CONTROL_FRAME_RATE).times_s()
-    chroma_times_s = np.arange(1 + int(duration_s * CHROMA_SAMPLE_RATE) // CHROMA_HOP) * CHROMA_HOP / CHROMA_SAMPLE_RATE
+    chroma_times_s = (
+        np.arange(1 + int(duration_s * CHROMA_SAMPLE_RATE) // CHROMA_HOP) * CHROMA_HOP / CHROMA_SAMPLE_RATE
+    )
     midi = _midi_at(song["melody"], times_s + start_s)
     chroma_midi = _midi_at(song["melody"], chroma_times_s + start_s)
     return Heard(

@@ -111,7 +111,9 @@ def to_markdown(tables: dict[str, list[Summary]], heading: str) -> str:
     for protocol, summaries in tables.items():
         if not protocol.startswith("alone:"):
             parts += [f"## {_protocol_title(protocol)}", _protocol_table(summaries)]
-    alone = {protocol.removeprefix("alone:"): rows for protocol, rows in tables.items() if _is_alone(protocol)}
+    alone = {
+        protocol.removeprefix("alone:"): rows for protocol, rows in tables.items() if _is_alone(protocol)
+    }
     if alone:
         parts += ["## One control alone: score (floor)", _alone_table(alone)]
     return "\n\n".join(parts) + "\n"
@@ -123,13 +125,24 @@ def _is_alone(protocol: str) -> bool:
 
 def _protocol_title(protocol: str) -> str:
     name, _, kind = protocol.partition("/")
-    title = {"all": "All controls from one reference", "three": "Controls from three different references"}[name]
+    title = {"all": "All controls from one reference", "three": "Controls from three different references"}[
+        name
+    ]
     return f"{title}, against exact labels" if kind else f"{title}, against what is heard in the reference"
 
 
 def _protocol_table(summaries: Sequence[Summary]) -> str:
     exact = any(row.original is not None for row in summaries)
-    header = ["metric", "n", "score", "± s.e.", "floor", "ceiling", "share closed", *(["original"] if exact else [])]
+    header = [
+        "metric",
+        "n",
+        "score",
+        "± s.e.",
+        "floor",
+        "ceiling",
+        "share closed",
+        *(["original"] if exact else []),
+    ]
     rows: list[list[str | float | None]] = []
     for row in summaries:
         count = f"{row.n}" + (f" ({row.not_applicable} n/a)" if row.not_applicable else "")
@@ -158,7 +171,8 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str | float | 
     widths = [max(len(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
     lines = [list(header), ["-" * width for width in widths], *cells]
     return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in lines
     )
 
 

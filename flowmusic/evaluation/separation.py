@@ -1,6 +1,6 @@
 """How cleanly a drum separator takes the drums out of corpus songs, beside librosa's HPSS.
 
-    python -m flowmusic.evaluation.separation --songs CORPUS/test --n 32
+python -m flowmusic.evaluation.separation --songs CORPUS/test --n 32
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from features.audio import Audio
 from flowmusic.evaluation.references import Reference, find_references, read_song_mix, read_stem
 
 if TYPE_CHECKING:
-    from features.drums import DrumSeparator
+    from features.separators import DrumSeparator
 
 SILENT_RMS = 1e-3
 
@@ -71,20 +71,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m flowmusic.evaluation.separation`: a table of SDRs, a row a song."""
     from tqdm import tqdm
 
-    from features.drums import SmallDemucsSeparator
+    from features.separators import SmallDemucsSeparator
     from flowmusic.evaluation.report import markdown_table, write_lines
 
-    parser = argparse.ArgumentParser(prog="separation", description="SDR of the drum separator on corpus songs.")
-    parser.add_argument("--songs", nargs="+", required=True, type=Path, help="song folders, or folders of them")
+    parser = argparse.ArgumentParser(
+        prog="separation", description="SDR of the drum separator on corpus songs."
+    )
+    parser.add_argument(
+        "--songs", nargs="+", required=True, type=Path, help="song folders, or folders of them"
+    )
     parser.add_argument("--n", type=int, default=32, help="at most so many songs, spread over the list")
-    parser.add_argument("--duration", type=float, default=20.0, help="seconds taken from the middle of each song")
+    parser.add_argument(
+        "--duration", type=float, default=20.0, help="seconds taken from the middle of each song"
+    )
     parser.add_argument("--out", type=Path, help="write the table here too (markdown)")
     options = parser.parse_args(arguments)
-    songs = [item for item in find_references(options.songs, options.n) if item.is_song]
-    if not songs:
-        parser.error("no corpus songs (song.json and three stems) among --songs")
-    separator = SmallDemucsSeparator()
-    results = [separate_song(separator, song, options.duration) for song in tqdm(songs, desc="separation")]
+    try:
+        songs = [item for item in find_references(options.songs, options.n) if item.is_song]
+        if not songs:
+            raise ValueError("no corpus songs (song.json and three stems) among --songs")
+        separator = SmallDemucsSeparator()
+        results = [
+            separate_song(separator, song, options.duration) for song in tqdm(songs, desc="separation")
+        ]
+    except ValueError as error:
+        parser.error(str(error))
     scored = [result for result in results if result is not None]
     columns = ("separator_db", "hpss_db", "mix_db")
     rows: list[list[str | float | None]] = [[r.name, *(getattr(r, key) for key in columns)] for r in scored]

@@ -12,13 +12,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from features.controls import CONTROL_NAMES
 from flowmusic.model.condition import Condition
-from flowmusic.model.transformer import FlowTransformer
+from flowmusic.model.transformer import FlowTransformer, Prepared
 
 GUIDED_NAMES = (*CONTROL_NAMES, "text", "style")
 EXAMPLES = "'2', 'jasco:3,1', 'double:3,2' or 'drums=2,chords=3,text=1.5'"
@@ -42,7 +43,9 @@ class GuidanceSpec:
         for item in self.sets:
             unknown = sorted(item.told - set(GUIDED_NAMES))
             if unknown:
-                raise ValueError(f"guidance names unknown conditions {unknown}; expected some of {GUIDED_NAMES}")
+                raise ValueError(
+                    f"guidance names unknown conditions {unknown}; expected some of {GUIDED_NAMES}"
+                )
             if not math.isfinite(item.weight):
                 raise ValueError(f"guidance weights must be finite numbers, got {item.weight}")
         total = math.fsum(item.weight for item in self.sets)
@@ -89,14 +92,16 @@ class GuidanceSpec:
         unknown = sorted(set(scales) - set(GUIDED_NAMES))
         if unknown:
             raise ValueError(f"guidance names unknown conditions {unknown}; expected some of {GUIDED_NAMES}")
-        pairs: list[tuple[float, Sequence[str]]] = [(1 + math.fsum(g - 1 for g in scales.values()), GUIDED_NAMES)]
+        pairs: list[tuple[float, Sequence[str]]] = [
+            (1 + math.fsum(g - 1 for g in scales.values()), GUIDED_NAMES)
+        ]
         for name, scale in scales.items():
             pairs.append((1 - scale, [other for other in GUIDED_NAMES if other != name]))
         return cls.of(*pairs)
 
     @classmethod
     def parse(cls, text: str) -> GuidanceSpec:
-        """Read `2`, `jasco:3,1`, `double:3,2` or `drums=2,chords=3,text=1.5`; ValueError for anything else."""
+        """Read `2`, `jasco:3,1`, `double:3,2` or `drums=2,chords=3,text=1.5`; ValueError if it is none."""
         text = text.strip()
         rule = re.fullmatch(r"(jasco|double)\s*:\s*([^,]+),([^,]+)", text)
         if rule:
@@ -108,7 +113,9 @@ class GuidanceSpec:
         for part in text.split(","):
             name, _, scale = (piece.strip() for piece in part.partition("="))
             if name not in GUIDED_NAMES or name in scales:
-                problem = "twice" if name in scales else f"where one of {', '.join(GUIDED_NAMES)} was expected"
+                problem = (
+                    "twice" if name in scales else f"where one of {', '.join(GUIDED_NAMES)} was expected"
+                )
                 raise ValueError(f"guidance {text!r} names {name!r} {problem}")
             scales[name] = _number(scale, text)
         return cls.per_control(scales)
@@ -123,7 +130,7 @@ class GuidanceSpec:
 class GuidedVelocity:
     """The guided velocity of a batch of clips; all rows of a step are one batch of the model.
 
-    Whatever does not depend on x_t or t is computed here, once. `rows`: sets evaluated per clip.
+    Whatever does not depend on x_t or t is computed once. `rows`: sets evaluated per clip.
     """
 
     def __init__(
@@ -133,21 +140,24 @@ class GuidedVelocity:
         guidance: GuidanceSpec,
         frame_mask: Tensor | None = None,
     ) -> None:
-        rows = guidance.rows(condition)
         self.model, self.condition, self.guidance, self.frame_mask = model, condition, guidance, frame_mask
-        self.rows = len(rows)
-        self.weights = torch.tensor([weight for weight, _ in rows], device=condition.context.device)
-        repeated = None if frame_mask is None else frame_mask.repeat(self.rows, 1)
-        with torch.no_grad():
-            self.prepared = model.prepare(Condition.cat([row for _, row in rows]), repeated)
+        self._rows = guidance.rows(condition)
+        self.rows = len(self._rows)
+        self.weights = torch.tensor([weight for weight, _ in self._rows], device=condition.context.device)
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        mask = None if self.frame_mask is None else self.frame_mask.repeat(self.rows, 1)
+        return self.model.prepare(Condition.cat([row for _, row in self._rows]), mask)
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """x_t (B, T, D), t (B,) -> (B, T, D)."""
         velocities = self.model.velocity(x_t.repeat(self.rows, 1, 1), t.repeat(self.rows), self.prepared)
-        by_row = velocities.unflatten(0, (self.rows, -1))  # (rows, B, T, D)
         if self.rows == 1:  # of weight one
-            return by_row[0]
-        return torch.einsum("r,rbtd->btd", self.weights.to(by_row.dtype), by_row)
+            return velocities
+        by_row = velocities.reshape(self.rows, *x_t.shape)  # (rows, B, T, D)
+        guided: Tensor = torch.tensordot(self.weights.to(by_row.dtype), by_row, dims=1)  # (B, T, D)
+        return guided
 
     def item(self, index: int) -> GuidedVelocity:
         """The same for one clip alone, without anything of its neighbours."""
@@ -168,7 +178,9 @@ def _number(text: str, whole: str) -> float:
     try:
         value = float(text)
     except ValueError as error:
-        raise ValueError(f"guidance {whole!r} is not understood at {text.strip()!r}: expected {EXAMPLES}") from error
+        raise ValueError(
+            f"guidance {whole!r} is not understood at {text.strip()!r}: expected {EXAMPLES}"
+        ) from error
     if not math.isfinite(value):
         raise ValueError(f"guidance {whole!r} holds {value}: expected finite numbers, as in {EXAMPLES}")
     return value

@@ -70,7 +70,9 @@ def time_grid(steps: int, shift: float = 1.0) -> Tensor:
     if not 0 < shift < float("inf"):
         raise ValueError(f"the time shift must be a positive number, got {shift}")
     share = 1 - torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-    return 1 - shift * share / (1 + (shift - 1) * share)
+    grid = 1 - shift * share / (1 + (shift - 1) * share)
+    grid[0], grid[-1] = 0.0, 1.0  # exactly
+    return grid
 
 
 def solve(
@@ -108,14 +110,18 @@ def solve(
         progress(1.0)
     result = torch.cat(latents) if latents else x_0
     if not torch.isfinite(result).all():
-        raise ArithmeticError(f"the solver {method!r} with {steps} steps left finite numbers: lower the guidance")
+        raise ArithmeticError(
+            f"the solver {method!r} with {steps} steps left finite numbers: lower the guidance"
+        )
     return SolveResult(result, tuple(evaluations))
 
 
 class _Counted:
     """The function that torchdiffeq calls: (t (), x (B, T, D)) -> velocity, counted."""
 
-    def __init__(self, field: VelocityField, index: int, of: int, progress: Callable[[float], None] | None) -> None:
+    def __init__(
+        self, field: VelocityField, index: int, of: int, progress: Callable[[float], None] | None
+    ) -> None:
         self.field, self.index, self.of, self.progress = field, index, of, progress
         self.evaluations = 0
 

@@ -19,7 +19,9 @@ class Rotation:
     sines: Tensor
 
 
-def rotation(n_frames: int, head_dim: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Rotation:
+def rotation(
+    n_frames: int, head_dim: int, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Rotation:
     """Angles frame * theta^(-2 i / head_dim) of RoFormer (arXiv 2104.09864, eq. 15)."""
     # float64: at long clips the angle of the fastest pair would lose its fraction in float32
     powers = torch.arange(0, head_dim, 2, dtype=torch.float64, device=device) / head_dim
@@ -45,7 +47,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, key_mask: Tensor | None) -> Tensor:
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, heads, T, keys)
     if key_mask is not None:
         scores = scores.masked_fill(~key_mask, -torch.inf)
-    return scores.softmax(dim=-1) @ v
+    heard: Tensor = scores.softmax(dim=-1) @ v
+    return heard
 
 
 class SelfAttention(nn.Module):
@@ -66,7 +69,9 @@ class SelfAttention(nn.Module):
         qkv = self.to_qkv(x).unflatten(-1, (3, self.heads, -1))  # (B, T, 3, heads, head_dim)
         q, k, v = qkv.unbind(2)
         q, k = rotate(self.norm_q(q), by), rotate(self.norm_k(k), by)
-        heard = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), key_mask)  # (B, heads, T, head_dim)
+        heard = attend(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), key_mask
+        )  # (B, heads, T, head_dim)
         out: Tensor = self.to_out(heard.transpose(1, 2).flatten(2))  # (B, T, H)
         return out
 

@@ -86,6 +86,10 @@ class Block(nn.Module):
         self.cross = CrossAttention(config.width, config.heads) if with_tokens else None
         self.feed_forward = ConvFeedForward(config.width, config.hidden, config.conv_kernel)
 
+    def keys_values(self, tokens: Tensor) -> KeysValues | None:
+        """Of tokens (B, tokens, H), for all steps; None in a block that does not attend to them."""
+        return None if self.cross is None else self.cross.prepare(tokens)
+
     def forward(
         self,
         x: Tensor,

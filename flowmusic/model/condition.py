@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from features.controls import CONTROL_CHANNELS, CONTROL_NAMES, Controls
-from flowmusic.config import FlowConfig
 from flowmusic.conditioning.style import StyleTokens
 from flowmusic.conditioning.text import TextTokens
+from flowmusic.config import FlowConfig
 
 CONDITION_NAMES = (*CONTROL_NAMES, "text", "style", "context")
 _TOKENS = ("text", "style")
@@ -52,7 +52,9 @@ class Condition:
                     f"got {tuple(value.shape)} and {mask.dtype} {tuple(mask.shape)}"
                 )
             if value.shape[0] != self.batch_size:
-                raise ValueError(f"the condition's {name} holds {value.shape[0]} items, others {self.batch_size}")
+                raise ValueError(
+                    f"the condition's {name} holds {value.shape[0]} items, others {self.batch_size}"
+                )
 
     @property
     def batch_size(self) -> int:
@@ -84,7 +86,9 @@ class Condition:
         sizes |= {"text": (0, config.text_dim), "style": (0, config.style_dim)}
         sizes |= {"context": (n_frames, config.latent_dim)}
         tensors = {name: torch.zeros(batch_size, *size) for name, size in sizes.items()}
-        tensors |= {f"{name}_mask": torch.zeros(batch_size, sizes[name][0], dtype=torch.bool) for name in sizes}
+        tensors |= {
+            f"{name}_mask": torch.zeros(batch_size, sizes[name][0], dtype=torch.bool) for name in sizes
+        }
         return cls(**tensors)
 
     @classmethod
@@ -99,7 +103,7 @@ class Condition:
         lengths = sorted({item.n_frames for item in controls})
         if len(lengths) != 1 or lengths[0] % config.control_fold:
             raise ValueError(
-                f"controls must all have one length, a multiple of {config.control_fold} frames, got {lengths}"
+                f"controls must all have one length, a multiple of {config.control_fold}, got {lengths}"
             )
         condition = cls.null(len(controls), lengths[0] // config.control_fold, config)
         fields: dict[str, Tensor] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,7 +49,7 @@ class FlowTransformer(nn.Module):
         self.time = TimeEmbedding(config.time_channels, config.width)
         self.modulation = nn.Linear(config.width, MODULATIONS * config.width)
         crossing = [index % config.cross_every == 0 for index in range(config.depth)]
-        self.blocks = nn.ModuleList(Block(config, with_tokens) for with_tokens in crossing)
+        self.blocks: Sequence[Block] = nn.ModuleList(Block(config, cross) for cross in crossing)  # type: ignore[assignment]
         self.modulation_out = nn.Linear(config.width, 2 * config.width)
         self.project_out = nn.Linear(config.width, config.latent_dim)
         for layer in (self.modulation, self.modulation_out, self.project_out):
@@ -65,7 +66,7 @@ class FlowTransformer(nn.Module):
         head_dim = self.config.width // self.config.heads
         return Prepared(
             temporal=self.temporal(condition),
-            tokens=tuple(block.cross.prepare(tokens) if block.cross is not None else None for block in self.blocks),
+            tokens=tuple(block.keys_values(tokens) for block in self.blocks),
             token_mask=token_mask[:, None, None],
             frame_mask=frame_mask,
             rotation=rotation(condition.n_frames, head_dim, tokens.device),
@@ -92,5 +93,7 @@ class FlowTransformer(nn.Module):
         velocity: Tensor = self.project_out(modulate(x, shift, scale)).float()
         return velocity
 
-    def forward(self, x_t: Tensor, t: Tensor, condition: Condition, frame_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x_t: Tensor, t: Tensor, condition: Condition, frame_mask: Tensor | None = None
+    ) -> Tensor:
         return self.velocity(x_t, t, self.prepare(condition, frame_mask))

@@ -65,13 +65,13 @@ def decoder_loss(predicted: Tensor, target: Tensor, with_motion: bool) -> tuple[
 class DecoderTraining:
     """Schedule of the decoder's training; everything counts in steps."""
 
-    steps: int = 6000
+    steps: int = 2600
     batch: int = 8
     excerpt_s: float = 4.0
-    learning_rate: float = 1.0e-3
+    learning_rate: float = 1.5e-3
     warmup_steps: int = 200
-    decay_steps: int = 2000
-    plain_steps: int = 1500
+    decay_steps: int = 1200
+    plain_steps: int = 900
     recordings_share: float = 0.35
     ema_decay: float = 0.998
     checkpoint_every: int = 250

@@ -29,16 +29,16 @@ log = logging.getLogger(__name__)
 class FlowTraining:
     """Schedule of a flow model's training; everything counts in steps."""
 
-    steps: int = 12000
-    batch: int = 16
-    excerpt_frames: int = 250
+    steps: int = 6000
+    batch: int = 12
+    excerpt_frames: int = 200
     learning_rate: float = 1.0e-3
     warmup_steps: int = 300
-    decay_steps: int = 3000
+    decay_steps: int = 1200
     ema_decay: float = 0.999
     weight_decay: float = 0.01
     checkpoint_every: int = 200
-    reload_every: int = 1000
+    reload_every: int = 400
     valid_batches: int = 4
     seed: int = 0
 

@@ -1,0 +1,60 @@
+"""`flowmusic features`: listen to a recording and write down its controls."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from flowmusic.commands.options import add_listening, listener, number, progress_bar
+
+CONTROLS = ("drums", "melody", "chords")
+
+EPILOG = """examples:
+  flowmusic features song.mp3 --out song.safetensors --plot
+  flowmusic features song.mp3 --only chords --duration 30 --out chords.safetensors
+  flowmusic generate --controls song.safetensors -o clip.wav"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Listen to a recording: drums, melody and chords, 50 frames a second."
+    parser.epilog = EPILOG
+    parser.add_argument("audio", metavar="AUDIO", type=Path, help="wav, flac, ogg or mp3")
+    parser.add_argument("--out", type=Path, required=True, help="file to write (.safetensors)")
+    parser.add_argument("--only", choices=CONTROLS, action="append", help="this control only; repeat for two")
+    parser.add_argument(
+        "--duration", type=number("seconds", 0.1, 600), metavar="SECONDS", help="from the start (all of it)"
+    )
+    parser.add_argument(
+        "--plot", action=argparse.BooleanOptionalAction, default=False, help="also draw the controls (.png)"
+    )
+    add_listening(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from features.audio import check_writable
+    from features.listen import extract_controls
+    from flowmusic.output import check_folder
+
+    check_folder(check_writable(args.out, (".safetensors",)))
+    picture = args.out.with_suffix(".png")
+    wanted = args.only or CONTROLS
+    with progress_bar() as progress:
+        controls = extract_controls(
+            drums=args.audio if "drums" in wanted else None,
+            melody=args.audio if "melody" in wanted else None,
+            chords=args.audio if "chords" in wanted else None,
+            duration_s=args.duration,
+            listener=listener(args),
+            progress=progress,
+        )
+    controls.save(args.out)
+    sys.stdout.write(f"{args.out}\n")
+    if args.plot:
+        from features.audio import read_audio
+        from flowmusic.plots import plot_features
+
+        audio = read_audio(args.audio).fitted(controls.grid.duration_s)
+        plot_features(controls, picture, title=args.audio.name, audio=audio)
+        sys.stdout.write(f"{picture}\n")
+    return 0

@@ -1,0 +1,12 @@
+"""Evaluation: does a clip follow its controls, and what does the codec leave of a recording.
+
+adherence      the metrics, pure functions of what was heard
+listening      audio -> what the extractors hear, kept on disk
+references     corpus songs and sound files as references
+trials         which clips are generated
+protocol       generate, listen, compare; resumable
+report         means, floor, ceiling, tables
+codec_quality  figures of the codec
+separation     figures of the drum separator
+command        arguments of `flowmusic evaluate`
+"""

@@ -1,0 +1,143 @@
+"""`flowmusic evaluate` and `python -m flowmusic.evaluation`: the arguments and the run.
+
+The top level imports nothing heavy, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from features.audio import Audio
+    from features.controls import Controls
+    from flowmusic.pipeline import FlowMusic
+
+DEFAULT_OUT = Path("evaluation")
+DEFAULT_PROTOCOLS = "all,alone,three"
+EPILOG = """The references' controls are taken from their sound by the embedded extractors; the clips are
+heard by the same ones. Floor: each clip against other references. Ceiling: the codec's resynthesis of the
+reference. The folder keeps every clip and result; a second run goes on where the first stopped.
+
+examples:
+  flowmusic evaluate --references corpus/test --n 32 --out evaluation
+  flowmusic evaluate --references albums/ --protocols all --checkpoint runs/model --out evaluation"""
+
+
+@dataclass(frozen=True)
+class FlowMaker:
+    """A `FlowMusic` as an evaluation sees it (`flowmusic.evaluation.protocol.Maker`)."""
+
+    model: FlowMusic
+    steps: int | None = None
+    solver: str | None = None
+    guidance: str | None = None
+
+    def make(self, controls: Controls, text: str, duration_s: float, seed: int) -> Audio:
+        from features.audio import Audio
+
+        clip = self.model.generate(
+            text=text or None,
+            controls=controls,
+            duration_s=duration_s,
+            seed=seed,
+            steps=self.steps,
+            solver=self.solver,
+            guidance=self.guidance,
+        )
+        return Audio(clip.audio, clip.sample_rate)
+
+    def resynthesise(self, audio: Audio) -> Audio:
+        return self.model.resynthesise(audio)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of an evaluation."""
+    parser.description = "Measure how well a model follows drums, melody and chords of unseen references."
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--references",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="sound files, corpus songs, or folders of them",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=DEFAULT_OUT, help="folder of clips and results (evaluation)"
+    )
+    parser.add_argument("--n", type=int, default=32, help="at most so many references, spread evenly (32)")
+    parser.add_argument("--duration", type=float, default=10.0, metavar="SECONDS", help="of each clip (10)")
+    parser.add_argument("--protocols", default=DEFAULT_PROTOCOLS, help=f"some of {DEFAULT_PROTOCOLS}")
+    parser.add_argument("--n-alone", type=int, default=16, help="references for one control alone (16)")
+    parser.add_argument("--n-three", type=int, default=16, help="references for three songs at once (16)")
+    parser.add_argument("--steps", type=int, help="steps of the solver (the model's)")
+    parser.add_argument("--solver", help="of the differential equation (the model's)")
+    parser.add_argument("--guidance", help="as in `flowmusic generate` (the model's)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first clip; the others count on from it")
+    parser.add_argument(
+        "--checkpoint", metavar="MODEL", help="a model's folder or hub id (the embedded model)"
+    )
+    parser.add_argument("--plots", action="store_true", help="also draw asked against heard for every clip")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate as `args` say and write the tables to standard output."""
+    from features.listen import Listener
+    from flowmusic.evaluation.listening import Ears, HeardStore
+    from flowmusic.evaluation.protocol import TABLE_FILE, Settings, evaluate, progress_bar
+    from flowmusic.evaluation.references import find_references, load_clip
+    from flowmusic.evaluation.report import write_lines
+    from flowmusic.output import check_folder
+    from flowmusic.pipeline import FlowMusic
+
+    for name in ("n", "n_alone", "n_three"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    check_folder(args.out / TABLE_FILE)
+    clips = [load_clip(item, args.duration) for item in find_references(args.references, args.n)]
+    model = FlowMusic.from_pretrained(args.checkpoint)
+    maker = FlowMaker(model, args.steps, args.solver, args.guidance)
+    ears = Ears.of(Listener())
+    defaults = model.model.defaults
+    settings = Settings(
+        model=f"{model.model.name} ({model.model.fingerprint})",
+        duration_s=args.duration,
+        solver=args.solver or defaults.solver,
+        steps=args.steps or defaults.steps,
+        guidance=str(defaults.guidance if args.guidance is None else args.guidance),
+        seed=args.seed,
+        extractors=ears.version,
+        references=tuple(clip.name for clip in clips),
+    )
+    store = HeardStore(args.out / "heard", ears)
+    protocols = [name.strip() for name in args.protocols.split(",") if name.strip()]
+    evaluate(
+        maker,
+        clips,
+        args.out,
+        settings,
+        store,
+        protocols,
+        args.n_alone,
+        args.n_three,
+        args.plots,
+        progress_bar,
+    )
+    write_lines((args.out / TABLE_FILE).read_text(encoding="utf-8"), None)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m flowmusic.evaluation`."""
+    parser = argparse.ArgumentParser(prog="python -m flowmusic.evaluation")
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    try:
+        return run(options)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))

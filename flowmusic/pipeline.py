@@ -1,0 +1,294 @@
+"""FlowMusic: references and text in, a clip out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from features.audio import Audio, AudioSource, normalise_peak, to_audio
+from features.controls import Controls
+from features.frames import CONTROL_FRAME_RATE, frames_in
+from features.listen import Listener, Progress, no_progress
+from features.references import Reference, ReferenceSource, open_reference
+from flowmusic import __version__
+from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.flow.guidance import GuidanceSpec, GuidedVelocity
+from flowmusic.flow.solver import SolveResult, noise, solve
+from flowmusic.model.condition import Condition
+from flowmusic.pretrained import Pretrained, check_solver, load_pretrained, save_pretrained
+
+if TYPE_CHECKING:
+    from flowmusic.conditioning.text import TextEncoder, TextTokens
+
+MIN_DURATION_S, MAX_DURATION_S = 0.5, 300.0
+MAX_DEFAULT_DURATION_S = 30.0
+CLIP_FORMAT = "flowmusic.clip.1"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A clip and how it was made.
+
+    Shape:
+        audio   (C, S) float32 within [-1, 1]
+        latents (T, D)
+    `metadata` is plain data: the settings, the references, times, evaluations of the model.
+    """
+
+    audio: np.ndarray
+    sample_rate: int
+    controls: Controls
+    latents: Tensor
+    metadata: dict[str, object]
+
+    @property
+    def duration_s(self) -> float:
+        return self.audio.shape[1] / self.sample_rate
+
+    def save(
+        self,
+        path: str | Path,
+        plot: str | Path | bool = False,
+        sidecar: str | Path | bool = True,
+        listener: Listener | None = None,
+    ) -> list[Path]:
+        """Write the clip (wav, flac or ogg), and beside it its settings (.json) and its plot (.png).
+
+        `plot` or `sidecar`: True writes beside the clip, a path writes there. For the plot the clip
+        is listened to by `listener` (the embedded extractors). All files appear, or none does.
+        """
+        from flowmusic.output import save_generation
+
+        return save_generation(self, Path(path), plot, sidecar, listener)
+
+
+class FlowMusic:
+    """A model to generate with: `FlowMusic.from_pretrained().generate(text=..., drums=..., ...)`."""
+
+    def __init__(self, model: Pretrained, listener: Listener | None = None) -> None:
+        self.model = model
+        self.listener = listener or Listener()
+        self._text_encoder: TextEncoder | None = None
+        codec, flow = model.codec, model.flow
+        if abs(flow.config.control_fold * codec.frame_rate - CONTROL_FRAME_RATE) > 1e-6:
+            raise ValueError(
+                f"the model folds {flow.config.control_fold} control frames into each of "
+                f"{codec.frame_rate:g} latent frames a second; "
+                f"expected {CONTROL_FRAME_RATE:g} control frames a second"
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path | None = None, device: str = "cpu", listener: Listener | None = None
+    ) -> FlowMusic:
+        """The embedded model (no source), one in a folder, or one of the hub (`owner/name`).
+
+        Raises:
+            ValueError: no such model, or files that are broken or do not fit together.
+        """
+        return cls(load_pretrained(source, device), listener)
+
+    def save_pretrained(self, folder: str | Path, card: str | None = None) -> Path:
+        """Write the model as a folder that `from_pretrained` reads; `card` is its README.md."""
+        return save_pretrained(self.model, folder, card)
+
+    @property
+    def sample_rate(self) -> int:
+        return self.model.codec.sample_rate
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.flow.parameters()).device
+
+    @property
+    def text_encoder(self) -> TextEncoder:
+        if self._text_encoder is None:
+            self._text_encoder = TransformersTextEncoder(self.model.defaults.text_encoder)
+        return self._text_encoder
+
+    def generate(
+        self,
+        text: str | None = None,
+        drums: ReferenceSource | None = None,
+        melody: ReferenceSource | None = None,
+        chords: ReferenceSource | None = None,
+        controls: Controls | None = None,
+        duration_s: float | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        solver: str | None = None,
+        guidance: float | str | GuidanceSpec | None = None,
+        bpm: float | None = None,
+        beats_per_bar: float = 4,
+        loop_chords: bool = True,
+        progress: Progress = no_progress,
+    ) -> Generation:
+        """Make one clip. The same arguments make the same bytes.
+
+        Args:
+            text: a description of instruments, tempo, mood ...
+            drums, melody, chords: each a recording (file, `Audio`, or (samples, sample_rate)) or symbols
+                (MIDI, `.lab`, `.csv`, or a chord chart such as "Am | F C | G7").
+            controls: what was extracted before; `drums`, `melody`, `chords` take its place where given.
+            duration_s: by default that of the longest reference (up to 30 s), or the model's default.
+            guidance: how strongly all that is given is followed: 1 plainly, 2 more; or an expression
+                (`GuidanceSpec.parse`), such as "drums=2,chords=3,text=1.5".
+            bpm, beats_per_bar, loop_chords: how a chord chart is played.
+            progress: called with (stage, parts done, parts in all).
+
+        Raises:
+            ValueError: an argument or a reference that cannot be used; before any long work.
+        """
+        settings = self._settings(seed, steps, solver, guidance)
+        sources = {"drums": drums, "melody": melody, "chords": chords}
+        references = [
+            open_reference(role, source, bpm, beats_per_bar)
+            for role, source in sources.items()
+            if source is not None
+        ]
+        duration_s = self._duration_s(duration_s, references, controls)
+        started = time.perf_counter()
+        known = self._controls(references, controls, duration_s, loop_chords, progress)
+        heard = time.perf_counter()
+        tokens = self.text_encoder.encode([text]) if text and text.strip() else None
+        read = time.perf_counter()
+        solved, rows = self.sample([known], [seed], settings, tokens, progress)
+        sampled = time.perf_counter()
+        audio, gain = self._decode(solved.latents, duration_s)
+        metadata: dict[str, object] = {
+            "format": CLIP_FORMAT,
+            "flowmusic": __version__,
+            "model": {"name": self.model.name, "fingerprint": self.model.fingerprint},
+            "text": text,
+            "references": {
+                item.role: {"name": item.name, "duration_s": item.duration_s} for item in references
+            },
+            "chart": {"bpm": bpm, "beats_per_bar": beats_per_bar, "loop": loop_chords},
+            "listener": self.listener.names,
+            "controls": list(known.given),
+            "duration_s": duration_s,
+            "sample_rate": self.sample_rate,
+            "seed": seed,
+            "solver": settings.solver,
+            "steps": settings.steps,
+            "guidance": settings.guidance_text,
+            "evaluations": solved.evaluations,
+            "condition_sets": rows,
+            "gain": gain,
+            "seconds": {
+                "listening": round(heard - started, 3),
+                "reading the text": round(read - heard, 3),
+                "sampling": round(sampled - read, 3),
+                "decoding": round(time.perf_counter() - sampled, 3),
+            },
+        }
+        return Generation(audio, self.sample_rate, known, solved.latents[0].cpu(), metadata)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        controls: list[Controls],
+        seeds: list[int],
+        settings: SamplerSettings,
+        text: TextTokens | None = None,
+        progress: Progress = no_progress,
+    ) -> tuple[SolveResult, int]:
+        """Latents (B, T, D) of B clips, and the condition sets evaluated in each step.
+
+        All controls have one length; a clip's latents do not depend on its neighbours.
+        """
+        config = self.model.flow.config
+        condition = Condition.from_controls(controls, config, text).to(self.device)
+        field = GuidedVelocity(self.model.flow, condition, settings.guidance)
+        x_0 = noise(seeds, condition.n_frames, config.latent_dim).to(self.device)
+        solved = solve(
+            field,
+            x_0,
+            method=settings.solver,
+            steps=settings.steps,
+            shift=settings.time_shift,
+            progress=lambda share: progress("generating", round(100 * share), 100),
+        )
+        return solved, field.rows
+
+    @torch.no_grad()
+    def resynthesise(self, audio: AudioSource) -> Audio:
+        """What the codec leaves of a recording: the most that any clip of this model can be like it."""
+        mono = to_audio(audio).resampled(self.sample_rate).mono()
+        latents = self.model.codec.encode(torch.from_numpy(mono)[None, None].to(self.device))
+        decoded = self.model.codec.decode(latents)[0, :, : mono.shape[0]]  # (1, S)
+        return Audio(decoded.cpu().numpy(), self.sample_rate)
+
+    def _settings(
+        self, seed: int, steps: int | None, solver: str | None, guidance: float | str | GuidanceSpec | None
+    ) -> SamplerSettings:
+        defaults = self.model.defaults
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise ValueError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")
+        solver = defaults.solver if solver is None else solver
+        steps = defaults.steps if steps is None else steps
+        check_solver(solver, steps)
+        guidance = defaults.guidance if guidance is None else guidance
+        if isinstance(guidance, GuidanceSpec):
+            return SamplerSettings(solver, steps, defaults.time_shift, guidance, str(guidance))
+        spec = GuidanceSpec.parse(str(guidance))
+        return SamplerSettings(solver, steps, defaults.time_shift, spec, str(guidance))
+
+    def _duration_s(
+        self, duration_s: float | None, references: list[Reference], controls: Controls | None
+    ) -> float:
+        if duration_s is None:
+            lengths = [reference.duration_s for reference in references]
+            lengths += [controls.grid.duration_s] if controls is not None else []
+            longest = max(lengths, default=self.model.defaults.duration_s)
+            return max(MIN_DURATION_S, min(longest, MAX_DEFAULT_DURATION_S))
+        if not MIN_DURATION_S <= duration_s <= MAX_DURATION_S:
+            raise ValueError(
+                f"duration_s must be {MIN_DURATION_S:g} to {MAX_DURATION_S:g} seconds, got {duration_s!r}"
+            )
+        return float(duration_s)
+
+    def _controls(
+        self,
+        references: list[Reference],
+        controls: Controls | None,
+        duration_s: float,
+        loop_chords: bool,
+        progress: Progress,
+    ) -> Controls:
+        """All that is known of the clip, on as many control frames as its latent frames fold."""
+        if controls is not None and abs(controls.frame_rate - CONTROL_FRAME_RATE) > 1e-6:
+            raise ValueError(
+                f"controls have {controls.frame_rate:g} frames a second; expected {CONTROL_FRAME_RATE:g}"
+            )
+        n_latents = frames_in(duration_s, self.model.codec.frame_rate)
+        n_frames = n_latents * self.model.flow.config.control_fold
+        known = self.listener.listen(references, n_frames / CONTROL_FRAME_RATE, loop_chords, progress)
+        return known if controls is None else known.combine(controls.fit(n_frames))
+
+    def _decode(self, latents: Tensor, duration_s: float) -> tuple[np.ndarray, float]:
+        """Sound (C, S) of latents (1, T, D), and the gain that kept it from clipping."""
+        with torch.no_grad():
+            decoded = self.model.codec.decode(latents)[0].cpu().numpy()  # (C, S')
+        audio = decoded[:, : round(duration_s * self.sample_rate)]
+        largest, limit = float(np.abs(audio).max(initial=0.0)), self.model.defaults.peak
+        if largest <= limit:
+            return np.ascontiguousarray(audio, dtype=np.float32), 1.0
+        return normalise_peak(audio, limit), limit / largest
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """How the ODE is solved; `guidance_text` is how the guidance was written."""
+
+    solver: str
+    steps: int
+    time_shift: float
+    guidance: GuidanceSpec
+    guidance_text: str

@@ -1,0 +1,109 @@
+"""Figures of the codec on signals whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flowmusic.evaluation.codec_quality import (
+    CodecQuality,
+    average,
+    compare,
+    frequency_error_hz,
+    log_magnitude_error_db,
+    wobble,
+)
+from flowmusic.evaluation.separation import hpss_percussive, sdr_db
+
+RATE = 32_000
+TIMES_S = np.arange(4 * RATE) / RATE
+RNG = np.random.default_rng(0)
+
+
+def tones(scale: float = 1.0) -> np.ndarray:
+    """A steady chord with a click every half second."""
+    chord = sum(np.sin(2 * np.pi * hz * scale * TIMES_S) for hz in (262.0, 330.0, 392.0)) / 6
+    click = 0.4 * RNG.standard_normal(len(TIMES_S)) * np.exp(-(TIMES_S % 0.5) * 200)
+    return np.asarray(chord + click, dtype=np.float32)
+
+
+def test_identity_is_perfect() -> None:
+    sound = tones()
+    quality = compare(sound, sound, RATE)
+    assert quality.log_magnitude_error_db == 0.0
+    assert quality.chroma_correlation == pytest.approx(1.0)
+    assert quality.onset_f1 == 1.0
+    assert quality.wobble_error_db == 0.0 and quality.wobble_ratio == pytest.approx(1.0)
+    assert quality.frequency_error_hz == pytest.approx(0.0, abs=1e-3)
+    assert quality.decode_real_time_factor is None
+
+
+def test_log_magnitude_error_ignores_gain_and_sees_the_floor() -> None:
+    sound = tones()
+    assert log_magnitude_error_db(sound, 0.5 * sound) == pytest.approx(0.0, abs=1e-3)
+    # A pure tone fills few bins: almost everything else lies on the floor of -80 dB in both.
+    silence = np.zeros_like(sound)
+    silence[0] = 1e-3
+    assert 5 < log_magnitude_error_db(sound, silence) <= 80
+
+
+def test_another_chord_is_heard_in_the_chroma() -> None:
+    sound = tones()
+    wrong = compare(sound, tones(2 ** (3 / 12)), RATE).chroma_correlation
+    assert wrong is not None and wrong < 0.7
+
+
+@pytest.mark.parametrize("depth_db", [1.0, 3.0])
+def test_wobble_measures_a_known_modulation(depth_db: float) -> None:
+    tone = 0.3 * np.sin(2 * np.pi * 440 * TIMES_S)
+    shaken = tone * 10 ** (depth_db * np.sin(2 * np.pi * 8 * TIMES_S) / 20)
+    error_db, ratio = wobble(tone.astype(np.float32), shaken.astype(np.float32), RATE)
+    assert error_db == pytest.approx(depth_db / np.sqrt(2), rel=0.25)
+    assert ratio is not None and ratio > 10
+    slow = tone * 10 ** (depth_db * np.sin(2 * np.pi * 0.5 * TIMES_S) / 20)
+    slow_error_db, _ = wobble(tone.astype(np.float32), slow.astype(np.float32), RATE)
+    assert slow_error_db is not None and error_db is not None and slow_error_db < 0.25 * error_db
+
+
+def test_wobble_is_not_applicable_without_sustained_sound() -> None:
+    clicks = np.zeros(4 * RATE, dtype=np.float32)
+    clicks[:: RATE // 10] = 1.0
+    burst = clicks * RNG.standard_normal(len(clicks)).astype(np.float32)
+    assert wobble(burst, burst, RATE) == (None, None)
+
+
+@pytest.mark.parametrize("shift_hz", [1.0, 4.0])
+def test_frequency_error_measures_a_known_shift(shift_hz: float) -> None:
+    tone = 0.3 * np.sin(2 * np.pi * 1000.0 * TIMES_S)
+    moved = 0.3 * np.sin(2 * np.pi * (1000.0 + shift_hz) * TIMES_S)
+    error_hz = frequency_error_hz(tone.astype(np.float32), moved.astype(np.float32), RATE)
+    assert error_hz == pytest.approx(shift_hz, rel=0.15)
+
+
+def test_bad_pairs_are_refused() -> None:
+    with pytest.raises(ValueError, match="one shape"):
+        compare(tones(), tones()[:-1], RATE)
+    with pytest.raises(ValueError, match="audible"):
+        compare(np.zeros(RATE, np.float32), np.zeros(RATE, np.float32), RATE)
+
+
+def test_average_leaves_out_what_does_not_apply() -> None:
+    first = CodecQuality(2.0, 0.9, None, None, None, 3.0, 0.1)
+    second = CodecQuality(4.0, 0.7, 0.5, None, None, 5.0, 0.3)
+    assert average([first, second]) == CodecQuality(3.0, pytest.approx(0.8), 0.5, None, None, 4.0, pytest.approx(0.2))
+
+
+def test_sdr_by_hand() -> None:
+    true = RNG.standard_normal(RATE).astype(np.float32)
+    assert sdr_db(true, 0.9 * true) == pytest.approx(20.0, abs=1e-3)  # an error of a tenth
+    assert sdr_db(true, np.zeros_like(true)) == pytest.approx(0.0)
+    assert sdr_db(true, true) > 100
+    with pytest.raises(ValueError, match="silent"):
+        sdr_db(np.zeros(10), np.ones(10))
+
+
+def test_hpss_keeps_clicks_and_drops_tones() -> None:
+    tone = 0.3 * np.sin(2 * np.pi * 440 * TIMES_S)
+    clicks = 0.5 * RNG.standard_normal(len(TIMES_S)) * np.exp(-(TIMES_S % 0.5) * 100)
+    percussive = hpss_percussive((tone + clicks).astype(np.float32))
+    assert sdr_db(clicks, percussive) > sdr_db(clicks, tone + clicks) + 6

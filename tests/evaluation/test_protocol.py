@@ -1,0 +1,222 @@
+"""The whole evaluation with real extractors and a synthesiser that follows its controls."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from features.audio import Audio
+from features.chords import LvChordia
+from features.controls import CONTROL_NAMES, Controls
+from features.filters import band_pass
+from features.frames import FrameGrid
+from features.melody import CrepeMelody
+from flowmusic.evaluation.adherence import Heard
+from flowmusic.evaluation.listening import Ears, HeardStore, listen_to, load_heard, save_heard
+from flowmusic.evaluation.protocol import RESULTS_FILE, Settings, clip_path, evaluate
+from flowmusic.evaluation.references import Clip
+from flowmusic.evaluation.report import read_results
+from flowmusic.evaluation.trials import floor_sources, plan_trials
+
+RATE = 32_000
+DURATION_S = 3.0
+SONGS = (  # root and third of the chord, melody, seconds between drum strokes
+    ((0, 4), (72, 76, 79), 0.5),
+    ((2, 3), (77, 74, 81), 0.37),
+    ((8, 4), (84, 80, 75), 0.61),
+    ((6, 3), (78, 73, 70), 0.43),
+)
+
+
+class BrightSeparator:
+    """Takes the drums out by frequency: in these songs nothing else sounds above 6.5 kHz."""
+
+    version = "bright"
+
+    def separate(self, audio: Audio) -> Audio:
+        stem = band_pass(torch.from_numpy(audio.mono()), 6500.0, 16_000.0, audio.sample_rate)
+        return Audio(stem.numpy()[None], audio.sample_rate)
+
+
+def synthesise(
+    midi: np.ndarray, chord: np.ndarray, strokes_s: np.ndarray, duration_s: float, seed: int = 0
+) -> Audio:
+    """A sung-like line (midi (S,), 0 is silence), tones of 12 pitch classes (12, S), and noise bursts."""
+    times_s = np.arange(round(duration_s * RATE)) / RATE
+    f0_hz = 440.0 * 2 ** ((midi - 69) / 12)
+    turns = 2 * np.pi * np.cumsum(f0_hz) / RATE
+    line = np.where(midi > 0, sum(np.sin(k * turns) / k for k in range(1, 6)), 0.0)
+    backing = sum(
+        chord[i] * sum(np.sin(2 * np.pi * 32.703 * 2 ** (i / 12 + octave) * times_s) for octave in (2, 3))
+        for i in range(12)
+    )
+    burst = np.random.default_rng(seed).standard_normal(RATE // 4) * np.exp(-np.arange(RATE // 4) / RATE * 60)
+    hits = np.zeros(len(times_s) + len(burst))
+    for stroke_s in strokes_s:
+        hits[round(stroke_s * RATE) :][: len(burst)] += burst
+    mix = 0.15 * line + 0.04 * backing + 0.25 * hits[: len(times_s)]
+    mix *= np.minimum(1.0, (DURATION_S - times_s) / 0.05)  # no click at the end
+    return Audio((0.7 * mix / np.abs(mix).max()).astype(np.float32)[None], RATE)
+
+
+def song(number: int) -> Clip:
+    (root, third), notes, every_s = SONGS[number]
+    n_samples = round(DURATION_S * RATE)
+    midi = np.repeat(notes, -(-n_samples // len(notes)))[:n_samples]
+    chord = np.zeros((12, n_samples))
+    chord[[root, (root + third) % 12, (root + 7) % 12]] = 1.0
+    audio = synthesise(midi, chord, np.arange(0.2, DURATION_S - 0.1, every_s), DURATION_S)
+    return Clip(f"song{number}", audio, 0.0, "a caption", None)
+
+
+@dataclass
+class Follower:
+    """Plays what the controls say, and counts how often it is asked."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def make(self, controls: Controls, text: str, duration_s: float, seed: int) -> Audio:
+        self.texts.append(text)
+        frame = np.minimum((np.arange(round(duration_s * RATE)) * 50) // RATE, controls.n_frames - 1)
+        midi, chord, strokes_s = np.zeros(len(frame)), np.zeros((12, len(frame))), np.array([])
+        if controls.melody is not None:
+            salience = controls.melody.numpy()
+            midi = np.where(salience.max(1) > 0.3, 43 + salience.argmax(1), 0)[frame]
+        if controls.chords is not None:
+            chord = (controls.chords[:, 24:36].numpy().T > 0.5)[:, frame].astype(float)
+        if controls.drums is not None:
+            energy = controls.drums.numpy().mean(1)
+            rise = np.maximum(energy[2:] - energy[:-2], 0)
+            peaks = np.flatnonzero((rise[1:-1] >= rise[:-2]) & (rise[1:-1] > rise[2:]) & (rise[1:-1] > 0.12))
+            strokes_s = (peaks + 2.5) / 50
+        return synthesise(midi, chord, strokes_s, duration_s, seed + 1)
+
+    def resynthesise(self, audio: Audio) -> Audio:
+        return audio
+
+
+@pytest.fixture(scope="module")
+def ears() -> Ears:
+    return Ears(BrightSeparator(), CrepeMelody(), LvChordia(n_models=1))
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[Clip]:
+    return [song(number) for number in range(len(SONGS))]
+
+
+def settings(clips: list[Clip], steps: int = 10) -> Settings:
+    names = tuple(clip.name for clip in clips)
+    return Settings("follower", DURATION_S, "none", steps, "1", 0, "test", names)
+
+
+def test_a_follower_follows_and_one_control_moves_only_its_metric(
+    ears: Ears, clips: list[Clip], tmp_path: Path
+) -> None:
+    maker, store = Follower(), HeardStore(tmp_path / "heard", ears)
+    tables = evaluate(maker, clips, tmp_path, settings(clips), store, n_alone=2, n_three=1)
+    followed = {row.metric: row for row in tables["all"]}
+    for metric in ("chord_overlap", "drum_onset_f1", "melody_raw_chroma"):
+        row = followed[metric]
+        assert row.n == len(clips) and row.not_applicable == 0
+        assert row.score is not None and row.floor is not None and row.share_closed is not None
+        assert row.score > 0.75, metric
+        assert row.share_closed > 0.6, metric
+    drums_alone = {row.metric: row for row in tables["alone:drums"]}
+    assert (drums_alone["drum_onset_f1"].score or 0) > 0.75
+    assert (drums_alone["melody_raw_chroma"].score or 0) < 0.3
+    assert (drums_alone["chord_overlap"].score or 0) < 0.3
+    three = {row.metric: row for row in tables["three"]}
+    assert (three["chord_overlap"].score or 0) > 0.75
+    assert maker.texts == ["a caption"] * 4 + [""] * 7
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["settings"]["model"] == "follower" and "all" in report["tables"]
+    assert "share closed" in (tmp_path / "report.md").read_text()
+
+    # A second run has nothing to do; after a loss only the lost clip is made again.
+    again = Follower()
+    assert evaluate(again, clips, tmp_path, settings(clips), store, n_alone=2, n_three=1) == tables
+    assert again.texts == []
+    lines = (tmp_path / RESULTS_FILE).read_text().splitlines(keepends=True)
+    (tmp_path / RESULTS_FILE).write_text("".join(lines[1:]))
+    assert evaluate(again, clips, tmp_path, settings(clips), store, n_alone=2, n_three=1) == tables
+    assert len(again.texts) == 1
+    assert len(read_results(tmp_path / RESULTS_FILE)) == len(lines)
+    assert clip_path(tmp_path, "alone:drums", "song0-drums").is_file()
+
+    with pytest.raises(ValueError, match=r"other settings \(steps differ\)"):
+        evaluate(again, clips, tmp_path, settings(clips, steps=20), store)
+
+
+def test_listening_agrees_with_what_was_played(ears: Ears, clips: list[Clip], tmp_path: Path) -> None:
+    heard = listen_to(clips[0].audio, ears)
+    assert heard.controls.given == CONTROL_NAMES
+    assert heard.controls.n_frames == len(heard.f0_hz) == len(heard.f0_times_s) == 150
+    assert heard.onsets_s == pytest.approx(np.arange(0.2, 2.9, 0.5), abs=0.05)
+    voiced_hz = heard.f0_hz[(heard.f0_times_s > 0.3) & (heard.f0_times_s < 0.6)]
+    assert np.median(voiced_hz) == pytest.approx(523.25, rel=0.02)
+    store = HeardStore(tmp_path, ears)
+    assert_equal(store.listen(clips[0].audio), heard)
+    assert len(list(tmp_path.iterdir())) == 1
+    deaf = HeardStore(tmp_path, replace(ears, separator=None))  # type: ignore[arg-type]
+    with pytest.raises(AttributeError):  # another extractor: what is kept is not its own
+        deaf.listen(clips[0].audio)
+
+
+def assert_equal(first: Heard, second: Heard) -> None:
+    assert first.chords == second.chords and first.duration_s == second.duration_s
+    for name in ("onsets_s", "f0_times_s", "f0_hz", "confidence", "chroma"):
+        assert np.array_equal(getattr(first, name), getattr(second, name)), name
+    for name in CONTROL_NAMES:
+        one, other = first.controls.get(name), second.controls.get(name)
+        assert (one is None) == (other is None)
+        assert one is None or other is None or bool((one == other).all())
+
+
+def test_heard_survives_the_disk_and_other_files_are_refused(tmp_path: Path) -> None:
+    grid = FrameGrid.from_duration(1.0)
+    nothing = np.zeros(0)
+    heard = Heard(1.0, (), nothing, grid.times_s(), np.zeros(50), np.zeros(50), np.full(8, -1), Controls(50))
+    save_heard(heard, tmp_path / "x.safetensors")
+    assert_equal(load_heard(tmp_path / "x.safetensors"), heard)
+    (tmp_path / "y.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match=r"y\.safetensors cannot be read"):
+        load_heard(tmp_path / "y.safetensors")
+    Controls(10).save(tmp_path / "z.safetensors")
+    with pytest.raises(ValueError, match=r"z\.safetensors is not an extractor's result"):
+        load_heard(tmp_path / "z.safetensors")
+
+
+def test_trials_use_every_reference_and_floors_never_their_own(clips: list[Clip]) -> None:
+    trials = plan_trials(clips, ("all", "alone", "three"), 2, 4, seed=100)
+    assert [trial.protocol for trial in trials].count("all") == 4
+    assert len(trials) == 4 + 3 * 2 + 4
+    assert len({(trial.protocol, trial.name) for trial in trials}) == len(trials)
+    for trial in trials:
+        used = {trial.anchor, *trial.sources.values()}
+        floor = floor_sources(trial, len(clips))
+        assert floor and not used & set(floor)
+        if trial.protocol == "three":
+            assert len(used) == 3 and trial.text == ""
+    assert [trial.seed for trial in trials[:4]] == [100, 101, 102, 103]
+
+
+@pytest.mark.parametrize("n", [2, 5, 32])
+def test_floors_use_all_references_equally(n: int) -> None:
+    clips = [Clip(str(i), Audio(np.zeros((1, 10), np.float32), RATE), 0.0, "", None) for i in range(n)]
+    floors = [i for trial in plan_trials(clips, ("all",), 0, 0, 0) for i in floor_sources(trial, n)]
+    assert len({floors.count(i) for i in range(n)}) == 1
+
+
+def test_bad_plans_are_refused(clips: list[Clip]) -> None:
+    with pytest.raises(ValueError, match="unknown protocol some"):
+        plan_trials(clips, ("some",), 1, 1, 0)
+    with pytest.raises(ValueError, match="at least 2 references"):
+        plan_trials(clips[:1], ("all",), 1, 1, 0)
+    with pytest.raises(ValueError, match="at least 4 references"):
+        plan_trials(clips[:3], ("three",), 1, 1, 0)

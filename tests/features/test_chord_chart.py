@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.chord_chart import parse_chord_chart
+from features.chord_labels import ChordSegment
+from features.symbols import NotationError
+
+
+def chart(text: str, **options: float | bool | None) -> list[tuple[float, float, str]]:
+    segments = parse_chord_chart(text, **options)  # type: ignore[arg-type]
+    return [(round(s.start_s, 6), round(s.end_s, 6), s.label) for s in segments]
+
+
+def labels(text: str) -> list[str]:
+    return [label for _, _, label in chart(text)]
+
+
+def test_chords_share_their_bar() -> None:
+    assert chart("Am | F C | G7 Csus4") == [
+        (0, 2, "A:min"),
+        (2, 3, "F:maj"),
+        (3, 4, "C:maj"),
+        (4, 5, "G:7"),
+        (5, 6, "C:sus4"),
+    ]
+
+
+def test_bare_chords_take_a_bar_each() -> None:
+    assert chart("Am F\nC G") == [(0, 2, "A:min"), (2, 4, "F:maj"), (4, 6, "C:maj"), (6, 8, "G:maj")]
+
+
+@pytest.mark.parametrize(
+    "text", ["| Am | F |", "|Am|F|", "Am | F", "|| Am | F ||", "| Am\n| F", "Am |\nF |", "[Verse]\nAm | F"]
+)
+def test_bar_lines_at_the_edges_make_no_bars(text: str) -> None:
+    assert chart(text) == [(0, 2, "A:min"), (2, 4, "F:maj")]
+
+
+def test_slots_hold_the_chord() -> None:
+    assert chart("Am . . F | . C / /") == [(0, 1.5, "A:min"), (1.5, 2.5, "F:maj"), (2.5, 4, "C:maj")]
+
+
+def test_percent_repeats_the_bar() -> None:
+    assert chart("Am F | % | C") == chart("Am F | Am F | C")
+
+
+def test_repeat_marks() -> None:
+    assert chart("|: Am | F :| C") == chart("Am | F | Am | F | C")
+    assert chart("|: Am | F :| x3\nC") == chart("Am | F | Am | F | Am | F | C")
+    assert chart("|: Am :|: F :|") == chart("Am | Am | F | F")
+    assert chart("Am :| C :|") == chart("Am | Am | C | C")
+    assert chart("|: Am |\nF :| (x2) | G") == chart("Am | F | Am | F | G")
+
+
+def test_headers_time_the_bars_after_them() -> None:
+    assert chart("bpm: 60\nmetre: 3/4\nAm | F") == [(0, 3, "A:min"), (3, 6, "F:maj")]
+    assert chart("metre: 6/8\nAm | F") == [(0, 1.5, "A:min"), (1.5, 3, "F:maj")]
+    assert chart("Title: a song\nAm\nbpm: 60\nF |") == [(0, 2, "A:min"), (2, 6, "F:maj")]
+
+
+def test_comments_and_sections_are_passed_over() -> None:
+    text = "# a song\n[Verse 1] Am | F#m # sharp stays\n\n[Chorus]\n  # quiet\nC#"
+    assert labels(text) == ["A:min", "F#:min", "Db:maj"]
+
+
+def test_duration_loops_or_cuts() -> None:
+    assert chart("Am F C G", duration_s=10.0) == [*chart("Am F C G"), (8, 10, "A:min")]
+    assert chart("Am F C G", duration_s=10.0, loop=False) == chart("Am F C G")
+    assert chart("Am F C G", duration_s=3.0) == [(0, 2, "A:min"), (2, 3, "F:maj")]
+
+
+def test_timed_chords() -> None:
+    assert chart("C:maj@0 A:min@2.5 N@10") == [(0, 2.5, "C:maj"), (2.5, 10, "A:min"), (10, 12, "N")]
+    assert chart("C@0 G7(b9,#11)@1, Am@2", duration_s=1.5) == [(0, 1, "C:maj"), (1, 1.5, "G:7(b9,#11)")]
+    assert chart("C@1 F@2", duration_s=9.0) == [(1, 2, "C:maj"), (2, 9, "F:maj")]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("Am | F | Hm E", r"bar 3 \(Hm E\).*'Hm'.*write B"),
+        ("Am F Xyz", r"bar 3 .*'Xyz'"),
+        ("Am | | F", "bar 2.*empty"),
+        ("% | Am", "bar 1.*none"),
+        (". Am", "bar 1.*none before"),
+        ("Am | F % | C", "bar 2.*alone"),
+        ("Am :| x0", "bar 1.*at least once"),
+        (":| Am", "no bar to repeat"),
+        ("|: Am | F", "bar 2.*inside a repeat"),
+        ("|: Am |: F :|", "bar 2.*inside another"),
+        ("", "empty"),
+        ("# nothing", "empty"),
+        ("bpm: 90", "empty"),
+        ("| |", "empty"),
+        ("bpm: fast\nAm", "bpm: fast"),
+        ("bpm: 9000\nAm", "10 to 400"),
+        ("metre: 3/5\nAm", "metre such as"),
+        ("metre: 0/4\nAm", "metre such as"),
+        ("C@0 Am", r"chord 2 \(Am\).*chord@seconds"),
+        ("C@2 Am@1", "chord 2.*later"),
+        ("C@0 Am@x", "chord 2.*'x'"),
+        ("C@0 Hm@1", "chord 2.*write B"),
+        ("C@-1", "chord 1.*'-1'"),
+        ("|: Am :| x999\n" * 20, "longer than"),
+    ],
+)
+def test_errors_say_where_and_why(text: str, says: str) -> None:
+    with pytest.raises(NotationError, match=says):
+        parse_chord_chart(text)
+
+
+@pytest.mark.parametrize("bpm", [0.0, -90.0, 9000.0, float("nan")])
+def test_impossible_tempi_are_refused(bpm: float) -> None:
+    with pytest.raises(NotationError, match="bpm"):
+        parse_chord_chart("Am", bpm=bpm)
+
+
+@pytest.mark.parametrize("beats", [0.0, -4.0, 999.0, float("nan")])
+def test_impossible_bars_are_refused(beats: float) -> None:
+    with pytest.raises(NotationError, match="beats_per_bar"):
+        parse_chord_chart("Am", beats_per_bar=beats)
+
+
+@pytest.mark.parametrize("duration_s", [0.0, -1.0, float("nan"), float("inf")])
+def test_impossible_durations_are_refused(duration_s: float) -> None:
+    with pytest.raises(NotationError, match="duration_s"):
+        parse_chord_chart("Am", duration_s=duration_s)
+
+
+symbols = st.sampled_from(["Am", "F", "C/E", "G7", "Bbmaj7", "N.C.", "D:min7"])
+bars = st.lists(st.lists(symbols, min_size=1, max_size=5), min_size=1, max_size=12)
+
+
+def assert_gapless(segments: tuple[ChordSegment, ...], duration_s: float) -> None:
+    assert segments[0].start_s == 0
+    assert all(a.end_s == pytest.approx(b.start_s) for a, b in itertools.pairwise(segments))
+    assert sum(s.end_s - s.start_s for s in segments) == pytest.approx(duration_s)
+
+
+@given(bars, st.floats(30, 300), st.integers(1, 12))
+def test_bars_last_what_the_metre_says(written: list[list[str]], bpm: float, beats: int) -> None:
+    segments = parse_chord_chart("|" + "|".join(" ".join(bar) for bar in written) + "|", bpm, beats)
+    assert_gapless(segments, len(written) * beats * 60 / bpm)
+
+
+@given(bars, st.floats(0.5, 60.0))
+def test_looped_charts_fill_the_duration(written: list[list[str]], duration_s: float) -> None:
+    text = " | ".join(" ".join(bar) for bar in written)
+    assert_gapless(parse_chord_chart(text + " |", duration_s=duration_s), duration_s)
+
+
+@given(bars, st.integers(1, 5))
+def test_repeats_multiply_the_bars(written: list[list[str]], times: int) -> None:
+    text = " | ".join(" ".join(bar) for bar in written)
+    once, repeated = parse_chord_chart(f"{text} |"), parse_chord_chart(f"|: {text} :| x{times}")
+    assert_gapless(repeated, once[-1].end_s * times)
+
+
+@given(st.text() | st.text(alphabet="ABCDEFGH#bm7 |:/.%x3@0\n[]()-", max_size=40))
+def test_any_text_is_a_chart_or_a_notation_error(text: str) -> None:
+    try:
+        segments = parse_chord_chart(text)
+    except NotationError as error:
+        assert str(error)
+        return
+    assert segments and all(a.end_s <= b.start_s + 1e-6 for a, b in itertools.pairwise(segments))

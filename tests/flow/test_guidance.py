@@ -1,0 +1,75 @@
+"""Guidance as a specification: weights, merging, and what can be written."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from flowmusic.flow.guidance import GUIDED_NAMES, GuidanceSpec
+
+ALL = frozenset(GUIDED_NAMES)
+
+
+def weights(spec: GuidanceSpec) -> dict[frozenset[str], float]:
+    return {item.told: item.weight for item in spec.sets}
+
+
+@pytest.mark.parametrize(
+    "text", ["2", "0", "1", "-1.5", "jasco:3,1", "double:3,2", "drums=2,chords=3,text=1.5"]
+)
+def test_weights_sum_to_one(text: str) -> None:
+    spec = GuidanceSpec.parse(text)
+    assert math.isclose(sum(item.weight for item in spec.sets), 1.0)
+    assert len({item.told for item in spec.sets}) == len(spec.sets)
+    assert all(item.weight != 0 for item in spec.sets)
+
+
+def test_written_rules_are_the_constructors() -> None:
+    assert GuidanceSpec.parse(" 2 ") == GuidanceSpec.simple(2)
+    assert GuidanceSpec.parse("jasco: 3, 1") == GuidanceSpec.jasco(3, 1)
+    assert GuidanceSpec.parse("double:3,2") == GuidanceSpec.double(3, 2)
+    assert GuidanceSpec.parse("drums=2, text=1.5") == GuidanceSpec.per_control({"drums": 2, "text": 1.5})
+    assert GuidanceSpec.parse("1") == GuidanceSpec.none()
+
+
+def test_known_formulas() -> None:
+    assert weights(GuidanceSpec.jasco(3, 1)) == {ALL: 3, frozenset({"text"}): 1, frozenset(): -3}
+    assert weights(GuidanceSpec.double(3, 2)) == {ALL: 6, ALL - {"text"}: -3, frozenset(): -2}
+    assert weights(GuidanceSpec.per_control({"drums": 2, "chords": 1})) == {ALL: 2, ALL - {"drums"}: -1}
+
+
+def test_sets_that_cancel_are_left_out() -> None:
+    spec = GuidanceSpec.of((1.0, ["text"]), (2.0, ["drums"]), (-2.0, ["drums"]))
+    assert weights(spec) == {frozenset({"text"}): 1.0}
+
+
+def test_weights_of_another_sum_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"must sum to 1, got 1\.5"):
+        GuidanceSpec.of((1.5, ["text"]))
+    with pytest.raises(ValueError, match="unknown conditions"):
+        GuidanceSpec.of((1.0, ["bass"]))
+    with pytest.raises(ValueError, match="unknown conditions"):
+        GuidanceSpec.per_control({"context": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "not understood"),
+        ("strong", "not understood at 'strong'"),
+        ("nan", "finite"),
+        ("inf", "finite"),
+        ("jasco:3", "not understood"),
+        ("jasco:3,x", "not understood at 'x'"),
+        ("double:1,2,3", "not understood"),
+        ("bass=2", "'bass' where one of drums, melody, chords, text, style was expected"),
+        ("drums=2,drums=3", "'drums' twice"),
+        ("drums=", "not understood"),
+        ("drums=2;text=1", "not understood at '2;text=1'"),
+        ("drums=2,", "names ''"),
+    ],
+)
+def test_what_cannot_be_read_is_said(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        GuidanceSpec.parse(text)

@@ -1,0 +1,108 @@
+"""Guidance and the solver on the network: equal to the plain formulas, and one clip at a time."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from flowmusic.flow.guidance import GuidanceSpec, GuidedVelocity
+from flowmusic.flow.solver import noise, solve
+from flowmusic.model.condition import Condition
+from flowmusic.model.transformer import FlowTransformer
+
+
+@pytest.fixture
+def x_t() -> torch.Tensor:
+    return noise([1, 2, 3], 20, 12)
+
+
+def check(
+    model: FlowTransformer,
+    condition: Condition,
+    x_t: torch.Tensor,
+    guidance: str,
+    plain: torch.Tensor,
+    rows: int,
+) -> None:
+    guided = GuidedVelocity(model, condition, GuidanceSpec.parse(guidance))
+    assert guided.rows == rows
+    t = torch.tensor([0.1, 0.5, 0.9])
+    torch.testing.assert_close(guided(x_t, t), plain, atol=2e-5, rtol=1e-4)
+
+
+def test_rules_equal_their_formulas(model: FlowTransformer, condition: Condition, x_t: torch.Tensor) -> None:
+    t = torch.tensor([0.1, 0.5, 0.9])
+
+    def v(told: Condition) -> torch.Tensor:
+        velocity: torch.Tensor = model(x_t, t, told)
+        return velocity
+
+    v_all, v_null = v(condition), v(condition.only("context"))
+    check(model, condition, x_t, "1", v_all, 1)
+    check(model, condition, x_t, "0", v_null, 1)
+    check(model, condition, x_t, "2.5", v_null + 2.5 * (v_all - v_null), 2)
+    v_text = v(condition.only("text", "context"))
+    check(model, condition, x_t, "jasco:3,1", 3 * v_all + v_text - 3 * v_null, 3)
+    check(model, condition, x_t, "jasco: 1, 0", v_all, 1)
+    v_s = v(condition.without("text"))
+    check(model, condition, x_t, "double:3,2", v_null + 3 * (v_s + 2 * (v_all - v_s) - v_null), 3)
+    plain = v_all + 1.0 * (v_all - v(condition.without("drums"))) - 0.5 * (v_all - v_s)
+    check(model, condition, x_t, "drums=2,chords=1,text=0.5", plain, 3)
+
+
+def test_what_is_not_given_costs_no_row(
+    model: FlowTransformer, condition: Condition, x_t: torch.Tensor
+) -> None:
+    silent = condition.without("text")
+    t = torch.tensor([0.1, 0.5, 0.9])
+    v_all, v_null = model(x_t, t, silent), model(x_t, t, silent.only("context"))
+    check(model, silent, x_t, "jasco:3,1", v_null + 3 * (v_all - v_null), 2)  # text alone is the null
+    check(model, silent, x_t, "double:3,2", v_null + 3 * (v_all - v_null), 2)  # v_s is v_ts
+    check(model, silent, x_t, "text=4", v_all, 1)
+    check(model, silent.only("drums", "context"), x_t, "drums=2", *_simple(model, silent, x_t, t))
+
+
+def _simple(
+    model: FlowTransformer, condition: Condition, x_t: torch.Tensor, t: torch.Tensor
+) -> tuple[torch.Tensor, int]:
+    """Of one control alone: the scale for it by itself is the scale for all."""
+    v_all = model(x_t, t, condition.only("drums", "context"))
+    v_null = model(x_t, t, condition.only("context"))
+    return v_null + 2 * (v_all - v_null), 2
+
+
+@pytest.mark.parametrize("method", ["euler", "midpoint", "heun", "rk4", "dopri5"])
+def test_a_clip_has_the_same_bytes_alone_and_in_a_batch(
+    model: FlowTransformer, condition: Condition, x_t: torch.Tensor, method: str
+) -> None:
+    spec = GuidanceSpec.parse("jasco:2,1")
+    tolerance = 1e-3
+    batch = solve(GuidedVelocity(model, condition, spec), x_t, method, steps=3, tolerance=tolerance)
+    for i in range(3):
+        field = GuidedVelocity(model, condition.item(i), spec)
+        alone = solve(field, noise([i + 1], 20, 12), method, steps=3, tolerance=tolerance)
+        assert torch.equal(alone.latents[0], batch.latents[i])
+        assert alone.item_evaluations[0] == batch.item_evaluations[i]
+
+
+def test_clips_solved_in_one_batch_agree(
+    model: FlowTransformer, condition: Condition, x_t: torch.Tensor
+) -> None:
+    field = GuidedVelocity(model, condition, GuidanceSpec.simple(2))
+    apart = solve(field, x_t, "heun", steps=4)
+    together = solve(field, x_t, "heun", steps=4, apart=False)
+    assert apart.evaluations == together.evaluations == 8
+    torch.testing.assert_close(apart.latents, together.latents, atol=1e-4, rtol=1e-4)
+
+
+def test_padded_clips_are_guided_as_if_alone(
+    model: FlowTransformer, condition: Condition, x_t: torch.Tensor
+) -> None:
+    frame_mask = torch.ones(3, 20, dtype=torch.bool)
+    frame_mask[2, 15:] = False
+    guided = GuidedVelocity(model, condition, GuidanceSpec.simple(2), frame_mask)
+    t = torch.full((3,), 0.4)
+    moved = x_t.clone()
+    moved[2, 15:] += 5.0
+    torch.testing.assert_close(guided(x_t, t)[2, :15], guided(moved, t)[2, :15], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(guided.item(2)(x_t[2:], t[2:])[0], guided(x_t, t)[2], atol=1e-5, rtol=1e-5)

@@ -1,0 +1,211 @@
+"""The pipeline with a tiny untrained model: everything but how well it follows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from features.audio import Audio, read_audio
+from features.chord_labels import ChordSegment
+from features.controls import Controls
+from features.listen import Listener, extract_controls
+from features.symbols import DrumHit, Note
+from flowmusic import FlowMusic
+from flowmusic.flow.guidance import GuidanceSpec
+from flowmusic.pipeline import SamplerSettings
+
+CHART = "Am | F C | G7 Csus4"
+NOTES = [Note(0.0, 0.5, 60), Note(0.5, 1.0, 64), Note(1.0, 2.0, 67)]
+HITS = [DrumHit(0.0, 36), DrumHit(0.5, 38), DrumHit(1.0, 36), DrumHit(1.5, 38)]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> FlowMusic:
+    return FlowMusic.from_pretrained(tiny_model)
+
+
+def test_generate_from_symbols(model: FlowMusic) -> None:
+    clip = model.generate(drums=HITS, melody=NOTES, chords=CHART, duration_s=2.3, seed=5)
+    assert clip.audio.shape == (1, round(2.3 * 32_000)) and clip.audio.dtype == np.float32
+    assert np.isfinite(clip.audio).all() and np.abs(clip.audio).max() <= 0.95
+    assert clip.audio.std() > 0
+    assert clip.controls.given == ("drums", "melody", "chords")
+    assert clip.controls.n_frames == 2 * clip.latents.shape[0] == 116  # 2.3 s at 25 Hz is 57.5 frames
+    assert clip.metadata["evaluations"] == 3 and clip.metadata["condition_sets"] == 2
+
+
+def test_the_same_seed_makes_the_same_bytes_and_another_does_not(model: FlowMusic, tiny_model: Path) -> None:
+    first = model.generate(chords=CHART, duration_s=1.0, seed=5)
+    again = FlowMusic.from_pretrained(tiny_model).generate(chords=CHART, duration_s=1.0, seed=5)
+    other = model.generate(chords=CHART, duration_s=1.0, seed=6)
+    assert first.audio.tobytes() == again.audio.tobytes()
+    assert first.audio.tobytes() != other.audio.tobytes()
+
+
+def test_a_clip_is_the_same_alone_and_in_a_batch(model: FlowMusic) -> None:
+    settings = SamplerSettings("euler", 3, 1.0, GuidanceSpec.simple(1.5), "1.5")
+    controls = [extract_controls(chords=chart, duration_s=1.0) for chart in ("Am | F", "C", "Dm7 G7")]
+    texts = ["piano", None, "a much longer prompt about a brass band"]
+    tokens = model.text_encoder.encode(texts)
+    together, _ = model.sample(controls, [1, 2, 3], settings, tokens)
+    for index in range(3):
+        token = model.text_encoder.encode([texts[index]])
+        alone, _ = model.sample([controls[index]], [index + 1], settings, token)
+        assert torch.equal(alone.latents[0], together.latents[index])
+
+
+def test_every_control_and_the_text_change_the_clip(model: FlowMusic) -> None:
+    plain = model.generate(duration_s=1.0).audio
+    for given in ({"text": "piano"}, {"drums": HITS}, {"melody": NOTES}, {"chords": CHART}):
+        assert not np.array_equal(model.generate(duration_s=1.0, **given).audio, plain), given  # type: ignore[arg-type]
+    assert np.array_equal(model.generate(duration_s=1.0, text="  ").audio, plain), "blank text is no text"
+
+
+def test_precomputed_controls_stand_in_for_references(model: FlowMusic, tmp_path: Path) -> None:
+    direct = model.generate(melody=NOTES, chords=CHART, duration_s=2.0)
+    direct.controls.save(tmp_path / "controls.safetensors")
+    loaded = Controls.load(tmp_path / "controls.safetensors")
+    assert np.array_equal(model.generate(controls=loaded, duration_s=2.0).audio, direct.audio)
+    both = model.generate(controls=loaded, chords="E", duration_s=2.0)
+    assert torch.equal(both.controls.melody, direct.controls.melody)  # type: ignore[arg-type]
+    assert both.controls.chords is not None and both.controls.chords[10].argmax() == 4
+
+
+def test_default_duration_is_that_of_the_longest_reference(model: FlowMusic) -> None:
+    assert model.generate().duration_s == 2.0  # the model's default
+    assert model.generate(melody=NOTES, chords="C | G", bpm=240).duration_s == 2.0
+    assert model.generate(chords=[ChordSegment(0, 90.0, "C:maj")], steps=1).duration_s == 30.0
+
+
+def test_a_short_reference_is_absent_after_its_end_and_a_chart_loops(model: FlowMusic) -> None:
+    looped = model.generate(melody=NOTES, chords="C | G", bpm=240, duration_s=4.0, steps=1).controls
+    once = model.generate(chords="C | G", bpm=240, duration_s=4.0, loop_chords=False, steps=1).controls
+    assert looped.mask("melody")[:100].all() and not looped.mask("melody")[100:].any()
+    assert looped.mask("chords").all()
+    assert once.mask("chords")[:100].all() and not once.mask("chords")[100:].any()
+
+
+def test_save_writes_clip_and_sidecar(model: FlowMusic, tmp_path: Path) -> None:
+    clip = model.generate(text="organ", chords=CHART, duration_s=1.0, seed=9)
+    written = clip.save(tmp_path / "new" / "clip.flac")
+    assert [path.name for path in written] == ["clip.flac", "clip.json"]
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"clip.flac", "clip.json"}
+    assert np.abs(read_audio(written[0]).samples - clip.audio).max() < 1e-4
+    sidecar = json.loads(written[1].read_text())
+    assert sidecar["seed"] == 9 and sidecar["text"] == "organ"
+    assert sidecar["references"]["chords"]["name"] == CHART
+    assert len(sidecar["model"]["fingerprint"]) == 16
+
+
+def test_a_failing_save_leaves_nothing(
+    model: FlowMusic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flowmusic import output
+
+    def fail(*_: object) -> Path:
+        raise ValueError("no plot today")
+
+    monkeypatch.setattr(output, "draw", fail)
+    with pytest.raises(ValueError, match="no plot today"):
+        model.generate(duration_s=1.0).save(tmp_path / "clip.wav", plot=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_pretrained_round_trip(model: FlowMusic, tmp_path: Path) -> None:
+    folder = model.save_pretrained(tmp_path / "copy", card="# Copy\n")
+    copy = FlowMusic.from_pretrained(folder)
+    assert copy.model.flow.config == model.model.flow.config
+    assert copy.model.defaults == model.model.defaults
+    for (name, kept), (_, read) in zip(
+        model.model.flow.state_dict().items(), copy.model.flow.state_dict().items(), strict=True
+    ):
+        assert torch.equal(kept, read), name  # what was read from 16 bits is written to them unchanged
+    made, copied = (item.generate(duration_s=1.0, seed=1).audio for item in (model, copy))
+    assert np.array_equal(made, copied)
+    model.save_pretrained(folder)  # over a model: replaced
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("keep me")
+    with pytest.raises(ValueError, match="not a model's folder"):
+        model.save_pretrained(tmp_path / "other")
+    assert (tmp_path / "other" / "letter.txt").read_text() == "keep me"
+
+
+def test_the_clip_never_clips(model: FlowMusic, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = model.model.codec.decode
+    monkeypatch.setattr(model.model.codec, "decode", lambda latents: 50 * decode(latents))
+    clip = model.generate(duration_s=1.0)
+    assert np.abs(clip.audio).max() == pytest.approx(0.95, abs=1e-4)
+    assert isinstance(clip.metadata["gain"], float) and clip.metadata["gain"] < 1
+
+
+def test_resynthesise_keeps_the_length(model: FlowMusic) -> None:
+    sound = Audio(np.random.default_rng(0).standard_normal((2, 44_100)).astype(np.float32) * 0.1, 44_100)
+    back = model.resynthesise(sound)
+    assert back.sample_rate == 32_000 and back.samples.shape == (1, 32_000)
+
+
+def test_progress_reports_every_stage(model: FlowMusic) -> None:
+    seen: list[tuple[str, int, int]] = []
+    model.generate(chords=CHART, melody=NOTES, duration_s=1.0, progress=lambda *step: seen.append(step))
+    stages = list(dict.fromkeys(stage for stage, _, _ in seen))
+    assert stages == ["listening to the melody", "listening to the chords", "listening", "generating"]
+    assert seen[-1] == ("generating", 100, 100)
+
+
+def test_a_recording_is_separated_once_for_drums_and_melody(music: tuple[np.ndarray, int]) -> None:
+    class Counting:
+        """Keeps the 60 ms after each click, and counts how often it is asked."""
+
+        version = "gate-1"
+        calls = 0
+
+        def separate(self, audio: Audio) -> Audio:
+            self.calls += 1
+            times_s = np.arange(audio.n_samples) / audio.sample_rate
+            return Audio(audio.samples * (times_s % 0.5 < 0.06), audio.sample_rate)
+
+    separator = Counting()
+    controls = extract_controls(drums=music, melody=music, listener=Listener(separator))
+    assert separator.calls == 1
+    assert controls.given == ("drums", "melody") and controls.n_frames == 100
+    assert controls.melody is not None
+    # The line sings C5 (523 Hz, MIDI 72), then F5: bins 29 and 34 above G2.
+    assert controls.melody[10:40].mean(0).argmax() == 29 and controls.melody[60:90].mean(0).argmax() == 34
+
+
+def test_every_kind_of_recording_is_heard_alike(music: tuple[np.ndarray, int], music_file: Path) -> None:
+    listener = Listener("none")
+    from_file = extract_controls(melody=music_file, listener=listener)
+    from_text = extract_controls(melody=str(music_file), listener=listener)
+    from_array = extract_controls(melody=(music[0][0], music[1]), listener=listener)
+    assert torch.equal(from_file.melody, from_text.melody)  # type: ignore[arg-type]
+    assert (from_file.melody - from_array.melody).abs().max() < 0.05  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"seed": -1}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"steps": 0}, "steps must be a whole number from 1"),
+        ({"solver": "leapfrog"}, "unknown solver 'leapfrog'"),
+        ({"guidance": "loud"}, "guidance 'loud'"),
+        ({"guidance": float("nan")}, "guidance"),
+        ({"duration_s": -3.0}, "duration_s must be 0.5 to 300"),
+        ({"duration_s": float("nan")}, "duration_s must be 0.5 to 300"),
+        ({"chords": "Am | Q7"}, "bar 2"),
+        ({"chords": []}, "hold no chords"),
+        ({"melody": HITS}, "must be melody notes"),
+        ({"drums": (np.zeros((1, 32_000)), 32_000)}, "drums reference is silent"),
+        ({"melody": (np.full(32_000, np.nan), 32_000)}, "melody reference: the samples hold NaN"),
+        ({"melody": (np.ones((8, 32_000)), 32_000)}, "8 channels"),
+        ({"controls": Controls(10, 25.0)}, "expected 50"),
+    ],
+)
+def test_bad_arguments_are_named(model: FlowMusic, given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        model.generate(**given)  # type: ignore[arg-type]
