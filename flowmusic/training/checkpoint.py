@@ -23,7 +23,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype =
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f"partial-{path.stem}-", suffix=path.suffix)
     os.close(handle)
     cast = {key: (t.to(dtype) if t.is_floating_point() else t).contiguous().clone() for key, t in tensors.items()}
     try:
@@ -36,7 +36,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype =
 def save_training_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, ema: Ema, step: int) -> None:
     """Write all that is needed to go on with training."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f"partial-{path.stem}-", suffix=path.suffix)
     os.close(handle)
     try:
         state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "ema": ema.shadow, "step": step}

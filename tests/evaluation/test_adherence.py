@@ -116,7 +116,13 @@ def test_drums_are_not_applicable_without_a_drum_part_and_zero_if_missed() -> No
 
 @pytest.mark.parametrize(
     ("ratio", "pitch", "chroma"),
-    [(1.0, 1.0, 1.0), (2.0, 0.0, 1.0), (0.5, 0.0, 1.0), (2 ** (1 / 12), 0.0, 0.0), (2 ** (0.4 / 12), 1.0, 1.0)],
+    [
+        (1.0, 1.0, 1.0),
+        (2.0, 0.0, 1.0),
+        (0.5, 0.0, 1.0),
+        (2 ** (1 / 12), 0.0, 0.0),
+        (2 ** (0.4 / 12), 1.0, 1.0),
+    ],
 )
 def test_octaves_count_for_chroma_and_not_for_pitch(ratio: float, pitch: float, chroma: float) -> None:
     scores = score(heard(220.0), heard(220.0 * ratio))

@@ -21,7 +21,10 @@ from flowmusic.evaluation.references import (
 
 RATE = 32_000
 SONG: dict[str, Any] = {
-    "chords": [{"start_s": 0.0, "end_s": 3.0, "label": "C:maj"}, {"start_s": 3.0, "end_s": 6.0, "label": "A:min"}],
+    "chords": [
+        {"start_s": 0.0, "end_s": 3.0, "label": "C:maj"},
+        {"start_s": 3.0, "end_s": 6.0, "label": "A:min"},
+    ],
     "melody": [
         {"start_s": 0.0, "end_s": 2.0, "midi": 60, "velocity": 90},
         {"start_s": 2.5, "end_s": 6.0, "midi": 69, "velocity": 90},
@@ -93,13 +96,18 @@ def test_the_clip_is_the_middle_of_the_mix(tmp_path: Path) -> None:
 
 def test_labels_are_cut_to_the_clips_own_clock() -> None:
     labels = labels_as_heard(SONG, 1.0, 4.0)
-    assert [(item.start_s, item.end_s, item.label) for item in labels.chords] == [(0, 2, "C:maj"), (2, 4, "A:min")]
+    assert [(item.start_s, item.end_s, item.label) for item in labels.chords] == [
+        (0, 2, "C:maj"),
+        (2, 4, "A:min"),
+    ]
     assert labels.onsets_s == pytest.approx([0.5, 1.5, 2.5])  # 2.505 is the same stroke
     at = {round(float(time_s), 2): i for i, time_s in enumerate(labels.f0_times_s)}
     assert labels.f0_hz[at[0.51]] == pytest.approx(261.63, abs=0.01)
     assert labels.confidence[at[1.21]] == 0.0 and labels.f0_hz[at[1.21]] == 0.0
     assert labels.f0_hz[at[3.01]] == pytest.approx(440.0)
-    assert labels.chroma[2] == 0 and labels.chroma[-1] == 9 and labels.chroma[9] == SILENT  # 0.26, 4.0, 1.15 s
+    assert (
+        labels.chroma[2] == 0 and labels.chroma[-1] == 9 and labels.chroma[9] == SILENT
+    )  # 0.26, 4.0, 1.15 s
 
 
 def test_strokes_at_once_are_one() -> None:
