@@ -31,7 +31,9 @@ class Audio:
         if self.samples.ndim != 2 or self.samples.shape[0] == 0:
             raise AudioError(f"expected samples of shape (channels, samples), got {self.samples.shape}")
         if not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
-            raise AudioError(f"expected a sample rate of {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, got {self.sample_rate}")
+            raise AudioError(
+                f"expected a sample rate of {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, got {self.sample_rate}"
+            )
         if not np.isfinite(self.samples).all():
             raise AudioError("the samples hold NaN or infinite values; expected finite numbers")
 
@@ -61,7 +63,9 @@ AudioSource = str | Path | Audio | tuple[np.ndarray, int]
 """What every extractor takes: a file, an `Audio`, or an array ((S,) or (C, S)) with its sample rate."""
 
 
-def read_audio(path: str | Path, sample_rate: int | None = None, max_duration_s: float = MAX_DURATION_S) -> Audio:
+def read_audio(
+    path: str | Path, sample_rate: int | None = None, max_duration_s: float = MAX_DURATION_S
+) -> Audio:
     """Read a sound file (wav, flac, ogg, mp3, aiff ...) as float32, resampled to `sample_rate` if given.
 
     Raises:
@@ -82,7 +86,9 @@ def read_audio(path: str | Path, sample_rate: int | None = None, max_duration_s:
             samples = file.read(dtype="float32", always_2d=True).T
             rate, announced = file.samplerate, file.frames
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise AudioError(f"{path} cannot be read as sound ({error}); expected wav, flac, ogg or mp3") from error
+        raise AudioError(
+            f"{path} cannot be read as sound ({error}); expected wav, flac, ogg or mp3"
+        ) from error
     if samples.shape[1] == 0:
         raise AudioError(f"{path} holds no samples; expected sound")
     if samples.shape[1] < 0.98 * announced:
@@ -99,9 +105,13 @@ def _check_header(path: Path, n_samples: int, sample_rate: int, channels: int, m
     if channels > MAX_CHANNELS:
         raise AudioError(f"{path} has {channels} channels; expected at most {MAX_CHANNELS}")
     if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
-        raise AudioError(f"{path} has a sample rate of {sample_rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}")
+        raise AudioError(
+            f"{path} has a sample rate of {sample_rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
+        )
     if n_samples / sample_rate > max_duration_s:
-        raise AudioError(f"{path} lasts {n_samples / sample_rate:.0f} s; expected at most {max_duration_s:.0f} s: cut it first")
+        raise AudioError(
+            f"{path} lasts {n_samples / sample_rate:.0f} s; expected at most {max_duration_s:.0f} s: cut it"
+        )
 
 
 def _check_wav_length(path: Path) -> None:
@@ -116,7 +126,9 @@ def _check_wav_length(path: Path) -> None:
             if chunk[:4] == b"data":
                 # 0 and 2**32 - 1 are written by streaming programs that do not know the length.
                 if length not in (0, 0xFFFFFFFF) and length > (size - file.tell()) / 0.98:
-                    raise AudioError(f"{path} is cut short: {size - file.tell()} of {length} bytes of sound are there")
+                    raise AudioError(
+                        f"{path} is cut short: {size - file.tell()} of {length} bytes of sound are there"
+                    )
                 return
             file.seek(length + length % 2, os.SEEK_CUR)
 
@@ -174,14 +186,16 @@ def write_audio(path: str | Path, samples: np.ndarray, sample_rate: int) -> Path
     path = check_writable(path)
     audio = to_audio((samples, sample_rate))
     if np.abs(audio.samples).max(initial=0.0) > 1.0:
-        raise AudioError(f"cannot write {path}: samples reach {np.abs(audio.samples).max():.2f}, expected within [-1, 1]")
+        raise AudioError(
+            f"cannot write {path}: samples reach {np.abs(audio.samples).max():.2f}, expected within [-1, 1]"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = path.suffix.lower()
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=suffix)
     os.close(handle)
     try:
         soundfile.write(partial, audio.samples.T, sample_rate, subtype=_SUBTYPES[suffix])
-        os.chmod(partial, 0o644)
+        Path(partial).chmod(0o644)
         os.replace(partial, path)
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         raise AudioError(f"cannot write {path}: {error}") from error

@@ -6,6 +6,7 @@ import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,7 +45,9 @@ class Controls:
         for name, channels in CONTROL_CHANNELS.items():
             value, mask = self.get(name), self.mask(name)
             if value is not None and tuple(value.shape) != (self.n_frames, channels):
-                raise ValueError(f"{name} must have shape ({self.n_frames}, {channels}), got {tuple(value.shape)}")
+                raise ValueError(
+                    f"{name} must have shape ({self.n_frames}, {channels}), got {tuple(value.shape)}"
+                )
             if value is not None and not torch.isfinite(value).all():
                 raise ValueError(f"{name} holds NaN or infinite values")
             if tuple(mask.shape) != (self.n_frames,) or mask.dtype != torch.bool:
@@ -95,7 +98,8 @@ class Controls:
         unknown = set(names) - set(CONTROL_NAMES)
         if unknown:
             raise ValueError(f"unknown control {sorted(unknown)}; expected some of {CONTROL_NAMES}")
-        return replace(self, **{key: None for name in names for key in (name, f"{name}_mask")})
+        absent: dict[str, Any] = {key: None for name in names for key in (name, f"{name}_mask")}
+        return replace(self, **absent)
 
     def combine(self, other: Controls) -> Controls:
         """This one's controls, and those of `other` where this one has none."""
@@ -112,15 +116,21 @@ class Controls:
         from safetensors.torch import save_file
 
         path = Path(path)
-        tensors = {name: value.contiguous() for name in CONTROL_NAMES if (value := self.get(name)) is not None}
+        tensors = {
+            name: value.contiguous() for name in CONTROL_NAMES if (value := self.get(name)) is not None
+        }
         tensors |= {f"{name}_mask": self.mask(name).contiguous() for name in tensors}
-        meta = {"frame_rate": str(self.frame_rate), "n_frames": str(self.n_frames), "format": "flowmusic.controls.1"}
+        meta = {
+            "frame_rate": str(self.frame_rate),
+            "n_frames": str(self.n_frames),
+            "format": "flowmusic.controls.1",
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
         os.close(handle)
         try:
             save_file(tensors, partial, metadata=meta)
-            os.chmod(partial, 0o644)
+            Path(partial).chmod(0o644)
             os.replace(partial, path)
         finally:
             Path(partial).unlink(missing_ok=True)
@@ -135,7 +145,7 @@ class Controls:
                 meta = file.metadata() or {}
                 if meta.get("format") != "flowmusic.controls.1":
                     raise ValueError(f"{path} is not a file of controls written by flowmusic")
-                tensors = {key: file.get_tensor(key) for key in file.keys()}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - safe_open has no iterator
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} cannot be read as controls (safetensors): {error}") from error
         return cls(int(meta["n_frames"]), float(meta["frame_rate"]), **tensors)

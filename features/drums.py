@@ -13,19 +13,6 @@ from features.audio import Audio, AudioError, AudioSource, to_audio
 from features.controls import N_DRUM_BANDS
 from features.filters import gaussian_blur
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
-from features.separators import DrumSeparator, HTDemucsSeparator, NoSeparator, SmallDemucsSeparator
-
-__all__ = [
-    "DRUMS_VERSION",
-    "DrumFeatures",
-    "DrumSeparator",
-    "HTDemucsSeparator",
-    "NoSeparator",
-    "SmallDemucsSeparator",
-    "drum_features",
-    "energies",
-    "onsets",
-]
 
 SAMPLE_RATE = 32_000
 DRUM_BANDS_HZ = ((30.0, 150.0), (150.0, 500.0), (500.0, 4000.0), (4000.0, 16000.0))

@@ -48,7 +48,7 @@ class FrameGrid:
 
     def frame_at(self, time_s: float) -> int:
         """Index of the frame that holds `time_s`, held within the grid."""
-        return min(max(int(math.floor(time_s * self.frame_rate + 1e-9)), 0), max(self.n_frames - 1, 0))
+        return min(max(math.floor(time_s * self.frame_rate + 1e-9), 0), max(self.n_frames - 1, 0))
 
     def hop_samples(self, sample_rate: int) -> int:
         """Samples a frame; ValueError where that is not a whole number."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,12 +13,14 @@ from torch import nn
 
 from features.audio import Audio, AudioError
 
-logger = logging.getLogger(__name__)
-
 ASSETS = Path(__file__).parent / "assets"
 EMBEDDED_WEIGHTS = ASSETS / "drum_separator.safetensors"
 DEMUCS_CLASSES = ("HDemucs", "HTDemucs")
+RESIDUE_DB = -24.0
+"""A stem whose loudest moments are this far below the mix's is what a separator leaks, not drums."""
+
 _OVERLAP = 0.25
+_FRAME_S = 0.02
 _SILENCE_DBFS = -70.0
 
 
@@ -156,11 +158,18 @@ def _separate(model: Any, audio: Audio) -> Audio:
     stem = stems[0, model.sources.index("drums")].numpy()  # (C, S)
     if audio.samples.shape[0] != model_channels:
         stem = stem.mean(axis=0, keepdims=True)
+    if _loudest_db(stem, model_rate) < _loudest_db(heard, audio.sample_rate) + RESIDUE_DB:
+        stem = np.zeros_like(stem)
     back = Audio(np.ascontiguousarray(stem), model_rate).resampled(audio.sample_rate)
     return back.fitted(audio.duration_s)
 
 
-def _fingerprint(path: Path) -> str:
-    import hashlib
+def _loudest_db(samples: np.ndarray, sample_rate: int) -> float:
+    """Level of the loudest hundredth of 20 ms frames of (C, S)."""
+    n_frames = max(1, round(samples.shape[1] / (_FRAME_S * sample_rate)))
+    powers = np.sort([np.mean(piece**2) for piece in np.array_split(samples, n_frames, axis=1)])
+    return 10.0 * float(np.log10(np.mean(powers[-max(1, n_frames // 100) :]) + 1e-20))
 
+
+def _fingerprint(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

@@ -58,7 +58,7 @@ def band_matrix(resolution: Resolution, sample_rate: int) -> Tensor:
         centres * (2.0 ** (1.0 / resolution.bands_per_octave) - 1.0),
         torch.tensor(sample_rate / resolution.window),
     )
-    weights = (1.0 - (bins_hz[:, None] - centres) .abs() / half_width).clamp(min=0.0)  # (F, N)
+    weights = (1.0 - (bins_hz[:, None] - centres).abs() / half_width).clamp(min=0.0)  # (F, N)
     return weights / weights.sum(dim=0, keepdim=True).clamp(min=1e-9)
 
 
@@ -73,7 +73,9 @@ class BandAnalysis(nn.Module):
                 raise ValueError(f"{resolution.subframes} subframes do not divide a hop of {hop} samples")
             self.register_buffer(f"bands_{index}", band_matrix(resolution, sample_rate), persistent=False)
             self.register_buffer(
-                f"window_{index}", torch.hann_window(resolution.window) * (2 / resolution.window) * 2, persistent=False
+                f"window_{index}",
+                torch.hann_window(resolution.window) * (2 / resolution.window) * 2,
+                persistent=False,
             )
 
     @property
@@ -90,7 +92,7 @@ class BandAnalysis(nn.Module):
         return slice(sum(sizes[:index]), sum(sizes[: index + 1]))
 
     def levels(self, audio: Tensor, index: int) -> Tensor:
-        """Band levels of one resolution: (B, S) -> (B, T * subframes, N) in units of 20 dB above the floor."""
+        """Band levels of one resolution: (B, S) -> (B, T * subframes, N), 20 dB above the floor are 1."""
         resolution = self.resolutions[index]
         step = self.hop // resolution.subframes
         n_columns = math.ceil(audio.shape[-1] / self.hop) * resolution.subframes
@@ -106,6 +108,7 @@ class BandAnalysis(nn.Module):
         """(B, S) -> (B, T, N), T = ceil(S / hop); every frame is centred on its own span of sound."""
         n_frames = math.ceil(audio.shape[-1] / self.hop)
         columns = [
-            self.levels(audio, index).reshape(audio.shape[0], n_frames, -1) for index in range(len(self.resolutions))
+            self.levels(audio, index).reshape(audio.shape[0], n_frames, -1)
+            for index in range(len(self.resolutions))
         ]
         return torch.cat(columns, dim=-1)  # (B, T, N)

@@ -29,7 +29,14 @@ class MagnitudeDecoder(nn.Module):
     """(B, T, D) latents -> log10 STFT magnitudes (B, T * upsample, F)."""
 
     def __init__(
-        self, latent_dim: int, n_bins: int, upsample: int, width: int, depth: int, expansion: int = 3, kernel: int = 7
+        self,
+        latent_dim: int,
+        n_bins: int,
+        upsample: int,
+        width: int,
+        depth: int,
+        expansion: int = 3,
+        kernel: int = 7,
     ) -> None:
         super().__init__()
         self.upsample, self.width = upsample, width

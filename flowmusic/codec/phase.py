@@ -29,9 +29,18 @@ class Stft:
         left = self.hop // 2
         right = (n_frames + 1) * self.hop - left - audio.shape[-1]
         padded = torch.nn.functional.pad(audio, (left, right))
-        return torch.stft(
-            padded, self.window, self.hop, window=self.taper, center=True, pad_mode="constant", return_complex=True
-        ) * self.scale
+        return (
+            torch.stft(
+                padded,
+                self.window,
+                self.hop,
+                window=self.taper,
+                center=True,
+                pad_mode="constant",
+                return_complex=True,
+            )
+            * self.scale
+        )
 
     def magnitude(self, audio: Tensor, n_frames: int) -> Tensor:
         """(B, S) -> (B, n_frames, F)."""
@@ -40,7 +49,9 @@ class Stft:
     def synthesise(self, spectrum: Tensor, n_samples: int) -> Tensor:
         """Inverse of `spectrum`: complex (B, F, T + 2) -> (B, n_samples)."""
         length = (spectrum.shape[-1] - 1) * self.hop
-        audio = torch.istft(spectrum / self.scale, self.window, self.hop, window=self.taper, center=True, length=length)
+        audio = torch.istft(
+            spectrum / self.scale, self.window, self.hop, window=self.taper, center=True, length=length
+        )
         return audio[:, self.hop // 2 : self.hop // 2 + n_samples]
 
 
@@ -51,7 +62,7 @@ def partial_phases(magnitude: Tensor, hop: int, window: int) -> Tensor:
     parabola through the logarithm of its peak; its phase advances by hop times the mean of the old
     and the new frequency. All bins of the region take the phase of the peak.
     """
-    n_batch, n_frames, n_bins = magnitude.shape
+    _, n_frames, n_bins = magnitude.shape
     log_mag = torch.log(magnitude.clamp(min=1e-7))
     here, below, above = log_mag[..., 1:-1], log_mag[..., :-2], log_mag[..., 2:]
     is_peak = torch.nn.functional.pad((here > below) & (here >= above), (1, 1))
@@ -63,7 +74,9 @@ def partial_phases(magnitude: Tensor, hop: int, window: int) -> Tensor:
     )
     peak = peak_of_region.gather(-1, region)  # (B, T, F) peak bin of each bin's region
     curve = below - 2 * here + above
-    offset = torch.where(curve < -1e-6, 0.5 * (below - above) / curve, torch.zeros_like(curve)).clamp(-0.5, 0.5)
+    offset = torch.where(curve < -1e-6, 0.5 * (below - above) / curve, torch.zeros_like(curve)).clamp(
+        -0.5, 0.5
+    )
     bin_frequency = bins + torch.nn.functional.pad(offset, (1, 1))
     omega = (2 * math.pi / window) * bin_frequency.gather(-1, peak)  # (B, T, F) radians a sample
     before = torch.cat([omega[:, :1], omega[:, :-1].gather(-1, peak[:, 1:])], dim=1)
@@ -74,7 +87,9 @@ def partial_phases(magnitude: Tensor, hop: int, window: int) -> Tensor:
     return torch.stack(phases, dim=1)
 
 
-def reconstruct(magnitude: Tensor, stft: Stft, n_samples: int, iterations: int = 6, momentum: float = 0.9) -> Tensor:
+def reconstruct(
+    magnitude: Tensor, stft: Stft, n_samples: int, iterations: int = 6, momentum: float = 0.9
+) -> Tensor:
     """Sound whose STFT has the given magnitudes: (B, T, F) -> (B, n_samples).
 
     Fast Griffin-Lim (Perraudin et al. 2013) from phase-vocoder phases (Laroche & Dolson 1999).
@@ -93,5 +108,7 @@ def reconstruct(magnitude: Tensor, stft: Stft, n_samples: int, iterations: int =
         consistent = stft.spectrum(audio[:, : n_inner * stft.hop], n_inner)
         accelerated = consistent + momentum * (consistent - previous)
         previous = consistent
-        spectrum = accelerated * (target * torch.rsqrt(accelerated.real.square() + accelerated.imag.square() + 1e-12))
+        spectrum = accelerated * (
+            target * torch.rsqrt(accelerated.real.square() + accelerated.imag.square() + 1e-12)
+        )
     return stft.synthesise(spectrum, n_samples)

@@ -70,7 +70,11 @@ class SpectralCodec(nn.Module):
         self.register_buffer("scale", torch.ones(config.latent_dim))
         self.register_buffer("weights", self.analysis.weights(), persistent=False)
         self.decoder = MagnitudeDecoder(
-            config.latent_dim, self.stft.n_bins, config.hop // config.decoder_hop, config.decoder_width, config.decoder_depth
+            config.latent_dim,
+            self.stft.n_bins,
+            config.hop // config.decoder_hop,
+            config.decoder_width,
+            config.decoder_depth,
         )
 
     @torch.no_grad()
@@ -92,7 +96,9 @@ class SpectralCodec(nn.Module):
         if audio.ndim != 3 or audio.shape[1] != 1 or audio.shape[2] == 0:
             raise ValueError(f"expected sound of shape (B, 1, S) with S > 0, got {tuple(audio.shape)}")
         features = self.analysis(audio[:, 0])  # (B, T, N)
-        latents: Tensor = ((features - self.offset) * self.get_buffer("weights")) @ self.components / self.scale
+        latents: Tensor = (
+            ((features - self.offset) * self.get_buffer("weights")) @ self.components / self.scale
+        )
         return latents
 
     def features(self, latents: Tensor) -> Tensor:
@@ -102,7 +108,9 @@ class SpectralCodec(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """(B, T, D) -> (B, 1, T * hop)."""
         if latents.ndim != 3 or latents.shape[2] != self.latent_dim:
-            raise ValueError(f"expected latents of shape (B, T, {self.latent_dim}), got {tuple(latents.shape)}")
+            raise ValueError(
+                f"expected latents of shape (B, T, {self.latent_dim}), got {tuple(latents.shape)}"
+            )
         log_magnitude = self.decoder(latents).float()
         magnitude = torch.where(log_magnitude > LOG_FLOOR, 10.0**log_magnitude, 0.0)
         n_samples = latents.shape[1] * self.config.hop
@@ -117,7 +125,9 @@ class SpectralCodec(nn.Module):
         wanted = self.features(latents)[..., self.analysis.feature_slice(index)]
         wanted = wanted.reshape(audio.shape[0], n_columns, resolution.n_bands)
         limit = self.config.envelope_range_db / 20.0
-        gain = (wanted - self.analysis.levels(audio, index)).clamp(-limit, limit)  # (B, T', N) in log10 amplitude
+        gain = (wanted - self.analysis.levels(audio, index)).clamp(
+            -limit, limit
+        )  # (B, T', N) in log10 amplitude
         fine = Stft(resolution.window, resolution.window // 4)
         n_frames = -(-audio.shape[-1] // fine.hop)
         spectrum = fine.spectrum(audio, n_frames)  # (B, F, n_frames + 2)

@@ -31,13 +31,18 @@ class ControlErrors:
     share: float = 0.5
 
 
-def disturb(condition: Condition, errors: ControlErrors, generator: torch.Generator, frame_rate: float) -> Condition:
+def disturb(
+    condition: Condition, errors: ControlErrors, generator: torch.Generator, frame_rate: float
+) -> Condition:
     """`condition` with disturbed drums, melody and chords; values stay within [0, 1]."""
     fields = {}
     for name in CONTROL_NAMES:
         value = condition.get(name)  # (B, F, C)
         draws = torch.rand(value.shape[0], 5, generator=generator).tolist()
-        items = [_disturb_item(item, draw, errors, generator, frame_rate) for item, draw in zip(value, draws, strict=True)]
+        items = [
+            _disturb_item(item, draw, errors, generator, frame_rate)
+            for item, draw in zip(value, draws, strict=True)
+        ]
         fields[name] = torch.stack(items)
     return replace(condition, **fields)
 

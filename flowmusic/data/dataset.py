@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from features.controls import CONTROL_NAMES
-from flowmusic.config import FlowConfig
 from flowmusic.conditioning.text import TextTokens
+from flowmusic.config import FlowConfig
 from flowmusic.model.condition import Condition
 
 HEARD_SHARE = 0.6

@@ -79,7 +79,11 @@ def prepare_song(folder: Path, codec: SpectralCodec, text: TextEncoder) -> dict[
     out = {"latents": latents.half(), "text_lengths": lengths, "text": tokens.states[tokens.mask].half()}
     out |= {name: to_bytes(value) for name in controls.given if (value := controls.get(name)) is not None}
     # A song without drums stays without: alone, the leak would be scaled up to full strength.
-    out["leaky_drums"] = to_bytes(_fit(energies(torch.from_numpy(leaky)), grid.n_frames)) if out["drums"].any() else out["drums"]
+    out["leaky_drums"] = (
+        to_bytes(_fit(energies(torch.from_numpy(leaky)), grid.n_frames))
+        if out["drums"].any()
+        else out["drums"]
+    )
     return out
 
 
@@ -120,17 +124,25 @@ def shard(items: Iterable[Path], index: int, count: int) -> list[Path]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("stage", choices=["exact", "heard"])
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--split", default="train")
-    parser.add_argument("--codec", type=Path, required=True, help="components.safetensors or codec.safetensors")
+    parser.add_argument(
+        "--codec", type=Path, required=True, help="components.safetensors or codec.safetensors"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shard", default="0/1", help="i/n: this process does every n-th song")
     parser.add_argument("--limit", type=int, help="songs of this shard at most")
     parser.add_argument("--span", type=float, default=20.0, help="heard: seconds of each song")
-    parser.add_argument("--separator", default="embedded", help="embedded, htdemucs, none, or stems: the true stems")
-    parser.add_argument("--chord-models", type=int, default=1, help="networks of the chord recogniser, 1 to 5")
+    parser.add_argument(
+        "--separator", default="embedded", help="embedded, htdemucs, none, or stems: the true stems"
+    )
+    parser.add_argument(
+        "--chord-models", type=int, default=1, help="networks of the chord recogniser, 1 to 5"
+    )
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     index, count = (int(part) for part in args.shard.split("/"))

@@ -28,10 +28,16 @@ def convert(listing: Path, packages: Path, out: Path, sample_rate: int = 32000) 
     for entry in json.loads(listing.read_text())["sets"]:
         for name in entry["files"]:
             folder = packages / entry["package"] / entry["folder"]
-            found = [folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").is_file()]
+            found = [
+                folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").is_file()
+            ]
             if not found:
-                raise FileNotFoundError(f"{folder}/{name} ({'/'.join(SUFFIXES)}) is not there; unpack {entry['package']}")
-            tracks.append((found[0], out / entry["split"] / f"{entry['package']}-{name.replace(' ', '_')}.wav"))
+                raise FileNotFoundError(
+                    f"{folder}/{name} ({'/'.join(SUFFIXES)}) is not there; unpack {entry['package']}"
+                )
+            tracks.append(
+                (found[0], out / entry["split"] / f"{entry['package']}-{name.replace(' ', '_')}.wav")
+            )
     written = 0
     for source, target in tqdm(tracks, unit="track"):
         if not target.is_file():
@@ -44,7 +50,9 @@ def convert(listing: Path, packages: Path, out: Path, sample_rate: int = 32000) 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--listing", type=Path, default=Path("configs/data/recordings.json"))
-    parser.add_argument("--packages", type=Path, required=True, help="folder with one unpacked package a subfolder")
+    parser.add_argument(
+        "--packages", type=Path, required=True, help="folder with one unpacked package a subfolder"
+    )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     log.info("%d tracks written", convert(args.listing, args.packages, args.out))

@@ -224,6 +224,7 @@ def one_hot_chroma(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     loudest, and all frames of a silent clip, are SILENT.
     """
     import librosa
+    import librosa.filters
 
     from features.audio import resample
 

@@ -116,7 +116,7 @@ def chroma_correlation(original: np.ndarray, decoded: np.ndarray, sample_rate: i
 
 def onset_f1(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float | None:
     """F1 of `librosa.onset` onsets of the full signals, 50 ms; None if the original has none."""
-    import librosa
+    import librosa.onset
     import mir_eval.onset
 
     times = [

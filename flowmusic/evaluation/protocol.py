@@ -123,9 +123,8 @@ def evaluate(
     missing = [trial for trial in trials if (trial.protocol, trial.name) not in done]
     for i in progress(range(len(missing)), "generating"):
         append_result(out / RESULTS_FILE, run_trial(maker, missing[i], references, out, store, plots))
-    wanted = {(trial.protocol, trial.name) for trial in trials}
-    results = [item for item in read_results(out / RESULTS_FILE) if (item.protocol, item.name) in wanted]
-    return write_report(results, settings, out)
+    kept = {(result.protocol, result.name): result for result in read_results(out / RESULTS_FILE)}
+    return write_report([kept[trial.protocol, trial.name] for trial in trials], settings, out)
 
 
 def run_trial(

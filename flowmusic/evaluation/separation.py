@@ -48,7 +48,7 @@ def sdr_db(true: np.ndarray, estimate: np.ndarray) -> float:
 
 def hpss_percussive(samples: np.ndarray) -> np.ndarray:
     """Percussive component of (S,) samples by librosa's median filtering at its default margin."""
-    import librosa
+    import librosa.effects
 
     return np.asarray(librosa.effects.percussive(samples), dtype=np.float32)
 

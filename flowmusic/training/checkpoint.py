@@ -14,7 +14,7 @@ from flowmusic.training.ema import Ema
 
 
 def _replace_atomically(path: Path, partial: str) -> None:
-    os.chmod(partial, 0o644)
+    Path(partial).chmod(0o644)
     os.replace(partial, path)
 
 
@@ -25,7 +25,9 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype =
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f"partial-{path.stem}-", suffix=path.suffix)
     os.close(handle)
-    cast = {key: (t.to(dtype) if t.is_floating_point() else t).contiguous().clone() for key, t in tensors.items()}
+    cast = {
+        key: (t.to(dtype) if t.is_floating_point() else t).contiguous().clone() for key, t in tensors.items()
+    }
     try:
         save_file(cast, partial)
         _replace_atomically(path, partial)
@@ -33,13 +35,20 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype =
         Path(partial).unlink(missing_ok=True)
 
 
-def save_training_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, ema: Ema, step: int) -> None:
+def save_training_state(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, ema: Ema, step: int
+) -> None:
     """Write all that is needed to go on with training."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f"partial-{path.stem}-", suffix=path.suffix)
     os.close(handle)
     try:
-        state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "ema": ema.shadow, "step": step}
+        state = {
+            "model": model.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "ema": ema.shadow,
+            "step": step,
+        }
         torch.save(state, partial)
         _replace_atomically(path, partial)
     finally:

@@ -78,17 +78,23 @@ class DecoderTraining:
     seed: int = 0
 
 
-def train_decoder(codec: SpectralCodec, sampler: ExcerptSampler, plan: DecoderTraining, out: Path, bf16: bool) -> None:
+def train_decoder(
+    codec: SpectralCodec, sampler: ExcerptSampler, plan: DecoderTraining, out: Path, bf16: bool
+) -> None:
     """Train `codec.decoder` and write codec.safetensors (EMA) and state.pt (to resume) to `out`."""
     decoder = codec.decoder
-    optimiser = torch.optim.AdamW(decoder.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(
+        decoder.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
     ema = Ema(decoder, plan.ema_decay)
     step = load_training_state(out / "state.pt", decoder, optimiser, ema)
     started, errors = time.monotonic(), []
     progress = tqdm(total=plan.steps, initial=step, unit="step", desc="decoder", mininterval=10)
     while step < plan.steps:
         sampler.reseed(plan.seed * 1_000_003 + step)
-        audio = torch.from_numpy(np.stack([sampler.draw(plan.excerpt_s) for _ in range(plan.batch)]))  # (B, S)
+        audio = torch.from_numpy(
+            np.stack([sampler.draw(plan.excerpt_s) for _ in range(plan.batch)])
+        )  # (B, S)
         with torch.no_grad():
             latents = codec.encode(audio[:, None])
             magnitude = codec.stft.magnitude(audio, latents.shape[1] * decoder.upsample)
@@ -100,7 +106,9 @@ def train_decoder(codec: SpectralCodec, sampler: ExcerptSampler, plan: DecoderTr
             predicted = decoder(latents)
         loss, error_db = decoder_loss(predicted.float(), target, with_motion=step >= plan.plain_steps)
         if not torch.isfinite(loss):
-            raise RuntimeError(f"the decoder's loss became {loss.item()} at step {step}; lower the learning rate")
+            raise RuntimeError(
+                f"the decoder's loss became {loss.item()} at step {step}; lower the learning rate"
+            )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
@@ -115,7 +123,11 @@ def train_decoder(codec: SpectralCodec, sampler: ExcerptSampler, plan: DecoderTr
             save_training_state(out / "state.pt", decoder, optimiser, ema, step)
             export_codec(codec, ema, out)
             with (out / "curve.jsonl").open("a") as file:
-                row = {"step": step, "error_db": float(np.mean(errors[-plan.checkpoint_every :])), "rate": rate}
+                row = {
+                    "step": step,
+                    "error_db": float(np.mean(errors[-plan.checkpoint_every :])),
+                    "rate": rate,
+                }
                 file.write(json.dumps(row | {"seconds": round(time.monotonic() - started)}) + "\n")
 
 
@@ -128,7 +140,7 @@ def export_codec(codec: SpectralCodec, ema: Ema, out: Path) -> None:
 
 
 def load_codec(path: Path) -> SpectralCodec:
-    """A codec from components.safetensors (its decoder untrained) or codec.safetensors, with codec.json beside it."""
+    """From components.safetensors (its decoder untrained) or codec.safetensors; codec.json beside it."""
     from safetensors.torch import load_file
 
     codec = SpectralCodec(SpectralCodecConfig.from_dict(json.loads((path.parent / "codec.json").read_text())))
@@ -139,7 +151,9 @@ def load_codec(path: Path) -> SpectralCodec:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("stage", choices=["components", "decoder"])
     parser.add_argument("--corpus", type=Path, required=True, help="folder of rendered songs (…/train)")
     parser.add_argument("--recordings", type=Path, help="folder of wav recordings (…/train)")
@@ -149,22 +163,31 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--depth", type=int, default=SpectralCodecConfig.decoder_depth)
     parser.add_argument("--excerpts", type=int, default=1500, help="excerpts of 6 s for the components")
     parser.add_argument("--steps", type=int, default=DecoderTraining.steps)
-    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16 (CPUs with avx512_bf16)")
+    parser.add_argument(
+        "--bf16", action="store_true", help="matrix products in bfloat16 (CPUs with avx512_bf16)"
+    )
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    config = SpectralCodecConfig(latent_dim=args.latent_dim, decoder_width=args.width, decoder_depth=args.depth)
+    config = SpectralCodecConfig(
+        latent_dim=args.latent_dim, decoder_width=args.width, decoder_depth=args.depth
+    )
     torch.manual_seed(0)
     codec = SpectralCodec(config)
     plan = DecoderTraining(steps=args.steps)
     sampler = ExcerptSampler(
-        list_sources(args.corpus), list_sources(args.recordings) if args.recordings else [], plan.recordings_share,
-        config.sample_rate, seed=plan.seed,
+        list_sources(args.corpus),
+        list_sources(args.recordings) if args.recordings else [],
+        plan.recordings_share,
+        config.sample_rate,
+        seed=plan.seed,
     )
     args.out.mkdir(parents=True, exist_ok=True)
     if args.stage == "components":
         kept = fit_components(codec, sampler, args.excerpts, excerpt_s=6.0)
         log.info("%d components keep %.4f of the weighted variance", config.latent_dim, kept)
-        state = {name: tensor for name, tensor in codec.state_dict().items() if not name.startswith("decoder.")}
+        state = {
+            name: tensor for name, tensor in codec.state_dict().items() if not name.startswith("decoder.")
+        }
         save_tensors(args.out / "components.safetensors", state)
         (args.out / "codec.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
     else:

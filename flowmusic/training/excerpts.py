@@ -19,13 +19,19 @@ def list_sources(folder: Path) -> list[Path]:
     return found
 
 
-def read_excerpt(source: Path, start_s: float | None, excerpt_s: float, rng: np.random.Generator | None) -> np.ndarray:
+def read_excerpt(
+    source: Path, start_s: float | None, excerpt_s: float, rng: np.random.Generator | None
+) -> np.ndarray:
     """Mono excerpt of a song folder or wav file, padded with silence to its length; (S,) float32."""
     files = [source / f"{stem}.wav" for stem in STEMS] if source.is_dir() else [source]
     info = soundfile.info(files[0])
     n_samples = round(excerpt_s * info.samplerate)
     latest = max(info.frames - n_samples, 0)
-    start = int(rng.integers(latest + 1)) if start_s is None and rng is not None else round((start_s or 0.0) * info.samplerate)
+    start = (
+        int(rng.integers(latest + 1))
+        if start_s is None and rng is not None
+        else round((start_s or 0.0) * info.samplerate)
+    )
     mix = np.zeros(n_samples, dtype=np.float32)
     for file in files:
         piece, _ = soundfile.read(file, frames=n_samples, start=min(start, info.frames), dtype="float32")

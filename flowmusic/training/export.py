@@ -22,7 +22,7 @@ def assemble(codec_folder: Path, flow_folder: Path, defaults: GenerationDefaults
     shape = flow_folder / "flow.json"
     flow = FlowTransformer(FlowConfig.from_json(shape.read_text(), str(shape)))
     flow.load_state_dict(load_file(flow_folder / "flow.safetensors"))
-    return Pretrained(flow_folder.name, codec.eval(), flow.eval(), defaults)
+    return Pretrained(flow_folder.name, "", codec.eval(), flow.eval(), defaults)
 
 
 def main(argv: list[str] | None = None) -> None:

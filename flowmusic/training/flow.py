@@ -44,7 +44,12 @@ class FlowTraining:
 
 
 def flow_loss(
-    model: FlowTransformer, excerpts: FlowExcerpts, plan: FlowTraining, rates: DropoutRates, seed: int, bf16: bool
+    model: FlowTransformer,
+    excerpts: FlowExcerpts,
+    plan: FlowTraining,
+    rates: DropoutRates,
+    seed: int,
+    bf16: bool,
 ) -> FlowLoss:
     """Loss of one random batch; the same seed draws the same batch, dropout, noise and times."""
     generator = torch.Generator().manual_seed(seed)
@@ -66,7 +71,9 @@ def flow_loss(
 
 
 @torch.no_grad()
-def validate(model: FlowTransformer, ema: Ema, excerpts: FlowExcerpts, plan: FlowTraining, bf16: bool) -> float:
+def validate(
+    model: FlowTransformer, ema: Ema, excerpts: FlowExcerpts, plan: FlowTraining, bf16: bool
+) -> float:
     """Loss of the averaged weights on fixed batches with every control given."""
     kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(ema.shadow)
@@ -123,7 +130,9 @@ def train_flow(model: FlowTransformer, data: Path, plan: FlowTraining, out: Path
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and valid/ of prepared songs")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with train/ and valid/ of prepared songs"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=FlowTraining.steps)
     parser.add_argument("--decay-steps", type=int, default=FlowTraining.decay_steps)
@@ -132,7 +141,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--width", type=int, default=FlowConfig.width)
     parser.add_argument("--depth", type=int, default=FlowConfig.depth)
     parser.add_argument("--heads", type=int, default=FlowConfig.heads)
-    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16 (CPUs with avx512_bf16)")
+    parser.add_argument(
+        "--bf16", action="store_true", help="matrix products in bfloat16 (CPUs with avx512_bf16)"
+    )
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.manual_seed(0)

@@ -22,7 +22,11 @@ def gliding_chord() -> Tensor:
     """Three partials, one gliding, with a soft start: (1, S)."""
     times = torch.arange(2 * RATE) / RATE
     glide = 2 * math.pi * torch.cumsum(440.0 * 2 ** (times / 12), 0) / RATE
-    tones = torch.sin(glide) + torch.sin(2 * math.pi * 220.0 * times) + 0.5 * torch.sin(2 * math.pi * 1760.0 * times)
+    tones = (
+        torch.sin(glide)
+        + torch.sin(2 * math.pi * 220.0 * times)
+        + 0.5 * torch.sin(2 * math.pi * 1760.0 * times)
+    )
     return (0.2 * tones * (1 - torch.exp(-times * 20)))[None]
 
 

@@ -14,7 +14,9 @@ def small_codec(latent_dim: int = 32) -> SpectralCodec:
     codec = SpectralCodec(SpectralCodecConfig(latent_dim=latent_dim, decoder_width=32, decoder_depth=1))
     features = codec.analysis(0.1 * torch.randn(4, 64000).cumsum(1).sin()).flatten(0, 1).double()
     centred = features - features.mean(0)
-    codec.fit_components(features.mean(0), centred.T @ centred / len(features) + 1e-4 * torch.eye(features.shape[1]))
+    codec.fit_components(
+        features.mean(0), centred.T @ centred / len(features) + 1e-4 * torch.eye(features.shape[1])
+    )
     return codec.eval()
 
 

@@ -188,7 +188,7 @@ def test_captions_tell_the_truth(songs: list[tuple[str, str, Score]]) -> None:
             assert "None" not in caption
             assert "  " not in caption
             if score.drums is not None:
-                assert not any(phrase in caption for phrase in absent)
+                assert not absent.search(caption)
             if "bpm" in caption.lower():
                 assert str(round(score.bpm)) in caption
 

