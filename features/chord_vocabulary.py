@@ -16,10 +16,9 @@ TRIADS = ((0, 4, 7), (0, 3, 7), (0, 5, 7), (0, 2, 7), (0, 3, 6), (0, 4, 8))
 ADDED_TONES = ((11, 10, 9), (2, 3, 1), (5, 6), (9, 8))
 """Intervals that classes 1, 2, 3 of the heads 7th, 9th, 11th and 13th add; class 0 adds none."""
 
-_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 _MAJ, _MIN, _SUS4, _SUS2, _DIM, _AUG = range(6)
-# quality: triad, bass above the root, class of the heads 7th, 9th, 11th, 13th
-_QUALITIES: dict[str, tuple[int, int, int, int, int, int]] = {
+QUALITIES: dict[str, tuple[int, int, int, int, int, int]] = {
     "maj": (_MAJ, 0, 0, 0, 0, 0),
     "min": (_MIN, 0, 0, 0, 0, 0),
     "aug": (_AUG, 0, 0, 0, 0, 0),
@@ -46,6 +45,7 @@ _QUALITIES: dict[str, tuple[int, int, int, int, int, int]] = {
     "11": (_MAJ, 0, 2, 1, 1, 0),
     "13": (_MAJ, 0, 2, 1, 1, 1),
 }
+"""By quality: triad, bass above the root in semitones, classes of the heads 7th, 9th, 11th, 13th."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ def log_likelihoods(heads: Heads) -> tuple[list[str], Tensor]:
     added = [head.clamp_min(1e-30).log() for head in heads.added]
     labels, columns = [NO_CHORD], [triad[:, 0] + bass[:, 0]]
     roots = torch.arange(12)
-    for quality, (index, interval, *classes) in _QUALITIES.items():
+    for quality, (index, interval, *classes) in QUALITIES.items():
         tones = sum(head[:, [c]] for head, c in zip(added, classes, strict=True))  # (T, 1)
         score = triad[:, 1 + 12 * index + roots] + bass[:, 1 + (roots + interval) % 12] + tones  # (T, 12)
         columns += list(score.unbind(1))
-        labels += [parse_chord(f"{name}:{quality}").label for name in _NAMES]
+        labels += [parse_chord(f"{name}:{quality}").label for name in NAMES]
     return labels, torch.stack(columns, 1)
 
 

@@ -109,11 +109,12 @@ def _level_dbfs(samples: np.ndarray) -> float:
 
 
 def drum_stem(source: AudioSource) -> Audio:
-    """The stem as mono at 32 kHz. AudioError where it cannot be read or is empty."""
+    """The stem as mono at 32 kHz, freed of any offset. AudioError where it cannot be read or is empty."""
     audio = to_audio(source)
     if audio.n_samples == 0:
         raise AudioError("the drum stem holds no samples; expected sound")
-    return Audio(audio.mono()[None], audio.sample_rate).resampled(SAMPLE_RATE)
+    mono = audio.mono()
+    return Audio((mono - mono.mean())[None], audio.sample_rate).resampled(SAMPLE_RATE)
 
 
 def drum_features(stem: AudioSource, blur_s: float = DRUM_BLUR_S) -> DrumFeatures:

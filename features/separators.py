@@ -152,10 +152,11 @@ def _separate(model: Any, audio: Audio) -> Audio:
     mix = torch.from_numpy(
         np.ascontiguousarray(Audio(heard, audio.sample_rate).resampled(model_rate).samples)
     )
-    mix = mix.expand(model_channels, -1)[None]  # (1, C, S)
+    missing = max(0, model_rate - mix.shape[1])  # shorter than the model's own padding needs
+    mix = torch.nn.functional.pad(mix, (0, missing)).expand(model_channels, -1)[None]  # (1, C, S)
     with torch.inference_mode():
         stems = apply_model(model, mix, shifts=0, split=True, overlap=_OVERLAP, progress=False)
-    stem = stems[0, model.sources.index("drums")].numpy()  # (C, S)
+    stem = stems[0, model.sources.index("drums")].numpy()[:, : mix.shape[2] - missing]  # (C, S)
     if audio.samples.shape[0] != model_channels:
         stem = stem.mean(axis=0, keepdims=True)
     if _loudest_db(stem, model_rate) < _loudest_db(heard, audio.sample_rate) + RESIDUE_DB:

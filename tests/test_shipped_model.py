@@ -1,0 +1,115 @@
+"""The shipped weights do their job: what is generated follows its reference, and not another one."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from features.audio import Audio, read_audio
+from features.listen import Listener
+from flowmusic.evaluation.adherence import HEADLINE, Heard, score
+from flowmusic.evaluation.codec_quality import measure
+from flowmusic.evaluation.listening import Ears, listen_to
+from flowmusic.pipeline import FlowMusic, Generation
+from flowmusic.pretrained import EMBEDDED
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+DURATION_S = 8.0
+
+
+@cache
+def model() -> FlowMusic:
+    return FlowMusic.from_pretrained()
+
+
+@cache
+def ears() -> Ears:
+    return Ears.of(Listener())
+
+
+@cache
+def reference(name: str) -> Audio:
+    return read_audio(EXAMPLES / f"{name}.ogg").fitted(DURATION_S)
+
+
+@cache
+def heard(name: str) -> Heard:
+    return listen_to(reference(name), ears())
+
+
+@cache
+def follower(name: str) -> tuple[Generation, Heard]:
+    """A clip that is told all that is heard in one example, and what is heard in it."""
+    clip = model().generate(controls=heard(name).controls, duration_s=DURATION_S, seed=3)
+    return clip, listen_to((clip.audio, clip.sample_rate), ears())
+
+
+def headline(control: str, source: str, estimate: Heard) -> float:
+    value = score(heard(source), estimate).get(HEADLINE[control])
+    assert value is not None
+    return value
+
+
+@pytest.mark.parametrize(
+    ("control", "source", "other", "bar", "margin"),
+    [
+        ("chords", "melody", "drums", 0.5, 0.3),
+        ("drums", "drums", "melody", 0.6, 0.2),
+        ("melody", "melody", "drums", 0.5, 0.2),
+    ],
+)
+def test_a_clip_follows_its_own_reference_and_not_another(
+    control: str, source: str, other: str, bar: float, margin: float
+) -> None:
+    own = headline(control, source, follower(source)[1])
+    wrong = headline(control, source, follower(other)[1])
+    assert own >= bar
+    assert own >= wrong + margin
+
+
+def test_symbols_are_followed_too() -> None:
+    clip = model().generate(chords="C | G | Am | F", bpm=120, duration_s=DURATION_S, seed=1)
+    told = score_chords(clip, "C | G | Am | F")
+    assert told >= 0.5
+    assert told >= score_chords(clip, "Eb | Bb | Cm | Ab") + 0.3
+
+
+def score_chords(clip: Generation, chart: str) -> float:
+    from features.chord_chart import parse_chord_chart
+    from flowmusic.evaluation.adherence import chord_overlap
+
+    estimate = listen_to((clip.audio, clip.sample_rate), ears())
+    value = chord_overlap(parse_chord_chart(chart, 120, 4, DURATION_S), estimate.chords)
+    assert value is not None
+    return value
+
+
+def test_the_same_seed_makes_the_same_bytes_and_another_does_not() -> None:
+    first, again, other = (
+        model().generate(chords="Am | F", duration_s=2.0, seed=seed).audio for seed in (5, 5, 6)
+    )
+    assert first.tobytes() == again.tobytes()
+    assert not np.array_equal(first, other)
+
+
+def test_the_codec_keeps_what_matters() -> None:
+    quality = measure(model().model.codec, reference("melody"))
+    assert quality.log_magnitude_error_db is not None and quality.log_magnitude_error_db < 6.0
+    assert quality.chroma_correlation is not None and quality.chroma_correlation > 0.9
+
+
+def test_latents_of_music_have_about_unit_variance() -> None:
+    audio = torch.from_numpy(reference("drums").resampled(model().sample_rate).mono())
+    latents = model().model.codec.encode(audio[None, None])
+    assert 0.5 < float(latents.std()) < 2.0
+
+
+def test_the_box_is_small_enough() -> None:
+    root = Path(__file__).parent.parent
+    shipped = [path for place in ("flowmusic", "features") for path in (root / place).rglob("assets/**/*")]
+    assert sum(path.stat().st_size for path in shipped if path.is_file()) < 50e6
+    assert (EMBEDDED / "README.md").is_file()
