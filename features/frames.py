@@ -61,6 +61,8 @@ class FrameGrid:
 
     def slice_between(self, start_s: float, end_s: float) -> slice:
         """Frames whose middle lies in [start_s, end_s)."""
-        first = max(0, math.ceil(start_s * self.frame_rate - 0.5 - 1e-9))
-        last = min(self.n_frames, math.ceil(end_s * self.frame_rate - 0.5 - 1e-9))
-        return slice(min(first, self.n_frames), max(last, first))
+        first, last = (
+            min(max(math.ceil(time_s * self.frame_rate - 0.5 - 1e-9), 0), self.n_frames)
+            for time_s in (start_s, end_s)
+        )
+        return slice(first, max(first, last))

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from features.audio import read_audio
+from features.audio import AudioSource, read_audio
 from features.controls import Controls
 from flowmusic import __version__
 from flowmusic.cli import COMMANDS, main
 
 
 def test_help_names_every_command_and_is_quick() -> None:
-    started = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = subprocess.run(
         [sys.executable, "-m", "flowmusic", "--help"], capture_output=True, text=True, check=True
     )
-    assert time.perf_counter() - started < 1.0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Processor time, because on a busy machine the clock says little about the program.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
     for command in COMMANDS:
         assert command in result.stdout
 
@@ -76,15 +78,26 @@ def test_features_then_generate_from_them(tiny_model: Path, music_file: Path, tm
     assert read_audio(out).duration_s == pytest.approx(2.0, abs=0.01)
 
 
-def test_the_second_listening_comes_from_the_cache(music_file: Path, tmp_path: Path) -> None:
-    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    arguments = ["features", str(music_file), "--only", "chords", "--out"]
-    assert main([*arguments, str(first)]) == 0
-    started = time.perf_counter()
-    assert main([*arguments, str(second)]) == 0
-    heard = [Controls.load(path).chords for path in (first, second)]
-    assert torch.equal(*heard)  # type: ignore[arg-type]
-    assert time.perf_counter() - started < 5.0
+def test_the_second_listening_comes_from_the_cache(
+    music_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from features.chords import ChordFeatures, LvChordia
+
+    monkeypatch.setenv("FLOWMUSIC_CACHE", str(tmp_path / "cache"))
+    heard: list[AudioSource] = []
+    extract = LvChordia.extract
+
+    def counted(self: LvChordia, source: AudioSource) -> ChordFeatures:
+        heard.append(source)
+        return extract(self, source)
+
+    monkeypatch.setattr(LvChordia, "extract", counted)
+    for name in ("a", "b"):
+        arguments = ["features", str(music_file), "--only", "chords", "--out"]
+        assert main([*arguments, str(tmp_path / f"{name}.safetensors")]) == 0
+    first, second = (Controls.load(tmp_path / f"{name}.safetensors").chords for name in ("a", "b"))
+    assert len(heard) == 1
+    assert first is not None and second is not None and torch.equal(first, second)
 
 
 def test_doctor_lists_the_parts(capsys: pytest.CaptureFixture[str]) -> None:

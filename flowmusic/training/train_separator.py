@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from tqdm import tqdm
 
 from features.separators import build_demucs
@@ -112,8 +111,19 @@ class StemSampler:
         return drums, np.sum(rest, axis=0)
 
 
+def separation_loss(estimate: Tensor, stems: Tensor) -> Tensor:
+    """Logarithm of each stem's squared error in relation to its mix: (B, 2, 1, S) twice -> scalar.
+
+    Every item weighs alike, however quiet. (The absolute error, which Demucs is trained with, stayed
+    at an almost silent drum stem for the first 600 steps: 1.7 dB.)
+    """
+    error = (estimate - stems).square().mean(dim=(2, 3))  # (B, 2)
+    mix = stems.sum(dim=1).square().mean(dim=(1, 2))[:, None]  # (B, 1)
+    return torch.log10(error / (mix + 1e-8) + 1e-3).mean()
+
+
 def train(model: nn.Module, sampler: StemSampler, plan: SeparatorTraining, out: Path, bf16: bool) -> Ema:
-    """Train with the L1 loss of both waveforms, resuming from `out`/state.pt where it is there."""
+    """Train with `separation_loss`, resuming from `out`/state.pt where it is there."""
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3
     )
@@ -130,7 +140,7 @@ def train(model: nn.Module, sampler: StemSampler, plan: SeparatorTraining, out: 
             group["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             estimate = model(stems.sum(dim=1))
-        loss = functional.l1_loss(estimate.float(), stems)
+        loss = separation_loss(estimate.float(), stems)
         if not torch.isfinite(loss):
             raise RuntimeError(
                 f"the separator's loss became {loss.item()} at step {step}; lower the learning rate"
@@ -146,10 +156,10 @@ def train(model: nn.Module, sampler: StemSampler, plan: SeparatorTraining, out: 
         if step % plan.checkpoint_every == 0 or step == plan.steps:
             save_training_state(out / "state.pt", model, optimiser, ema, step)
             save_tensors(out / "drum_separator.safetensors", ema.shadow, torch.float16)
-            row = {"step": step, "l1": float(np.mean(losses[-plan.checkpoint_every :])), "rate": rate}
+            row = {"step": step, "loss": float(np.mean(losses[-plan.checkpoint_every :])), "rate": rate}
             with (out / "curve.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            progress.set_postfix_str(f"L1 {row['l1']:.4f}")
+            progress.set_postfix_str(f"loss {row['loss']:.4f}")
     return ema
 
 

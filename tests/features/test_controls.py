@@ -1,0 +1,67 @@
+"""Controls: shapes, presence, and the way through a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from features.controls import CONTROL_CHANNELS, CONTROL_NAMES, Controls
+
+
+def full(n_frames: int) -> Controls:
+    generator = torch.Generator().manual_seed(n_frames)
+    values = {name: torch.rand(n_frames, c, generator=generator) for name, c in CONTROL_CHANNELS.items()}
+    mask = torch.arange(n_frames) < n_frames // 2
+    return Controls(n_frames, **values, melody_mask=mask)
+
+
+@pytest.mark.parametrize("n_frames", [1, 7, 500])
+def test_save_and_load_give_the_same(tmp_path: Path, n_frames: int) -> None:
+    controls = full(n_frames)
+    controls.save(tmp_path / "c.safetensors")
+    loaded = Controls.load(tmp_path / "c.safetensors")
+    assert loaded.n_frames == n_frames and loaded.frame_rate == controls.frame_rate
+    for name in CONTROL_NAMES:
+        assert torch.equal(loaded.mask(name), controls.mask(name))
+        value, expected = loaded.get(name), controls.get(name)
+        assert value is not None and expected is not None and torch.equal(value, expected)
+
+
+def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "text.safetensors").write_text("no tensors here")
+    with pytest.raises(ValueError, match=r"text\.safetensors"):
+        Controls.load(tmp_path / "text.safetensors")
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="not a file of controls"):
+        Controls.load(tmp_path / "other.safetensors")
+
+
+def test_past_its_end_a_control_is_absent() -> None:
+    longer = full(10).fit(15)
+    assert longer.mask("drums").tolist() == [True] * 10 + [False] * 5
+    assert longer.mask("melody").tolist() == [True] * 5 + [False] * 10
+    assert full(10).crop(8, 4).mask("chords").tolist() == [True, True, False, False]
+
+
+def test_only_without_and_combine() -> None:
+    controls, other = full(10), full(10)
+    assert controls.only("chords").given == ("chords",)
+    assert controls.without("drums").given == ("melody", "chords")
+    mixed = controls.only("drums").combine(other.only("melody"))
+    assert mixed.given == ("drums", "melody")
+    assert Controls(10).given == ()
+    with pytest.raises(ValueError, match="bass"):
+        controls.without("bass")
+
+
+def test_wrong_shapes_and_values_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"drums must have shape \(10, 4\)"):
+        Controls(10, drums=torch.zeros(9, 4))
+    with pytest.raises(ValueError, match="NaN"):
+        Controls(2, melody=torch.full((2, 53), float("nan")))
+    with pytest.raises(ValueError, match="melody_mask"):
+        Controls(2, melody=torch.zeros(2, 53), melody_mask=torch.ones(2))
