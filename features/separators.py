@@ -16,7 +16,7 @@ from features.audio import Audio, AudioError
 ASSETS = Path(__file__).parent / "assets"
 EMBEDDED_WEIGHTS = ASSETS / "drum_separator.safetensors"
 DEMUCS_CLASSES = ("HDemucs", "HTDemucs")
-RESIDUE_DB = -24.0
+RESIDUE_DB = -30.0
 """A stem whose loudest moments are this far below the mix's is what a separator leaks, not drums."""
 
 _OVERLAP = 0.25

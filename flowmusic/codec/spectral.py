@@ -3,7 +3,7 @@
 The encoder is not trained by gradient: band levels at several resolutions are reduced to their
 principal components, each scaled to unit variance. The decoder predicts STFT magnitudes; phases
 are found without training (flowmusic.codec.phase), and the band envelopes that the latents store
-are imposed once on the result, which sharpens strokes.
+are imposed on the result, which sharpens strokes.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class SpectralCodecConfig:
     decoder_depth: int = 6
     phase_iterations: int = 4
     envelope_cut_db: float = 20.0
+    envelope_passes: int = 2
     resolutions: tuple[Resolution, ...] = DEFAULT_RESOLUTIONS
 
     def to_dict(self) -> dict[str, object]:
@@ -115,7 +116,9 @@ class SpectralCodec(nn.Module):
         magnitude = torch.where(log_magnitude > LOG_FLOOR, 10.0**log_magnitude, 0.0)
         n_samples = latents.shape[1] * self.config.hop
         audio = reconstruct(magnitude, self.stft, n_samples, self.config.phase_iterations)
-        return self.impose_envelopes(audio, latents)[:, None]
+        for _ in range(self.config.envelope_passes):
+            audio = self.impose_envelopes(audio, latents)
+        return audio[:, None]
 
     def impose_envelopes(self, audio: Tensor, latents: Tensor) -> Tensor:
         """Move the short-time band levels of (B, S) sound towards those that the latents store."""
