@@ -12,9 +12,9 @@ from features.controls import CONTROL_CHANNELS, CONTROL_NAMES, Controls
 
 def full(n_frames: int) -> Controls:
     generator = torch.Generator().manual_seed(n_frames)
-    values = {name: torch.rand(n_frames, c, generator=generator) for name, c in CONTROL_CHANNELS.items()}
+    drums, melody, chords = (torch.rand(n_frames, c, generator=generator) for c in CONTROL_CHANNELS.values())
     mask = torch.arange(n_frames) < n_frames // 2
-    return Controls(n_frames, **values, melody_mask=mask)
+    return Controls(n_frames, drums=drums, melody=melody, chords=chords, melody_mask=mask)
 
 
 @pytest.mark.parametrize("n_frames", [1, 7, 500])
