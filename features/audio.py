@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from features.files import whole_file
 
 MAX_DURATION_S = 3600.0
 MAX_CHANNELS = 32
@@ -189,16 +190,9 @@ def write_audio(path: str | Path, samples: np.ndarray, sample_rate: int) -> Path
         raise AudioError(
             f"cannot write {path}: samples reach {np.abs(audio.samples).max():.2f}, expected within [-1, 1]"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    suffix = path.suffix.lower()
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=suffix)
-    os.close(handle)
     try:
-        soundfile.write(partial, audio.samples.T, sample_rate, subtype=_SUBTYPES[suffix])
-        Path(partial).chmod(0o644)
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            soundfile.write(partial, audio.samples.T, sample_rate, subtype=_SUBTYPES[path.suffix.lower()])
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         raise AudioError(f"cannot write {path}: {error}") from error
-    finally:
-        Path(partial).unlink(missing_ok=True)
     return path

@@ -6,11 +6,12 @@ import hashlib
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
+
+from features.files import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -86,18 +87,9 @@ class FeatureCache:
     def _write(self, path: Path, tensors: dict[str, Tensor], description: str) -> None:
         from safetensors.torch import save_file
 
-        partial: Path | None = None
+        copies = {key: tensor.clone() for key, tensor in tensors.items()}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-            os.close(handle)
-            partial = Path(name)
-            save_file(
-                {key: tensor.clone() for key, tensor in tensors.items()}, partial, {"extractor": description}
-            )
-            os.replace(partial, path)
+            with whole_file(path) as partial:
+                save_file(copies, partial, {"extractor": description})
         except OSError as error:
             logger.warning("the feature cache cannot keep %s (%s): going on without", path, error)
-        finally:
-            if partial is not None:
-                partial.unlink(missing_ok=True)

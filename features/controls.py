@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from features.files import whole_file
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 
 N_DRUM_BANDS = 4
@@ -125,15 +124,8 @@ class Controls:
             "n_frames": str(self.n_frames),
             "format": "flowmusic.controls.1",
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-        os.close(handle)
-        try:
+        with whole_file(path) as partial:
             save_file(tensors, partial, metadata=meta)
-            Path(partial).chmod(0o644)
-            os.replace(partial, path)
-        finally:
-            Path(partial).unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Controls:

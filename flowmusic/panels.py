@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from features.audio import Audio
+from features.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,13 +121,6 @@ def save_png(figure: Figure, path: Path) -> Path:
     """Write as PNG in the same folder, then move into place."""
     if path.suffix.lower() != ".png":
         raise ValueError(f"cannot write {path}: expected a name that ends in .png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".png")
-    os.close(handle)
-    try:
+    with whole_file(path) as partial:
         figure.savefig(partial, format="png", facecolor="white")
-        Path(partial).chmod(0o644)
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
     return path

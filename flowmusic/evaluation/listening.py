@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ from features.audio import Audio, AudioSource, to_audio
 from features.chord_labels import ChordSegment
 from features.controls import CONTROL_NAMES, Controls
 from features.drums import DRUMS_VERSION, drum_features
+from features.files import whole_file
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.listen import Listener, content_key
 from features.separators import NoSeparator
@@ -115,14 +114,8 @@ def save_heard(heard: Heard, path: Path) -> None:
         "n_frames": str(heard.controls.n_frames),
         "chords": json.dumps([asdict(segment) for segment in heard.chords]),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-    os.close(handle)
-    try:
+    with whole_file(path) as partial:
         save_file(tensors, partial, metadata=meta)
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
 
 
 def load_heard(path: Path) -> Heard:

@@ -2,57 +2,39 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from features.files import whole_file
 from flowmusic.training.ema import Ema
 
 
-def _replace_atomically(path: Path, partial: str) -> None:
-    Path(partial).chmod(0o644)
-    os.replace(partial, path)
-
-
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> None:
-    """Write safetensors, whole or not at all; floating tensors are cast to `dtype`."""
+    """Write safetensors; floating tensors are cast to `dtype`."""
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f"partial-{path.stem}-", suffix=path.suffix)
-    os.close(handle)
     cast = {
         key: (t.to(dtype) if t.is_floating_point() else t).contiguous().clone() for key, t in tensors.items()
     }
-    try:
+    with whole_file(path) as partial:
         save_file(cast, partial)
-        _replace_atomically(path, partial)
-    finally:
-        Path(partial).unlink(missing_ok=True)
 
 
 def save_training_state(
     path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, ema: Ema, step: int
 ) -> None:
     """Write all that is needed to go on with training."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f"partial-{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    try:
-        state = {
-            "model": model.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "ema": ema.shadow,
-            "step": step,
-        }
+    state = {
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "ema": ema.shadow,
+        "step": step,
+    }
+    with whole_file(path) as partial:
         torch.save(state, partial)
-        _replace_atomically(path, partial)
-    finally:
-        Path(partial).unlink(missing_ok=True)
 
 
 def load_training_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, ema: Ema) -> int:
