@@ -249,6 +249,8 @@ def _write_files(model: Pretrained, folder: Path, card: str | None) -> None:
     save_file(_tensors(model.flow, torch.float16), folder / FLOW_FILE)
     if card is not None:
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
+    for path in folder.iterdir():  # safetensors writes files that only their owner may read
+        path.chmod(0o644)
 
 
 def _tensors(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
