@@ -65,3 +65,9 @@ def resample_frames(x: Tensor, n_frames: int) -> Tensor:
     flat = x.reshape(x.shape[0], -1).T[None]  # (1, N, T)
     out = torch.nn.functional.interpolate(flat, size=n_frames, mode="linear", align_corners=False)
     return out[0].T.reshape(n_frames, *x.shape[1:])
+
+
+def fit_frames(x: Tensor, n_frames: int) -> Tensor:
+    """(T, C) cut, or padded with zeros at its end, to `n_frames`."""
+    missing = max(0, n_frames - x.shape[0])
+    return torch.cat([x[:n_frames], x.new_zeros(missing, x.shape[1])])

@@ -17,6 +17,7 @@ from features.audio import Audio
 from features.chord_labels import ChordSegment, segments_mask, segments_to_channels
 from features.controls import Controls
 from features.drums import DRUMS_VERSION, drum_stem, energies
+from features.filters import fit_frames
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.notation import F0Track, hits_to_drum_energies
 from features.references import ChordChart, Reference, ReferenceSource, open_reference
@@ -123,7 +124,7 @@ class Listener:
                 mask = _mask_until(reference.duration_s, grid)
             else:
                 value, mask = read_symbols(reference, grid, loop_chords)
-            value = _fitted(value, grid.n_frames)
+            value = fit_frames(value, grid.n_frames).float()
             fields |= {reference.role: value, f"{reference.role}_mask": mask}
         progress("listening", len(references), len(references))
         return Controls(grid.n_frames, grid.frame_rate, **fields)
@@ -227,12 +228,6 @@ def _without(mix: Audio, stem: Audio) -> Audio:
 def _drum_energies(stem: Audio) -> Tensor:
     """The control alone: onsets, which `drum_features` finds as well, are not needed here."""
     return energies(torch.from_numpy(drum_stem(stem).mono()))
-
-
-def _fitted(value: Tensor, n_frames: int) -> Tensor:
-    """Cut, or padded with zeros, to `n_frames`."""
-    missing = max(0, n_frames - value.shape[0])
-    return torch.cat([value[:n_frames], value.new_zeros(missing, value.shape[1])]).float()
 
 
 def _mask_until(end_s: float, grid: FrameGrid) -> Tensor:

@@ -116,27 +116,28 @@ class SpectralCodec(nn.Module):
         magnitude = torch.where(log_magnitude > LOG_FLOOR, 10.0**log_magnitude, 0.0)
         n_samples = latents.shape[1] * self.config.hop
         audio = reconstruct(magnitude, self.stft, n_samples, self.config.phase_iterations)
-        for _ in range(self.config.envelope_passes):
-            audio = self.impose_envelopes(audio, latents)
-        return audio[:, None]
+        return self.impose_envelopes(audio, latents)[:, None]
 
     def impose_envelopes(self, audio: Tensor, latents: Tensor) -> Tensor:
-        """Move the short-time band levels of (B, S) sound towards those that the latents store."""
+        """Cut the short-time band levels of (B, S) sound down to those that the latents store."""
         index = len(self.config.resolutions) - 1
         resolution = self.config.resolutions[index]
         n_columns = latents.shape[1] * resolution.subframes
         wanted = self.features(latents)[..., self.analysis.feature_slice(index)]
         wanted = wanted.reshape(audio.shape[0], n_columns, resolution.n_bands)
-        # Only cut: what long windows smear before and after a stroke goes; raising a band would raise
-        # the noise between its partials as well.
-        excess = wanted - self.analysis.levels(audio, index)  # (B, T', N) in log10 amplitude
-        gain = excess.clamp(-self.config.envelope_cut_db / 20.0, 0.0)
         fine = Stft(resolution.window, resolution.window // 4)
         n_frames = -(-audio.shape[-1] // fine.hop)
-        spectrum = fine.spectrum(audio, n_frames)  # (B, F, n_frames + 2)
-        gain = torch.nn.functional.interpolate(gain.transpose(1, 2), size=spectrum.shape[-1], mode="linear")
-        shaped = spectrum * 10.0 ** torch.einsum("fn,bnt->bft", self._spread(resolution, fine), gain)
-        return fine.synthesise(shaped, audio.shape[-1])
+        spread = self._spread(resolution, fine)
+        for _ in range(self.config.envelope_passes):
+            # Only cut: what long windows smear before and after a stroke goes; raising a band would raise
+            # the noise between its partials as well.
+            excess = wanted - self.analysis.levels(audio, index)  # (B, T', N) in log10 amplitude
+            gain = excess.clamp(-self.config.envelope_cut_db / 20.0, 0.0).transpose(1, 2)
+            spectrum = fine.spectrum(audio, n_frames)  # (B, F, n_frames + 2)
+            gain = torch.nn.functional.interpolate(gain, size=spectrum.shape[-1], mode="linear")
+            shaped = spectrum * 10.0 ** torch.einsum("fn,bnt->bft", spread, gain)
+            audio = fine.synthesise(shaped, audio.shape[-1])
+        return audio
 
     def _spread(self, resolution: Resolution, stft: Stft) -> Tensor:
         """Linear interpolation in log frequency from bands to bins, (F, N); rows sum to one."""

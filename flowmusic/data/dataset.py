@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -75,7 +75,7 @@ class FlowExcerpts:
         for row, item in enumerate(items):
             states[row, : item["text"].shape[0]] = item["text"]
             mask[row, : item["text"].shape[0]] = True
-        return x_1, _replace(condition, fields).with_tokens(TextTokens(states, mask))
+        return x_1, replace(condition, **fields).with_tokens(TextTokens(states, mask))
 
     def _draw_item(self, generator: torch.Generator) -> dict[str, Tensor]:
         draws = torch.rand(8, generator=generator).tolist()
@@ -102,9 +102,3 @@ class FlowExcerpts:
         index = int(draw * len(lengths))
         start = int(lengths[:index].sum())
         return song.tensors["text"][start : start + int(lengths[index])].float()
-
-
-def _replace(condition: Condition, fields: dict[str, Tensor]) -> Condition:
-    from dataclasses import replace
-
-    return replace(condition, **fields)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,14 @@ from features.audio import Audio
 from features.chord_labels import ChordSegment, segments_to_channels
 from features.controls import Controls
 from features.drums import energies
+from features.filters import fit_frames
 from features.frames import FrameGrid
 from features.symbols import Note, notes_to_salience
 from flowmusic.codec.spectral import SpectralCodec
 from flowmusic.conditioning.text import TextEncoder
+from flowmusic.data.score import STEMS
 from flowmusic.training.checkpoint import save_tensors
-from flowmusic.training.excerpts import STEMS
+from flowmusic.training.excerpts import list_songs
 
 log = logging.getLogger(__name__)
 LEAK = 0.12  # how much of the rest a separated drum stem still holds, in amplitude
@@ -54,15 +55,10 @@ def exact_controls(labels: dict[str, Any], stems: dict[str, np.ndarray], grid: F
     return Controls(
         grid.n_frames,
         grid.frame_rate,
-        drums=_fit(energies(torch.from_numpy(stems["drums"])), grid.n_frames),
+        drums=fit_frames(energies(torch.from_numpy(stems["drums"])), grid.n_frames),
         melody=notes_to_salience(notes, grid, blur_s=0.02),
         chords=torch.as_tensor(segments_to_channels(segments, grid)).float(),
     )
-
-
-def _fit(values: Tensor, n_frames: int) -> Tensor:
-    values = values[:n_frames]
-    return torch.cat([values, values.new_zeros(n_frames - values.shape[0], values.shape[1])])
 
 
 @torch.inference_mode()
@@ -80,7 +76,7 @@ def prepare_song(folder: Path, codec: SpectralCodec, text: TextEncoder) -> dict[
     out |= {name: to_bytes(value) for name in controls.given if (value := controls.get(name)) is not None}
     # A song without drums stays without: alone, the leak would be scaled up to full strength.
     out["leaky_drums"] = (
-        to_bytes(_fit(energies(torch.from_numpy(leaky)), grid.n_frames))
+        to_bytes(fit_frames(energies(torch.from_numpy(leaky)), grid.n_frames))
         if out["drums"].any()
         else out["drums"]
     )
@@ -109,18 +105,7 @@ class Extractors:
             rest = Audio(mix.samples - stem.samples, sample_rate)
             heard["heard_drums"] = energies(torch.from_numpy(stem.mono()))
         heard["heard_melody"] = self.melody.extract(rest).salience
-        return {name: to_bytes(_fit(value, n_frames)) for name, value in heard.items()}
-
-
-def song_folders(corpus: Path, split: str) -> list[Path]:
-    found = sorted(path.parent for path in (corpus / split).glob("*/song.json"))
-    if not found:
-        raise FileNotFoundError(f"{corpus / split} holds no rendered songs (*/song.json)")
-    return found
-
-
-def shard(items: Iterable[Path], index: int, count: int) -> list[Path]:
-    return [item for number, item in enumerate(items) if number % count == index]
+        return {name: to_bytes(fit_frames(value, n_frames)) for name, value in heard.items()}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -146,7 +131,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     index, count = (int(part) for part in args.shard.split("/"))
-    folders = shard(song_folders(args.corpus, args.split), index, count)[: args.limit]
+    folders = list_songs(args.corpus / args.split)[index::count][: args.limit]
     out = args.out / args.split
     if args.stage == "exact":
         _run_exact(folders, out, args.codec)

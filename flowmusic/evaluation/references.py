@@ -15,9 +15,9 @@ from features.audio import READABLE_SUFFIXES, Audio, AudioError, read_audio
 from features.chord_labels import ChordSegment
 from features.controls import Controls
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
+from flowmusic.data.score import STEMS
 from flowmusic.evaluation.adherence import CHROMA_HOP, CHROMA_SAMPLE_RATE, SILENT, Heard
 
-STEMS = ("drums", "melody", "backing")
 LABELS_FILE = "song.json"
 MIN_CLIP_S = 2.0
 SAME_HIT_S = 0.03

@@ -23,7 +23,7 @@ from flowmusic.codec.decoder import LOG_FLOOR
 from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
 from flowmusic.training.checkpoint import load_training_state, save_tensors, save_training_state
 from flowmusic.training.ema import Ema
-from flowmusic.training.excerpts import ExcerptSampler, list_sources, read_excerpt
+from flowmusic.training.excerpts import ExcerptSampler, list_sources
 from flowmusic.training.schedule import learning_rate_at
 
 log = logging.getLogger(__name__)
@@ -194,8 +194,6 @@ def main(argv: list[str] | None = None) -> None:
         codec = load_codec(args.out / "components.safetensors").train()
         train_decoder(codec, sampler, plan, args.out, args.bf16)
 
-
-__all__ = ["DecoderTraining", "decoder_loss", "fit_components", "read_excerpt", "train_decoder"]
 
 if __name__ == "__main__":
     main()

@@ -7,13 +7,24 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-STEMS = ("drums", "melody", "backing")
+from flowmusic.data.score import STEMS
+
+
+def list_songs(folder: Path) -> list[Path]:
+    """Folders of rendered songs (those with song.json) in `folder`, sorted. FileNotFoundError without any."""
+    found = _songs(folder)
+    if not found:
+        raise FileNotFoundError(f"{folder} holds no rendered songs (*/song.json)")
+    return found
+
+
+def _songs(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.glob("*/song.json"))
 
 
 def list_sources(folder: Path) -> list[Path]:
     """Song folders (those with song.json) and wav files directly in `folder`, sorted."""
-    songs = [path.parent for path in folder.glob("*/song.json")]
-    found = sorted(songs) + sorted(folder.glob("*.wav"))
+    found = _songs(folder) + sorted(folder.glob("*.wav"))
     if not found:
         raise FileNotFoundError(f"{folder} holds neither rendered songs (*/song.json) nor wav files")
     return found

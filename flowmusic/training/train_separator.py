@@ -23,7 +23,7 @@ from tqdm import tqdm
 from features.separators import build_demucs
 from flowmusic.training.checkpoint import load_training_state, save_tensors, save_training_state
 from flowmusic.training.ema import Ema
-from flowmusic.training.excerpts import list_sources, read_excerpt
+from flowmusic.training.excerpts import list_songs, read_excerpt
 from flowmusic.training.schedule import learning_rate_at
 
 log = logging.getLogger(__name__)
@@ -198,8 +198,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     plan = SeparatorTraining(steps=args.steps, batch=args.batch, learning_rate=args.learning_rate)
-    songs = [path for path in list_sources(args.corpus / "train") if path.is_dir()]
-    valid = [path for path in list_sources(args.corpus / "valid") if path.is_dir()][: args.valid_songs]
+    songs = list_songs(args.corpus / "train")
+    valid = list_songs(args.corpus / "valid")[: args.valid_songs]
     torch.manual_seed(plan.seed)
     config = model_config(args.channels)
     model = build_demucs(config)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from features.audio import write_audio
+from flowmusic.data.score import STEMS
 from flowmusic.evaluation.adherence import SILENT
 from flowmusic.evaluation.references import (
-    STEMS,
     find_references,
     labels_as_heard,
     load_clip,
