@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -26,12 +28,16 @@ class ConvNeXtBlock(nn.Module):
 
 
 class MagnitudeDecoder(nn.Module):
-    """(B, T, D) latents -> log10 STFT magnitudes (B, T * upsample, F)."""
+    """(B, T, D) latents -> log10 STFT magnitudes, one tensor a band.
+
+    The trunk runs at `upsample` columns a latent frame; band i, with `bands[i] = (columns, bins)`, is read
+    off each of them as so many columns of its own: (B, T * upsample * columns, bins).
+    """
 
     def __init__(
         self,
         latent_dim: int,
-        n_bins: int,
+        bands: Sequence[tuple[int, int]],
         upsample: int,
         width: int,
         depth: int,
@@ -39,19 +45,19 @@ class MagnitudeDecoder(nn.Module):
         kernel: int = 7,
     ) -> None:
         super().__init__()
-        self.upsample, self.width = upsample, width
+        self.bands, self.upsample, self.width = tuple(bands), upsample, width
         self.enter = nn.Linear(3 * latent_dim, upsample * width)
         self.blocks = nn.Sequential(*(ConvNeXtBlock(width, expansion, kernel) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
-        self.leave = nn.Linear(width, n_bins)
+        self.leave = nn.Linear(width, sum(columns * bins for columns, bins in self.bands))
         nn.init.constant_(self.leave.bias, -3.0)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor) -> list[Tensor]:
         batch, frames, _ = latents.shape
         # Each frame with its neighbours: what lies between two latent frames needs both.
         padded = torch.cat([latents[:, :1], latents, latents[:, -1:]], dim=1)  # (B, T + 2, D)
         context = torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], dim=-1)  # (B, T, 3D)
         hidden = self.enter(context).reshape(batch, frames * self.upsample, self.width)
         hidden = self.blocks(hidden.transpose(1, 2)).transpose(1, 2)  # (B, T * upsample, W)
-        log_magnitude: Tensor = self.leave(self.norm(hidden))
-        return log_magnitude
+        out = self.leave(self.norm(hidden)).split([columns * bins for columns, bins in self.bands], dim=-1)
+        return [x.reshape(batch, -1, bins) for x, (_, bins) in zip(out, self.bands, strict=True)]

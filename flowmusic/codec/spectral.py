@@ -1,13 +1,15 @@
 """The embedded codec: principal components of band levels in, a trained magnitude decoder out.
 
 The encoder is not trained by gradient: band levels at several resolutions are reduced to their
-principal components, each scaled to unit variance. The decoder predicts STFT magnitudes; phases
-are found without training (flowmusic.codec.phase), and the band envelopes that the latents store
-are imposed on the result, which sharpens strokes.
+principal components, each scaled to unit variance. The decoder predicts STFT magnitudes in bands, with long
+windows for low frequencies and short ones for high; each band's phases are found without training
+(flowmusic.codec.phase), and the band envelopes that the latents store are imposed on the sum, which
+sharpens strokes.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -19,19 +21,35 @@ from flowmusic.codec.phase import Stft, reconstruct
 
 
 @dataclass(frozen=True)
+class DecoderBand:
+    """An STFT (Hann `window` and `hop` in samples) that the decoder predicts from `low_hz` to `high_hz`."""
+
+    window: int
+    hop: int
+    low_hz: float
+    high_hz: float
+
+
+# Phases from smoothed magnitudes (3 x 3) keep a chroma correlation of .96 on recordings with this pair,
+# .90 with a window of 2048 alone, and its onsets are sharper than those of 4096 alone.
+DEFAULT_BANDS = (DecoderBand(4096, 640, 0.0, 1550.0), DecoderBand(2048, 320, 1550.0, 16000.0))
+CROSSOVER_HZ = 300.0
+
+
+@dataclass(frozen=True)
 class SpectralCodecConfig:
-    """Shape of a `SpectralCodec`; `hop` samples a latent frame, `decoder_hop` a decoded column."""
+    """Shape of a `SpectralCodec`; `hop` samples a latent frame, `decoder_hop` a column of the decoder."""
 
     sample_rate: int = 32000
     hop: int = 1280
     latent_dim: int = 160
-    decoder_window: int = 4096
     decoder_hop: int = 640
     decoder_width: int = 384
     decoder_depth: int = 6
     phase_iterations: int = 4
     envelope_cut_db: float = 20.0
     envelope_passes: int = 2
+    decoder_bands: tuple[DecoderBand, ...] = DEFAULT_BANDS
     resolutions: tuple[Resolution, ...] = DEFAULT_RESOLUTIONS
 
     def to_dict(self) -> dict[str, object]:
@@ -43,10 +61,48 @@ class SpectralCodecConfig:
         unknown = set(values) - set(cls.__dataclass_fields__)
         if unknown:
             raise ValueError(f"unknown codec settings {sorted(unknown)}")
-        resolutions = values.get("resolutions", DEFAULT_RESOLUTIONS)
-        assert isinstance(resolutions, list | tuple)
-        parsed = tuple(r if isinstance(r, Resolution) else Resolution(**r) for r in resolutions)
-        return cls(**{**values, "resolutions": parsed})  # type: ignore[arg-type]
+        parsed = dict(values)
+        for key, kind in (("resolutions", Resolution), ("decoder_bands", DecoderBand)):
+            if key in values:
+                parsed[key] = tuple(kind(**item) for item in values[key])  # type: ignore[attr-defined]
+        return cls(**parsed)  # type: ignore[arg-type]
+
+
+class BandStft:
+    """One band of the decoder: the bins of its STFT, and their weights where bands cross over."""
+
+    def __init__(self, band: DecoderBand, sample_rate: int) -> None:
+        self.stft = Stft(band.window, band.hop)
+        bin_hz = torch.arange(self.stft.n_bins) * (sample_rate / band.window)
+        # Equal power where two bands meet: their phases are found apart, so they do not add up in phase.
+        rise = ((bin_hz - band.low_hz) / CROSSOVER_HZ + 0.5).clamp(0, 1) if band.low_hz > 0 else None
+        fall = (
+            ((bin_hz - band.high_hz) / CROSSOVER_HZ + 0.5).clamp(0, 1)
+            if band.high_hz < sample_rate / 2
+            else None
+        )
+        weight = torch.ones(self.stft.n_bins)
+        weight = weight if rise is None else weight * torch.sin(rise * math.pi / 2)
+        weight = weight if fall is None else weight * torch.cos(fall * math.pi / 2)
+        inside = torch.nonzero(weight > 1e-4)[:, 0]
+        self.first, self.last = int(inside[0]), int(inside[-1]) + 1
+        self.weight = weight[self.first : self.last]
+
+    @property
+    def n_bins(self) -> int:
+        """F, bins of the STFT that the decoder predicts."""
+        return self.last - self.first
+
+    def log_magnitude(self, audio: Tensor, n_columns: int) -> Tensor:
+        """(B, S) -> (B, n_columns, F), log10, floored."""
+        magnitude = self.stft.magnitude(audio, n_columns)[..., self.first : self.last]
+        return torch.log10(magnitude.clamp(min=10.0**LOG_FLOOR))
+
+    def synthesise(self, log_magnitude: Tensor, n_samples: int, iterations: int) -> Tensor:
+        """(B, T', F) -> this band's share of the sound, (B, n_samples)."""
+        magnitude = torch.where(log_magnitude > LOG_FLOOR, 10.0**log_magnitude, 0.0) * self.weight
+        padded = nn.functional.pad(magnitude, (self.first, self.stft.n_bins - self.last))
+        return reconstruct(padded, self.stft, n_samples, iterations)
 
 
 class SpectralCodec(nn.Module):
@@ -60,11 +116,14 @@ class SpectralCodec(nn.Module):
         super().__init__()
         if config.hop % config.decoder_hop:
             raise ValueError(f"decoder_hop {config.decoder_hop} does not divide hop {config.hop}")
+        for band in config.decoder_bands:
+            if config.decoder_hop % band.hop:
+                raise ValueError(f"a band's hop {band.hop} does not divide decoder_hop {config.decoder_hop}")
         self.config = config
         self.sample_rate, self.latent_dim = config.sample_rate, config.latent_dim
         self.frame_rate = config.sample_rate / config.hop
         self.analysis = BandAnalysis(config.sample_rate, config.hop, config.resolutions)
-        self.stft = Stft(config.decoder_window, config.decoder_hop)
+        self.bands = [BandStft(band, config.sample_rate) for band in config.decoder_bands]
         n_features = self.analysis.n_features
         self.register_buffer("components", torch.zeros(n_features, config.latent_dim))  # orthonormal columns
         self.register_buffer("offset", torch.zeros(n_features))
@@ -72,7 +131,7 @@ class SpectralCodec(nn.Module):
         self.register_buffer("weights", self.analysis.weights(), persistent=False)
         self.decoder = MagnitudeDecoder(
             config.latent_dim,
-            self.stft.n_bins,
+            [(config.decoder_hop // band.stft.hop, band.n_bins) for band in self.bands],
             config.hop // config.decoder_hop,
             config.decoder_width,
             config.decoder_depth,
@@ -112,11 +171,19 @@ class SpectralCodec(nn.Module):
             raise ValueError(
                 f"expected latents of shape (B, T, {self.latent_dim}), got {tuple(latents.shape)}"
             )
-        log_magnitude = self.decoder(latents).float()
-        magnitude = torch.where(log_magnitude > LOG_FLOOR, 10.0**log_magnitude, 0.0)
         n_samples = latents.shape[1] * self.config.hop
-        audio = reconstruct(magnitude, self.stft, n_samples, self.config.phase_iterations)
+        audio = torch.zeros(latents.shape[0], n_samples)
+        for band, log_magnitude in zip(self.bands, self.decoder(latents), strict=True):
+            audio += band.synthesise(log_magnitude.float(), n_samples, self.config.phase_iterations)
         return self.impose_envelopes(audio, latents)[:, None]
+
+    def log_magnitudes(self, audio: Tensor) -> list[Tensor]:
+        """What the decoder is to predict, of (B, S) sound: a (B, T', F) tensor a band, floored at -100 dB."""
+        n_columns = -(-audio.shape[1] // self.config.hop) * (self.config.hop // self.config.decoder_hop)
+        return [
+            band.log_magnitude(audio, n_columns * (self.config.decoder_hop // band.stft.hop))
+            for band in self.bands
+        ]
 
     def impose_envelopes(self, audio: Tensor, latents: Tensor) -> Tensor:
         """Cut the short-time band levels of (B, S) sound down to those that the latents store."""

@@ -61,6 +61,20 @@ def decoder_loss(predicted: Tensor, target: Tensor, with_motion: bool) -> tuple[
     return 0.3 * plain + peaks + 0.7 * motion + 4.0 * root, plain * 20.0
 
 
+def bands_loss(predicted: list[Tensor], targets: list[Tensor], with_motion: bool) -> tuple[Tensor, Tensor]:
+    """Mean of `decoder_loss` over the bands, each weighted by the square root of its number of bins.
+
+    The few low bins carry most partials: by their number alone they would hardly count.
+    """
+    weights = torch.tensor([target.shape[-1] ** 0.5 for target in targets])
+    pairs = [
+        decoder_loss(p.float(), target, with_motion) for p, target in zip(predicted, targets, strict=True)
+    ]
+    shares = weights / weights.sum()
+    loss = torch.stack([pair[0] for pair in pairs]) @ shares
+    return loss, torch.stack([pair[1] for pair in pairs]) @ shares
+
+
 @dataclass(frozen=True)
 class DecoderTraining:
     """Schedule of the decoder's training; everything counts in steps."""
@@ -68,10 +82,10 @@ class DecoderTraining:
     steps: int = 2600
     batch: int = 8
     excerpt_s: float = 4.0
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 1.2e-3
     warmup_steps: int = 200
-    decay_steps: int = 1200
-    plain_steps: int = 900
+    decay_steps: int = 1500
+    plain_steps: int = 0
     recordings_share: float = 0.35
     ema_decay: float = 0.998
     checkpoint_every: int = 250
@@ -96,15 +110,13 @@ def train_decoder(
             np.stack([sampler.draw(plan.excerpt_s) for _ in range(plan.batch)])
         )  # (B, S)
         with torch.no_grad():
-            latents = codec.encode(audio[:, None])
-            magnitude = codec.stft.magnitude(audio, latents.shape[1] * decoder.upsample)
-            target = torch.log10(magnitude.clamp(min=10.0**LOG_FLOOR))
+            latents, targets = codec.encode(audio[:, None]), codec.log_magnitudes(audio)
         rate = learning_rate_at(step, plan.learning_rate, plan.warmup_steps, plan.steps, plan.decay_steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             predicted = decoder(latents)
-        loss, error_db = decoder_loss(predicted.float(), target, with_motion=step >= plan.plain_steps)
+        loss, error_db = bands_loss(predicted, targets, with_motion=step >= plan.plain_steps)
         if not torch.isfinite(loss):
             raise RuntimeError(
                 f"the decoder's loss became {loss.item()} at step {step}; lower the learning rate"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from flowmusic.codec.protocol import Codec
-from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
+from flowmusic.codec.spectral import DEFAULT_BANDS, BandStft, DecoderBand, SpectralCodec, SpectralCodecConfig
 
 
 def small_codec(latent_dim: int = 32) -> SpectralCodec:
@@ -57,6 +57,42 @@ def test_an_item_is_decoded_alone_as_in_a_batch() -> None:
     with torch.inference_mode():
         together, alone = codec.decode(latents)[1:2], codec.decode(latents[1:2])
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-3)
+
+
+def test_the_bands_share_the_power_of_every_frequency() -> None:
+    low, high = (BandStft(band, 32000) for band in DEFAULT_BANDS)
+    power = torch.zeros(2049)
+    power[low.first : low.last] += low.weight.square()
+    power[::2][high.first : high.last] += high.weight.square()  # its bins are twice as wide
+    torch.testing.assert_close(power[::2], torch.ones(1025), atol=1e-3, rtol=0)
+
+
+def test_true_magnitudes_give_the_tones_of_both_bands() -> None:
+    seconds = torch.arange(64000) / 32000
+    tones_hz = (220.0, 5000.0)
+    tones = [0.2 * torch.sin(2 * torch.pi * tone_hz * seconds) for tone_hz in tones_hz]
+    audio = torch.stack(tones).sum(dim=0, keepdim=True)
+    codec = small_codec()
+    shares = [
+        band.synthesise(log_magnitude, 64000, iterations=4)[0]
+        for band, log_magnitude in zip(codec.bands, codec.log_magnitudes(audio), strict=True)
+    ]
+    rebuilt = torch.stack(shares).sum(dim=0)
+    spectrum = torch.fft.rfft(rebuilt[16000:48000] * torch.hann_window(32000)).abs() / 8000  # 1 Hz a bin
+    for tone_hz in tones_hz:
+        assert spectrum[int(tone_hz) - 2 : int(tone_hz) + 3].max() == pytest.approx(0.2, rel=0.1)
+    assert spectrum[400:4500].max() < 0.01
+
+
+def test_the_decoder_predicts_what_it_is_trained_on() -> None:
+    codec, audio = small_codec(), 0.1 * torch.randn(2, 12801)
+    predicted = codec.decoder(codec.encode(audio[:, None]))
+    assert [p.shape for p in predicted] == [t.shape for t in codec.log_magnitudes(audio)]
+
+
+def test_a_band_whose_hop_does_not_fit_is_named() -> None:
+    with pytest.raises(ValueError, match="hop 300 does not divide decoder_hop 640"):
+        SpectralCodec(SpectralCodecConfig(decoder_bands=(DecoderBand(1024, 300, 0.0, 16000.0),)))
 
 
 def test_wrong_shapes_are_named() -> None:
