@@ -8,5 +8,7 @@ protocol       generate, listen, compare; resumable
 report         means, floor, ceiling, tables
 codec_quality  figures of the codec
 separation     figures of the drum separator
+musicnn        an embedding that nothing was trained with; embeddings keeps what it says
+frechet        distance of two sets of embeddings; fidelity compares generated clips by it
 command        arguments of `flowmusic evaluate`
 """

@@ -30,13 +30,16 @@ SUSTAIN_SPAN_S = 0.16
 SUSTAIN_RANGE_DB = 6.0
 AUDIBLE_DB = -50.0
 PHASE_STEP = 32
+FULL_SCALE_SINE = WINDOW / 4
+"""STFT magnitude of a sine of amplitude 1: half the sum of the Hann window."""
 
 
 @dataclass(frozen=True)
 class CodecQuality:
     """Figures of one resynthesis, or their means; None where a figure does not apply.
 
-    log_magnitude_error_db  mean |difference| of STFT levels, dB (see `log_magnitude_error_db`)
+    log_magnitude_error_db  mean |difference| of STFT levels, dB, floor 80 dB below the loudest bin
+    log_magnitude_error_dbfs  the same, floor at -80 dB full scale (0 dB: a sine of full scale)
     chroma_correlation      Pearson correlation of the chromagrams
     onset_f1                onsets of the mix against the original's, 50 ms
     wobble_error_db         RMS difference of 3-20 Hz level modulation in sustained bands, dB
@@ -46,6 +49,7 @@ class CodecQuality:
     """
 
     log_magnitude_error_db: float | None
+    log_magnitude_error_dbfs: float | None
     chroma_correlation: float | None
     onset_f1: float | None
     wobble_error_db: float | None
@@ -69,6 +73,7 @@ def compare(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> Code
     wobble_error_db, ratio = wobble(original, decoded, sample_rate)
     return CodecQuality(
         log_magnitude_error_db=log_magnitude_error_db(original, decoded),
+        log_magnitude_error_dbfs=log_magnitude_error_dbfs(original, decoded),
         chroma_correlation=chroma_correlation(original, decoded, sample_rate),
         onset_f1=onset_f1(original, decoded, sample_rate),
         wobble_error_db=wobble_error_db,
@@ -100,6 +105,16 @@ def log_magnitude_error_db(original: np.ndarray, decoded: np.ndarray) -> float:
     before, after = stft_magnitude(original), stft_magnitude(decoded)
     largest = float(before.max())
     return float(np.abs(levels_db(before, largest) - levels_db(after, largest)).mean())
+
+
+def log_magnitude_error_dbfs(original: np.ndarray, decoded: np.ndarray) -> float:
+    """As `log_magnitude_error_db`, but levels are relative to a sine of full scale.
+
+    The floor is then at -80 dB full scale whatever the clip's loudest bin is: quiet clips have more of their
+    bins below it, and so smaller errors.
+    """
+    levels = [levels_db(stft_magnitude(x), FULL_SCALE_SINE) for x in (original, decoded)]
+    return float(np.abs(levels[0] - levels[1]).mean())
 
 
 def chroma_correlation(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float | None:

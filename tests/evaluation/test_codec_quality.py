@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from flowmusic.evaluation.codec_quality import (
+    FULL_SCALE_SINE,
     CodecQuality,
     average,
     compare,
     frequency_error_hz,
     log_magnitude_error_db,
+    log_magnitude_error_dbfs,
     wobble,
 )
 from flowmusic.evaluation.separation import hpss_percussive, sdr_db
@@ -30,7 +32,7 @@ def tones(scale: float = 1.0) -> np.ndarray:
 def test_identity_is_perfect() -> None:
     sound = tones()
     quality = compare(sound, sound, RATE)
-    assert quality.log_magnitude_error_db == 0.0
+    assert quality.log_magnitude_error_db == quality.log_magnitude_error_dbfs == 0.0
     assert quality.chroma_correlation == pytest.approx(1.0)
     assert quality.onset_f1 == 1.0
     assert quality.wobble_error_db == 0.0 and quality.wobble_ratio == pytest.approx(1.0)
@@ -47,6 +49,18 @@ def test_log_magnitude_error_is_a_gain_in_db_and_sees_the_floor() -> None:
     silence = np.zeros_like(sound)
     silence[0] = 1e-3
     assert 5 < log_magnitude_error_db(sound, silence) <= 80
+
+
+def test_the_full_scale_floor_is_80_db_below_a_full_sine() -> None:
+    noise = RNG.standard_normal(RATE).astype(np.float32)
+    # Levels of white noise: about -40 dB full scale here, all above the floor; then half of them below it.
+    assert log_magnitude_error_dbfs(0.1 * noise, 0.05 * noise) == pytest.approx(6.02, abs=0.05)
+    assert log_magnitude_error_dbfs(1e-6 * noise, 0.5e-6 * noise) == 0.0
+    # Relative to the loudest bin the same quiet sound is wrong by as much as a loud one.
+    assert log_magnitude_error_db(1e-6 * noise, 0.5e-6 * noise) == pytest.approx(6.02, abs=0.05)
+    tone = np.sin(2 * np.pi * 1000 * TIMES_S).astype(np.float32)  # the middle of bin 64
+    bins = np.abs(np.fft.rfft(tone[:2048] * np.hanning(2049)[:-1]))
+    assert bins.max() == pytest.approx(FULL_SCALE_SINE, rel=1e-3)
 
 
 def test_another_chord_is_heard_in_the_chroma() -> None:
@@ -90,9 +104,9 @@ def test_bad_pairs_are_refused() -> None:
 
 
 def test_average_leaves_out_what_does_not_apply() -> None:
-    first = CodecQuality(2.0, 1.0, None, None, None, 3.0, 0.125)
-    second = CodecQuality(4.0, 0.5, 0.5, None, None, 5.0, 0.375)
-    assert average([first, second]) == CodecQuality(3.0, 0.75, 0.5, None, None, 4.0, 0.25)
+    first = CodecQuality(2.0, 1.5, 1.0, None, None, None, 3.0, 0.125)
+    second = CodecQuality(4.0, 2.5, 0.5, 0.5, None, None, 5.0, 0.375)
+    assert average([first, second]) == CodecQuality(3.0, 2.0, 0.75, 0.5, None, None, 4.0, 0.25)
 
 
 def test_sdr_by_hand() -> None:
