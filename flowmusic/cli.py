@@ -21,6 +21,7 @@ COMMANDS = {
     "generate": "make a clip that follows a text, drums, a melody or chords",
     "features": "listen to a recording and write down its controls",
     "evaluate": "measure how well a model follows its controls",
+    "gallery": "render a fixed set of clips to compare models by",
     "corpus": "render labelled training audio from scores",
     "doctor": "say what is installed, what works offline and what is missing",
 }

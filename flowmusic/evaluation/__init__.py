@@ -10,5 +10,7 @@ codec_quality  figures of the codec
 separation     figures of the drum separator
 musicnn        an embedding that nothing was trained with; embeddings keeps what it says
 frechet        distance of two sets of embeddings; fidelity compares generated clips by it
+steps          adherence and fidelity against the number of evaluations
+neighbours     nearest neighbours among embeddings; novelty looks for copies of the training set
 command        arguments of `flowmusic evaluate`
 """

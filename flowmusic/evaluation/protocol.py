@@ -112,14 +112,36 @@ def evaluate(
         ValueError: `out` holds results of other settings; too few references.
     """
     trials = plan_trials(clips, protocols, n_alone, n_three, settings.seed)
-    _check_settings(out, settings)
-    done = {(result.protocol, result.name) for result in read_results(out / RESULTS_FILE)}
-    references = [
+    check_settings(out, settings)
+    references = hear_references(maker, clips, out, store, progress)
+    return run_trials(maker, trials, references, out, settings, store, plots, progress)
+
+
+def hear_references(
+    maker: Maker, clips: Sequence[Clip], out: Path, store: HeardStore, progress: Progress = quiet
+) -> list[HeardReference]:
+    """Listen to every reference and to the codec's resynthesis of it, which is kept under `out`."""
+    return [
         HeardReference(
             clips[i], store.listen(clips[i].audio), store.listen(_resynthesis(maker, clips[i], out))
         )
         for i in progress(range(len(clips)), "references")
     ]
+
+
+def run_trials(
+    maker: Maker,
+    trials: Sequence[Trial],
+    references: Sequence[HeardReference],
+    out: Path,
+    settings: Settings,
+    store: HeardStore,
+    plots: bool = False,
+    progress: Progress = quiet,
+) -> dict[str, list[Summary]]:
+    """Run the trials that `out` does not hold yet, and write the report of all."""
+    check_settings(out, settings)
+    done = {(result.protocol, result.name) for result in read_results(out / RESULTS_FILE)}
     missing = [trial for trial in trials if (trial.protocol, trial.name) not in done]
     for i in progress(range(len(missing)), "generating"):
         append_result(out / RESULTS_FILE, run_trial(maker, missing[i], references, out, store, plots))
@@ -217,7 +239,8 @@ def _resynthesis(maker: Maker, clip: Clip, out: Path) -> Audio:
     return read_audio(path)
 
 
-def _check_settings(out: Path, settings: Settings) -> None:
+def check_settings(out: Path, settings: Settings) -> None:
+    """Write the settings, or see that they are those of what `out` holds already: ValueError if not."""
     path = out / SETTINGS_FILE
     wanted = json.loads(json.dumps(asdict(settings)))
     if path.is_file():
