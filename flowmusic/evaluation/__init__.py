@@ -12,5 +12,6 @@ musicnn        an embedding that nothing was trained with; embeddings keeps what
 frechet        distance of two sets of embeddings; fidelity compares generated clips by it
 steps          adherence and fidelity against the number of evaluations
 neighbours     nearest neighbours among embeddings; novelty looks for copies of the training set
+probe          what a clip is, learnt from renders; prompts, text_scores, text_probe: does text work
 command        arguments of `flowmusic evaluate`
 """

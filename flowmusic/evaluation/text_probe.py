@@ -1,0 +1,168 @@
+"""Do a user's own words change the result as asked? A probe learnt from renders listens to the clips.
+
+python -m flowmusic.evaluation.text_probe --probe corpus/train --test corpus/test --out text
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowmusic.evaluation.command import FlowMaker
+
+if TYPE_CHECKING:
+    from flowmusic.evaluation.prompts import Prompt
+    from flowmusic.evaluation.text_scores import Example, Listener, Row
+
+TABLE_FILE, NUMBERS_FILE = "text.md", "text.json"
+
+
+def make_clips(
+    maker: FlowMaker,
+    prompts: Sequence[Prompt],
+    seeds: Sequence[int],
+    duration_s: float,
+    listener: Listener,
+    out: Path,
+) -> list[Example]:
+    """Clips of text alone, kept under `out`; each seed's noise is the same for all prompts."""
+    from tqdm import tqdm
+
+    from features.audio import read_audio, write_audio
+    from features.controls import Controls
+    from features.frames import FrameGrid
+
+    nothing = Controls(FrameGrid.from_duration(duration_s).n_frames)
+    examples = []
+    for seed in seeds:
+        for number, prompt in enumerate(tqdm(prompts, desc=f"clips of seed {seed}", unit="clip")):
+            path = out / "clips" / f"{number:02d}-{seed}.wav"
+            if not path.is_file():
+                audio = maker.make(nothing, prompt.text, duration_s, seed)
+                write_audio(path, audio.samples, audio.sample_rate)
+            examples.append(listener.example(path.stem, read_audio(path), dict(prompt.asks)))
+    return examples
+
+
+def read_songs(
+    paths: Sequence[Path],
+    n: int | None,
+    duration_s: float,
+    listener: Listener,
+    resynthesise: FlowMaker | None = None,
+) -> list[Example]:
+    """Corpus songs' excerpts with their labels; with a maker as its codec leaves them.
+
+    Raises:
+        ValueError: no corpus songs.
+    """
+    from tqdm import tqdm
+
+    from flowmusic.evaluation.probe import labels_of
+    from flowmusic.evaluation.references import LABELS_FILE, find_references, load_clip, read_labels
+
+    songs = [item for item in find_references(paths, n) if item.is_song]
+    if not songs:
+        raise ValueError(f"{paths[0]} holds no corpus songs (song.json); the probe learns from their labels")
+    examples = []
+    for song in tqdm(songs, desc="resynthesis" if resynthesise else "renders", unit="song"):
+        audio = load_clip(song, duration_s, allow_shorter=True).audio
+        labels = labels_of(read_labels(song.path / LABELS_FILE))
+        heard = resynthesise.resynthesise(audio) if resynthesise else audio
+        examples.append(listener.example(song.name, heard, labels))
+    return examples
+
+
+def read_captions(paths: Sequence[Path]) -> list[str]:
+    """Every caption of every song under `paths`."""
+    from flowmusic.evaluation.references import LABELS_FILE, find_references, read_labels
+
+    songs = [item for item in find_references(paths) if item.is_song]
+    return [text for song in songs for text in read_labels(song.path / LABELS_FILE).get("captions", [])]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="text_probe", description="Do prompts change the result as asked?")
+    parser.add_argument(
+        "--probe", nargs="+", required=True, type=Path, help="songs that the probe learns from"
+    )
+    parser.add_argument("--test", nargs="+", required=True, type=Path, help="unseen songs, for the ceiling")
+    parser.add_argument(
+        "--captions", nargs="+", type=Path, help="songs whose captions were trained on (--probe)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of clips and tables; resumes in it")
+    parser.add_argument("--n", type=int, help="the first n prompts only (all)")
+    parser.add_argument("--seeds", type=int, default=2, help="clips of each prompt (2)")
+    parser.add_argument("--n-probe", type=int, default=400, help="songs that the probe learns from (400)")
+    parser.add_argument("--n-test", type=int, default=64, help="songs of the ceiling (64)")
+    parser.add_argument("--duration", type=float, default=10.0, help="seconds of each clip (10)")
+    parser.add_argument("--steps", type=int, help="steps of the solver (the model's)")
+    parser.add_argument("--solver", help="of the differential equation (the model's)")
+    parser.add_argument("--guidance", help="as in `flowmusic generate` (the model's)")
+    parser.add_argument("--checkpoint", help="model folder or hub id (the embedded model)")
+    return parser
+
+
+def run(options: argparse.Namespace) -> list[Row]:
+    """Train the probe, make the clips, write the tables."""
+    from features.cache import FeatureCache
+    from flowmusic.evaluation.embeddings import EmbeddingStore
+    from flowmusic.evaluation.probe import ATTRIBUTES
+    from flowmusic.evaluation.prompts import all_prompts
+    from flowmusic.evaluation.protocol import Settings, check_settings
+    from flowmusic.evaluation.report import write_text
+    from flowmusic.evaluation.text_scores import Listener, novelty_of, row_of, to_markdown, train_probes
+    from flowmusic.pipeline import FlowMusic
+
+    prompts = all_prompts()[: options.n]
+    model = FlowMusic.from_pretrained(options.checkpoint)
+    maker = FlowMaker(model, options.steps, options.solver, options.guidance)
+    defaults, cache = model.model.defaults, FeatureCache()
+    settings = Settings(
+        model=f"{model.model.name} ({model.model.fingerprint})",
+        duration_s=options.duration,
+        solver=options.solver or defaults.solver,
+        steps=options.steps or defaults.steps,
+        guidance=str(defaults.guidance if options.guidance is None else options.guidance),
+        seed=0,
+        extractors="",
+        references=tuple(prompt.text for prompt in all_prompts()),
+    )
+    check_settings(options.out, settings)
+    listener = Listener(EmbeddingStore(cache), cache)
+    probes = train_probes(read_songs(options.probe, options.n_probe, options.duration, listener))
+    renders = read_songs(options.test, options.n_test, options.duration, listener)
+    resynthesised = read_songs(options.test, options.n_test, options.duration, listener, maker)
+    made = make_clips(maker, prompts, range(options.seeds), options.duration, listener, options.out)
+    rows = [row_of(name, probes[name], made, resynthesised, renders) for name in ATTRIBUTES]
+    novel = novelty_of(prompts, read_captions(options.captions or options.probe))
+    heading = (
+        f"Text alone: {len(prompts)} prompts, {options.seeds} seeds, model {settings.model}, "
+        f"{settings.solver} {settings.steps}, guidance {settings.guidance}."
+    )
+    write_text(options.out / TABLE_FILE, to_markdown(rows, novel, heading) + "\n")
+    numbers = {"settings": asdict(settings), "novelty": asdict(novel), "rows": [asdict(row) for row in rows]}
+    write_text(options.out / NUMBERS_FILE, json.dumps(numbers, indent=2) + "\n")
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m flowmusic.evaluation.text_probe`."""
+    from flowmusic.evaluation.report import write_lines
+
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        run(options)
+    except ValueError as error:
+        parser.error(str(error))
+    write_lines((options.out / TABLE_FILE).read_text(encoding="utf-8"), None)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
