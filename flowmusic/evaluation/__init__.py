@@ -13,5 +13,6 @@ frechet        distance of two sets of embeddings; fidelity compares generated c
 steps          adherence and fidelity against the number of evaluations
 neighbours     nearest neighbours among embeddings; novelty looks for copies of the training set
 probe          what a clip is, learnt from renders; prompts, text_scores, text_probe: does text work
+style          similarity to a style reference, copying, adherence (style_scores: its figures)
 command        arguments of `flowmusic evaluate`
 """

@@ -57,6 +57,12 @@ def labels_of(song: dict[str, Any]) -> Labels:
     return labels
 
 
+def solo_labels_of(song: dict[str, Any]) -> Labels:
+    """What the melody stem of a corpus song is: one instrument; it says little of tempo and mode."""
+    labels: Labels = {name: song["programs"]["melody"] in members for name, members in FAMILIES.items()}
+    return {**labels, "drums": False, "fast": None, "minor": None}
+
+
 def features_of(audio: Audio, store: EmbeddingStore, cache: FeatureCache) -> dict[str, np.ndarray]:
     """timbre (400,), tempo (49,) and mode (15,) of a clip, kept in `cache`."""
     patches = store.embed(audio)

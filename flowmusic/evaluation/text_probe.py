@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 from flowmusic.evaluation.command import FlowMaker
 
 if TYPE_CHECKING:
+    from features.audio import Audio
     from flowmusic.evaluation.prompts import Prompt
+    from flowmusic.evaluation.references import Clip, Reference
     from flowmusic.evaluation.text_scores import Example, Listener, Row
 
+SOLO_PEAK, SOLO_SHARE = 0.01, 0.25
 TABLE_FILE, NUMBERS_FILE = "text.md", "text.json"
 
 
@@ -55,14 +58,14 @@ def read_songs(
     listener: Listener,
     resynthesise: FlowMaker | None = None,
 ) -> list[Example]:
-    """Corpus songs' excerpts with their labels; with a maker as its codec leaves them.
+    """Corpus songs' excerpts and melody stems with labels; with a maker, as its codec leaves them.
 
     Raises:
         ValueError: no corpus songs.
     """
     from tqdm import tqdm
 
-    from flowmusic.evaluation.probe import labels_of
+    from flowmusic.evaluation.probe import labels_of, solo_labels_of
     from flowmusic.evaluation.references import LABELS_FILE, find_references, load_clip, read_labels
 
     songs = [item for item in find_references(paths, n) if item.is_song]
@@ -70,11 +73,28 @@ def read_songs(
         raise ValueError(f"{paths[0]} holds no corpus songs (song.json); the probe learns from their labels")
     examples = []
     for song in tqdm(songs, desc="resynthesis" if resynthesise else "renders", unit="song"):
-        audio = load_clip(song, duration_s, allow_shorter=True).audio
-        labels = labels_of(read_labels(song.path / LABELS_FILE))
-        heard = resynthesise.resynthesise(audio) if resynthesise else audio
-        examples.append(listener.example(song.name, heard, labels))
+        clip = load_clip(song, duration_s, allow_shorter=True)
+        labels = read_labels(song.path / LABELS_FILE)
+        sounds = [(song.name, clip.audio, labels_of(labels))]
+        solo = melody_stem(song, clip)
+        if solo is not None:
+            sounds.append((f"{song.name}-melody", solo, solo_labels_of(labels)))
+        for name, audio, known in sounds:
+            heard = resynthesise.resynthesise(audio) if resynthesise else audio
+            examples.append(listener.example(name, heard, known))
     return examples
+
+
+def melody_stem(song: Reference, clip: Clip) -> Audio | None:
+    """The melody alone over a clip's span; None where it is hardly there."""
+    from features.audio import Audio
+    from flowmusic.evaluation.references import read_stem
+
+    stem = read_stem(song.path, "melody")
+    first = round(clip.start_s * stem.sample_rate)
+    samples = stem.mono()[first : first + clip.audio.n_samples]
+    audible = (abs(samples) > SOLO_PEAK).mean() > SOLO_SHARE
+    return Audio(samples[None], stem.sample_rate) if audible else None
 
 
 def read_captions(paths: Sequence[Path]) -> list[str]:

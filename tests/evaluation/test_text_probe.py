@@ -20,6 +20,7 @@ from flowmusic.evaluation.probe import (
     inputs_for,
     labels_of,
     mode_features,
+    solo_labels_of,
     tempo_features,
     train_probe,
 )
@@ -43,6 +44,8 @@ def test_labels_are_read_from_programs_tempo_and_mode() -> None:
     assert labels_of(song([29], bpm=100.0))["fast"] is None
     slow = labels_of(song([29], bpm=70.0))
     assert slow["fast"] is False and slow["guitar"] is True and slow["drums"] is False
+    solo = solo_labels_of(song([0, 33, 48], melody=73))
+    assert {name for name in ATTRIBUTES if solo[name]} == {"woodwinds"} and solo["fast"] is None
 
 
 @pytest.mark.parametrize("bpm", [72.0, 150.0])

@@ -1,0 +1,270 @@
+"""Style from a recording: similarity, copying and adherence for each number of books of the bottleneck.
+
+python -m flowmusic.evaluation.style --references corpus/test --n 32 --out style
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+
+from features.audio import Audio, AudioError, read_audio, write_audio
+from features.controls import Controls
+from flowmusic.evaluation.adherence import Heard, score
+from flowmusic.evaluation.embeddings import EMBEDDING, EmbeddingStore, read_whole
+from flowmusic.evaluation.listening import HeardStore
+from flowmusic.evaluation.references import Reference, find_references
+from flowmusic.evaluation.report import Values, write_text
+from flowmusic.evaluation.style_scores import Outcome, SongStyles, StyleRow, summarise, to_markdown
+
+if TYPE_CHECKING:
+    from flowmusic.pipeline import FlowMusic
+
+BOOKS = "1,2,3,6"
+STYLE, BOTH, CONTROLS = "style", "style and controls", "controls"
+TABLE_FILE, NUMBERS_FILE = "style.md", "style.json"
+N_FLOOR = 4
+
+
+class StyleMaker(Protocol):
+    """What is evaluated: something that makes sound of a style, controls, or both."""
+
+    def make(
+        self, style: Audio | None, books: int | None, controls: Controls | None, duration_s: float, seed: int
+    ) -> Audio:
+        """A clip of `duration_s` seconds."""
+        ...
+
+    def resynthesise(self, audio: Audio) -> Audio:
+        """What the codec leaves of a recording."""
+        ...
+
+
+@dataclass(frozen=True)
+class FlowStyleMaker:
+    """A `FlowMusic` as this evaluation sees it; text is never given."""
+
+    model: FlowMusic
+    steps: int | None = None
+    solver: str | None = None
+    guidance: str | None = None
+
+    def make(
+        self, style: Audio | None, books: int | None, controls: Controls | None, duration_s: float, seed: int
+    ) -> Audio:
+        given = {} if style is None else {"style": style, "style_books": books}
+        generate = cast(Any, self.model.generate)
+        clip = generate(
+            controls=controls,
+            duration_s=duration_s,
+            seed=seed,
+            steps=self.steps,
+            solver=self.solver,
+            guidance=self.guidance,
+            **given,
+        )
+        return Audio(clip.audio, clip.sample_rate)
+
+    def resynthesise(self, audio: Audio) -> Audio:
+        return self.model.resynthesise(audio)
+
+
+@dataclass(frozen=True)
+class StyleSong:
+    """Excerpts of one song that do not overlap: `given` as style, and `other` to compare it with."""
+
+    name: str
+    given: Audio
+    other: Audio
+
+
+def load_song(reference: Reference, excerpt_s: float, duration_s: float) -> StyleSong:
+    """The excerpt in the middle of the first half, and one that ends a twentieth before the end.
+
+    Raises:
+        AudioError: a song too short for both.
+    """
+    audio = read_whole(reference)
+    margin_s = audio.duration_s / 20
+    start_s = max(0.0, audio.duration_s / 4 - excerpt_s / 2)
+    other_s = audio.duration_s - margin_s - duration_s
+    if start_s + excerpt_s > other_s:
+        needed_s = 2 * (excerpt_s + duration_s)
+        raise AudioError(
+            f"{reference.path} lasts {audio.duration_s:.1f} s; expected at least about {needed_s:.0f} s"
+        )
+
+    def cut(first_s: float, length_s: float) -> Audio:
+        first = round(first_s * audio.sample_rate)
+        span = slice(first, first + round(length_s * audio.sample_rate))
+        return Audio(audio.samples[:, span], audio.sample_rate)
+
+    return StyleSong(reference.name, cut(start_s, excerpt_s), cut(other_s, duration_s))
+
+
+def embed_songs(songs: Sequence[StyleSong], maker: StyleMaker, store: EmbeddingStore) -> SongStyles:
+    """The embeddings of both excerpts and of the second after the codec."""
+    items = list(_bar(songs, "references"))
+    return SongStyles(
+        given=np.stack([store.clip(song.name, song.given).mean for song in items]),
+        other=np.stack([store.clip(song.name, song.other).mean for song in items]),
+        resynthesis=np.stack([store.clip(s.name, maker.resynthesise(s.other)).mean for s in items]),
+    )
+
+
+def run_way(
+    way: str,
+    books: int | None,
+    songs: Sequence[StyleSong],
+    maker: StyleMaker,
+    store: EmbeddingStore,
+    ears: HeardStore | None,
+    out: Path,
+    seed: int = 0,
+) -> Outcome:
+    """Make (or read) and listen to a clip of each song in one way; its controls come from another song."""
+    folder = out / "clips" / (way.replace(" ", "-") + ("" if books is None else f"-{books}"))
+    n = len(songs)
+    results, adherence, copied, copied_floor = [], [], [], []
+    for i, song in enumerate(_bar(songs, folder.name)):
+        source = songs[(i + n // 2) % n].other
+        path = folder / f"{song.name}.wav"
+        asked = ears.listen(source) if ears is not None and way != STYLE else None
+        if not path.is_file():
+            style = None if way == CONTROLS else song.given
+            controls = asked.controls if asked is not None else None
+            audio = maker.make(style, books, controls, song.other.duration_s, seed + i)
+            write_audio(path, audio.samples, audio.sample_rate)
+        made = read_audio(path)
+        results.append(store.clip(song.name, made).mean)
+        if ears is None:
+            continue
+        heard = ears.listen(made)
+        if asked is not None:
+            adherence.append(score(asked, heard).as_dict())
+        if way != CONTROLS:
+            copied.append(score(ears.listen(song.given), heard).as_dict())
+            copied_floor += [
+                _likeness(songs[(i + k) % n], ears, heard) for k in range(1, min(N_FLOOR, n - 1) + 1)
+            ]
+    return Outcome(way, books, np.stack(results), tuple(adherence), tuple(copied), tuple(copied_floor))
+
+
+def _likeness(song: StyleSong, ears: HeardStore, heard: Heard) -> Values:
+    return score(ears.listen(song.given), heard).as_dict()
+
+
+def _bar(songs: Sequence[StyleSong], title: str) -> Iterable[StyleSong]:
+    from tqdm import tqdm
+
+    shown: Iterable[StyleSong] = tqdm(songs, desc=title, unit="clip")
+    return shown
+
+
+def evaluate_style(
+    maker: StyleMaker,
+    songs: Sequence[StyleSong],
+    books: Sequence[int],
+    store: EmbeddingStore,
+    ears: HeardStore | None,
+    out: Path,
+    heading: str,
+    seed: int = 0,
+) -> list[StyleRow]:
+    """Every way to ask; the tables are written anew after each. Without `ears` style alone is measured.
+
+    Raises:
+        ValueError: fewer than 4 songs.
+    """
+    styles = embed_songs(songs, maker, store)
+    ways: list[tuple[str, int | None]] = [(STYLE, count) for count in books]
+    if ears is not None:
+        ways += [(CONTROLS, None), *((BOTH, count) for count in books)]
+    rows: list[StyleRow] = []
+    for way, count in ways:
+        rows.append(summarise(run_way(way, count, songs, maker, store, ears, out, seed), styles))
+        write_text(out / TABLE_FILE, to_markdown(rows, heading) + "\n")
+        write_text(out / NUMBERS_FILE, json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    return rows
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="style", description="Style similarity, copying and adherence.")
+    parser.add_argument(
+        "--references", nargs="+", required=True, type=Path, help="sound files, songs, folders"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of clips and tables; resumes in it")
+    parser.add_argument("--n", type=int, default=32, help="songs, spread evenly (32; at least 4)")
+    parser.add_argument("--books", default=BOOKS, help=f"of the bottleneck ({BOOKS})")
+    parser.add_argument("--excerpt", type=float, default=4.5, help="seconds given as style (4.5)")
+    parser.add_argument("--duration", type=float, default=10.0, help="seconds of each clip (10)")
+    parser.add_argument("--style-alone", action="store_true", help="no controls, no listening: quick")
+    parser.add_argument("--steps", type=int, help="steps of the solver (the model's)")
+    parser.add_argument("--solver", help="of the differential equation (the model's)")
+    parser.add_argument("--guidance", help="as in `flowmusic generate` (the model's)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first clip; the others count on from it")
+    parser.add_argument("--checkpoint", help="model folder or hub id (the embedded model)")
+    return parser
+
+
+def run(options: argparse.Namespace) -> list[StyleRow]:
+    """Load, check that the folder fits, evaluate."""
+    from features.cache import FeatureCache
+    from features.listen import Listener
+    from flowmusic.evaluation.listening import Ears
+    from flowmusic.evaluation.protocol import Settings, check_settings
+    from flowmusic.pipeline import FlowMusic
+
+    books = [int(word) for word in options.books.split(",") if word.strip().isdigit()]
+    if not books:
+        raise ValueError(f"--books must be whole numbers separated by commas, got {options.books!r}")
+    songs = [
+        load_song(item, options.excerpt, options.duration)
+        for item in find_references(options.references, options.n)
+    ]
+    model = FlowMusic.from_pretrained(options.checkpoint)
+    defaults = model.model.defaults
+    ears = Ears.of(Listener())
+    settings = Settings(
+        model=f"{model.model.name} ({model.model.fingerprint})",
+        duration_s=options.duration,
+        solver=options.solver or defaults.solver,
+        steps=options.steps or defaults.steps,
+        guidance=str(defaults.guidance if options.guidance is None else options.guidance),
+        seed=options.seed,
+        extractors=f"{ears.version}; excerpts of {options.excerpt:g} s",
+        references=tuple(song.name for song in songs),
+    )
+    check_settings(options.out, settings)
+    heading = (
+        f"Style: {len(songs)} songs, excerpts of {options.excerpt:g} s, model {settings.model}, "
+        f"{settings.solver} {settings.steps}, guidance {settings.guidance}. Embedding: {EMBEDDING}."
+    )
+    maker = FlowStyleMaker(model, options.steps, options.solver, options.guidance)
+    store = EmbeddingStore(FeatureCache(options.out / "embedded"))
+    heard = None if options.style_alone else HeardStore(options.out / "heard", ears)
+    return evaluate_style(maker, songs, books, store, heard, options.out, heading, options.seed)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m flowmusic.evaluation.style`."""
+    from flowmusic.evaluation.report import write_lines
+
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        run(options)
+    except ValueError as error:
+        parser.error(str(error))
+    write_lines((options.out / TABLE_FILE).read_text(encoding="utf-8"), None)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
