@@ -3,7 +3,40 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StyleConfig:
+    """Shape of a `StyleConditioner`. The defaults are those of the embedded model.
+
+    features      what the excerpt is turned into: 'codec' (the model's own latents), or a feature
+                  extractor of transformers (a folder, or an id of the hub)
+    feature_dim   channels F of the features
+    feature_rate  features a second
+    depth         transformer blocks
+    heads         attention heads
+    books         codebooks of the residual quantiser
+    codes         codes of each book
+    token_every   every how many features there is a style token
+    """
+
+    features: str = "codec"
+    feature_dim: int = 160
+    feature_rate: float = 25.0
+    depth: int = 2
+    heads: int = 4
+    books: int = 6
+    codes: int = 256
+    token_every: int = 5
+
+    def __post_init__(self) -> None:
+        _check_positive(self, ("feature_dim", "depth", "heads", "books", "codes", "token_every"))
+        _check_positive(self, ("feature_rate",), whole=False)
+        if not isinstance(self.features, str) or not self.features:
+            raise ValueError(f"StyleConfig.features must name a feature extractor, got {self.features!r}")
 
 
 @dataclass(frozen=True)
@@ -20,6 +53,8 @@ class FlowConfig:
     control_fold    control frames per latent frame
     text_dim        channels E of the text encoder's states
     style_dim       channels of a style token
+    token_summary   whether the mean tokens of text and style are added to every frame as well
+    style           shape of what makes style tokens of a recording; None: the model knows no style
     time_channels   sinusoidal channels of the time embedding (even)
     """
 
@@ -34,14 +69,13 @@ class FlowConfig:
     text_dim: int = 384
     style_dim: int = 128
     time_channels: int = 256
+    token_summary: bool = False
+    style: StyleConfig | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            whole = field.name != "mlp_ratio"
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or value <= 0:
-                kind = "a positive whole number" if whole else "a positive number"
-                raise ValueError(f"FlowConfig.{field.name} must be {kind}, got {value!r}")
+        others = ("mlp_ratio", "token_summary", "style")
+        _check_positive(self, [field.name for field in fields(self) if field.name not in others])
+        _check_positive(self, ("mlp_ratio",), whole=False)
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise ValueError(
                 f"FlowConfig.width must be an even multiple of heads, got {self.width} and {self.heads}"
@@ -50,6 +84,22 @@ class FlowConfig:
             raise ValueError(
                 "FlowConfig.conv_kernel must be odd and time_channels even, "
                 f"got {self.conv_kernel} and {self.time_channels}"
+            )
+        if not isinstance(self.token_summary, bool):
+            raise ValueError(f"FlowConfig.token_summary must be true or false, got {self.token_summary!r}")
+        if self.style is not None:
+            self._check_style(self.style)
+
+    def _check_style(self, style: StyleConfig) -> None:
+        if self.style_dim % style.heads or (self.style_dim // style.heads) % 2:
+            raise ValueError(
+                "FlowConfig.style_dim must be an even multiple of style.heads, "
+                f"got {self.style_dim} and {style.heads}"
+            )
+        if style.features == "codec" and style.feature_dim != self.latent_dim:
+            raise ValueError(
+                "FlowConfig.style.feature_dim must be latent_dim where the features are those of the codec, "
+                f"got {style.feature_dim} and {self.latent_dim}"
             )
 
     @property
@@ -63,13 +113,11 @@ class FlowConfig:
     @classmethod
     def from_dict(cls, values: object, source: str = "the flow configuration") -> FlowConfig:
         """From plain values. ValueError, naming `source`, for unknown keys; missing ones are the defaults."""
-        if not isinstance(values, dict):
-            raise ValueError(f"{source} must be a table of settings, got {type(values).__name__}")
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(str(key) for key in values if key not in known)
-        if unknown:
-            raise ValueError(f"{source} has unknown keys {unknown}; expected some of {known}")
-        return cls(**values)
+        settings = _known(values, cls, source)
+        style = settings.pop("style", None)
+        if style is not None:
+            settings["style"] = StyleConfig(**_known(style, StyleConfig, f"style in {source}"))
+        return cls(**settings)
 
     @classmethod
     def from_json(cls, text: str, source: str = "the flow configuration") -> FlowConfig:
@@ -79,3 +127,22 @@ class FlowConfig:
         except json.JSONDecodeError as error:
             raise ValueError(f"{source} is not valid JSON: {error}") from error
         return cls.from_dict(values, source)
+
+
+def _known(values: object, kind: type[FlowConfig] | type[StyleConfig], source: str) -> dict[str, Any]:
+    """A table of settings that are all fields of `kind`; ValueError, naming `source`."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{source} must be a table of settings, got {type(values).__name__}")
+    known = [field.name for field in fields(kind)]
+    unknown = sorted(str(key) for key in values if key not in known)
+    if unknown:
+        raise ValueError(f"{source} has unknown keys {unknown}; expected some of {known}")
+    return dict(values)
+
+
+def _check_positive(config: FlowConfig | StyleConfig, names: Sequence[str], whole: bool = True) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or value <= 0:
+            kind = "a positive whole number" if whole else "a positive number"
+            raise ValueError(f"{type(config).__name__}.{name} must be {kind}, got {value!r}")

@@ -1,4 +1,4 @@
-"""Text and style tokens as one sequence for cross-attention, with learned null tokens."""
+"""Text and style tokens: as one sequence for cross-attention, and as a mean that is added to every frame."""
 
 from __future__ import annotations
 
@@ -47,3 +47,34 @@ class TokenConditioner(nn.Module):
             tokens.append(torch.cat([null, projected], dim=1))  # (B, 1 + L, H)
             masks.append(torch.cat([~mask.any(dim=1, keepdim=True), mask], dim=1))  # (B, 1 + L)
         return torch.cat(tokens, dim=1), torch.cat(masks, dim=1)
+
+
+class TokenSummary(nn.Module):
+    """The mean token of text and of style, projected and summed; a learned null where there is none.
+
+    Attention takes long to find out what a sequence is about; the mean says it at once, as pooled text
+    does in Stable Diffusion 3 (arXiv 2403.03206, §4). It starts at zero: a model may grow it later.
+
+    Shape: Condition -> (B, 1, H)
+    """
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        kinds = {"text": config.text_dim, "style": config.style_dim}
+        self.norms = nn.ModuleDict({name: nn.LayerNorm(dim) for name, dim in kinds.items()})
+        layers = {name: nn.Linear(dim, config.width) for name, dim in kinds.items()}
+        for layer in layers.values():
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.project = nn.ModuleDict(layers)
+        self.nulls = nn.ParameterDict({name: nn.Parameter(torch.zeros(config.width)) for name in kinds})
+
+    def forward(self, condition: Condition) -> Tensor:
+        total = torch.zeros(())
+        for name in self.nulls:
+            mask = condition.mask(name).unsqueeze(-1)  # (B, L, 1)
+            summed = condition.get(name).masked_fill(~mask, 0.0).sum(dim=1, keepdim=True)
+            count = mask.sum(dim=1, keepdim=True)  # (B, 1, 1)
+            said = self.project[name](self.norms[name](summed / count.clamp(min=1)))  # (B, 1, H)
+            total = total + torch.where(count > 0, said, self.nulls[name].to(said.dtype))
+        return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,12 +10,16 @@ import torch
 from torch import Tensor
 
 from features.controls import CONTROL_NAMES
+from flowmusic.conditioning.style_encoder import StyleFeatures, pad_features
 from flowmusic.conditioning.text import TextTokens
-from flowmusic.config import FlowConfig
+from flowmusic.config import FlowConfig, StyleConfig
 from flowmusic.model.condition import Condition
 
 HEARD_SHARE = 0.6
 """Share of items whose controls are what extractors heard, where a song has been listened to."""
+
+STYLE_EXCERPT_S = (1.5, 4.5)
+"""Shortest and longest excerpt that style is taken from (arXiv 2407.12563, §4)."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,14 @@ class FlowExcerpts:
         self.config, self.n_frames = config, n_frames
         self.heard = [song for song in self.songs if song.heard_frames >= config.control_fold * n_frames]
 
-    def draw(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Condition]:
-        """x_1 (B, T, D) and its full condition, before dropout."""
+    def draw(
+        self, batch_size: int, generator: torch.Generator
+    ) -> tuple[Tensor, Condition, StyleFeatures | None]:
+        """x_1 (B, T, D), its full condition before dropout, and features of 2 B style excerpts.
+
+        The first B excerpts are of other parts of the songs than x_1: they cannot be copied. The next B
+        lie within x_1; they are only to be compared with the first. None where the model knows no style.
+        """
         items = [self._draw_item(generator) for _ in range(batch_size)]
         x_1 = torch.stack([item["latents"] for item in items])
         condition = Condition.null(batch_size, self.n_frames, self.config)
@@ -75,7 +86,12 @@ class FlowExcerpts:
         for row, item in enumerate(items):
             states[row, : item["text"].shape[0]] = item["text"]
             mask[row, : item["text"].shape[0]] = True
-        return x_1, replace(condition, **fields).with_tokens(TextTokens(states, mask))
+        style = (
+            None
+            if self.config.style is None
+            else pad_features([item[key] for key in ("style", "style_within") for item in items])
+        )
+        return x_1, replace(condition, **fields).with_tokens(TextTokens(states, mask)), style
 
     def _draw_item(self, generator: torch.Generator) -> dict[str, Tensor]:
         draws = torch.rand(8, generator=generator).tolist()
@@ -95,7 +111,37 @@ class FlowExcerpts:
                 key = "leaky_drums"
             item[name] = song.tensors[key][span].float() / 255.0
         item["text"] = self._caption(song, draws[6])
+        if self.config.style is not None:
+            item["style"], item["style_within"] = self._styles(song, start, self.config.style, generator)
         return item
+
+    def _styles(
+        self, song: PreparedSong, start: int, config: StyleConfig, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Features (T, F) of an excerpt outside and of one inside the frames from `start`.
+
+        Where the rest of a song is too short for an excerpt outside, both are empty.
+        """
+        key = "latents" if config.features == "codec" else "style_features"
+        if key not in song.tensors:
+            raise ValueError(f"the prepared song {song.name} has no {key!r}: prepare it for style")
+        features = song.tensors[key]
+        per_latent = features.shape[0] / song.n_frames
+        before, after = int(start * per_latent), math.ceil((start + self.n_frames) * per_latent)
+        shortest, longest = (round(seconds * config.feature_rate) for seconds in STYLE_EXCERPT_S)
+        room = max(before, features.shape[0] - after)
+        if min(room, after - before) < shortest:
+            return torch.zeros(0, config.feature_dim), torch.zeros(0, config.feature_dim)
+        draws = torch.rand(4, generator=generator).tolist()
+        length = shortest + int(draws[0] * (min(longest, room) - shortest + 1))
+        n_before = max(before - length + 1, 0)  # places where the excerpt may start
+        n_after = max(features.shape[0] - length - after + 1, 0)
+        place = int(draws[1] * (n_before + n_after))
+        first = place if place < n_before else after + place - n_before
+        outside = features[first : first + length]
+        length = shortest + int(draws[2] * (min(longest, after - before) - shortest + 1))
+        first = before + int(draws[3] * (after - before - length + 1))
+        return outside.float(), features[first : first + length].float()
 
     def _caption(self, song: PreparedSong, draw: float) -> Tensor:
         lengths = song.tensors["text_lengths"].long()

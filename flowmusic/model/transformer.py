@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from flowmusic.conditioning.style_encoder import StyleConditioner
 from flowmusic.conditioning.temporal import TemporalConditioner
-from flowmusic.conditioning.tokens import TokenConditioner
+from flowmusic.conditioning.tokens import TokenConditioner, TokenSummary
 from flowmusic.config import FlowConfig
 from flowmusic.model.attention import KeysValues, Rotation, rotation
 from flowmusic.model.blocks import MODULATIONS, Block, TimeEmbedding, modulate
@@ -52,6 +53,8 @@ class FlowTransformer(nn.Module):
         self.blocks: Sequence[Block] = nn.ModuleList(Block(config, cross) for cross in crossing)  # type: ignore[assignment]
         self.modulation_out = nn.Linear(config.width, 2 * config.width)
         self.project_out = nn.Linear(config.width, config.latent_dim)
+        self.summary = TokenSummary(config) if config.token_summary else None
+        self.style = None if config.style is None else StyleConditioner(config.style, config.style_dim)
         for layer in (self.modulation, self.modulation_out, self.project_out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -64,8 +67,11 @@ class FlowTransformer(nn.Module):
                 f"frame_mask must be {tuple(condition.context_mask.shape)}, got {tuple(frame_mask.shape)}"
             )
         head_dim = self.config.width // self.config.heads
+        temporal = self.temporal(condition)
+        if self.summary is not None:
+            temporal = temporal + self.summary(condition)
         return Prepared(
-            temporal=self.temporal(condition),
+            temporal=temporal,
             tokens=tuple(block.keys_values(tokens) for block in self.blocks),
             token_mask=token_mask[:, None, None],
             frame_mask=frame_mask,

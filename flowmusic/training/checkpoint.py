@@ -31,6 +31,7 @@ def save_training_state(
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
         "ema": ema.shadow,
+        "ema_joined": ema.joined,
         "step": step,
     }
     with whole_file(path) as partial:
@@ -44,5 +45,5 @@ def load_training_state(path: Path, model: nn.Module, optimiser: torch.optim.Opt
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
-    ema.shadow, ema.updates = state["ema"], int(state["step"])
+    ema.shadow, ema.updates, ema.joined = state["ema"], int(state["step"]), state.get("ema_joined", {})
     return int(state["step"])

@@ -13,14 +13,16 @@ class Ema:
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"expected 0 <= decay < 1, got {decay}")
         self.decay, self.updates = decay, 0
+        self.joined: dict[str, int] = {}  # tensors that came in later, and at which update
         self.shadow: dict[str, Tensor] = {name: t.detach().clone() for name, t in model.state_dict().items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, tensor in model.state_dict().items():
             if tensor.is_floating_point():
+                age = self.updates - self.joined.get(name, 0)
+                decay = min(self.decay, (1 + age) / (10 + age))
                 self.shadow[name].lerp_(tensor, 1.0 - decay)
             else:
                 self.shadow[name].copy_(tensor)

@@ -6,7 +6,7 @@ import argparse
 import json
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,13 +14,16 @@ from tqdm import tqdm
 
 from flowmusic.conditioning.augment import ControlErrors, disturb
 from flowmusic.conditioning.dropout import DropoutRates, context_masks, drop_conditions
-from flowmusic.config import FlowConfig
+from flowmusic.conditioning.style import StyleTokens
+from flowmusic.config import FlowConfig, StyleConfig
 from flowmusic.data.dataset import FlowExcerpts, load_songs
 from flowmusic.flow.path import FlowLoss, cfm_loss
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.checkpoint import load_training_state, save_tensors, save_training_state
 from flowmusic.training.ema import Ema
+from flowmusic.training.extend import extend_training_state
 from flowmusic.training.schedule import learning_rate_at
+from flowmusic.training.style import encode_styles
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ class FlowTraining:
     checkpoint_every: int = 200
     reload_every: int = 400
     valid_batches: int = 4
+    style_weight: float = 0.1
     seed: int = 0
 
 
@@ -50,17 +54,28 @@ def flow_loss(
     rates: DropoutRates,
     seed: int,
     bf16: bool,
+    other_style: bool = False,
 ) -> FlowLoss:
-    """Loss of one random batch; the same seed draws the same batch, dropout, noise and times."""
+    """Loss of one random batch; the same seed draws the same batch, dropout, noise and times.
+
+    other_style: each item is given the style of its neighbour in the batch, to see what its own is worth.
+    """
     generator = torch.Generator().manual_seed(seed)
-    x_1, condition = excerpts.draw(plan.batch, generator)
+    x_1, condition, style = excerpts.draw(plan.batch, generator)
     condition = disturb(condition, ControlErrors(), generator, frame_rate=50.0)
+    style_loss = torch.zeros(())
+    if model.style is not None and style is not None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            tokens, style_loss = encode_styles(model.style, style, generator)
+        shift = int(other_style)
+        tokens = StyleTokens(tokens.tokens.roll(shift, 0), tokens.mask.roll(shift, 0))
+        condition = condition.with_tokens(style=tokens)
     condition = drop_conditions(condition, rates, generator)
     known = context_masks(plan.batch, plan.excerpt_frames, rates, generator)
     condition = condition.with_context(x_1, known)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         prepared = model.prepare(condition)
-        return cfm_loss(
+        loss = cfm_loss(
             lambda x_t, t: model.velocity(x_t, t, prepared).float(),
             x_1,
             generator,
@@ -68,28 +83,60 @@ def flow_loss(
             weight="uniform",
             frame_mask=~known,
         )
+    return replace(loss, loss=loss.loss + plan.style_weight * style_loss)
 
 
 @torch.no_grad()
 def validate(
     model: FlowTransformer, ema: Ema, excerpts: FlowExcerpts, plan: FlowTraining, bf16: bool
-) -> float:
-    """Loss of the averaged weights on fixed batches with every control given."""
+) -> dict[str, float]:
+    """Losses of the averaged weights on fixed batches with every control given.
+
+    'valid_loss'; and, where the model knows style, with the style of another song, and without style.
+    """
     kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(ema.shadow)
-    rates = DropoutRates(everything=0, drums=0, melody=0, chords=0, text=0, style=0, span=0, no_context=1)
-    losses = [flow_loss(model, excerpts, plan, rates, seed, bf16).loss for seed in range(plan.valid_batches)]
+    model.eval()
+    given = DropoutRates(everything=0, drums=0, melody=0, chords=0, text=0, style=0, span=0, no_context=1)
+    ways = {"valid_loss": (given, False)}
+    if model.style is not None:
+        ways["valid_loss_other_style"] = (given, True)
+        ways["valid_loss_no_style"] = (replace(given, style=1), False)
+    found = {}
+    for name, (rates, other) in ways.items():
+        losses = [
+            flow_loss(model, excerpts, plan, rates, seed, bf16, other).loss
+            for seed in range(plan.valid_batches)
+        ]
+        found[name] = float(torch.stack(losses).mean())
     model.load_state_dict(kept)
-    return float(torch.stack(losses).mean())
+    model.train()
+    return found
 
 
-def train_flow(model: FlowTransformer, data: Path, plan: FlowTraining, out: Path, bf16: bool) -> None:
-    """Train `model`; flow.safetensors (EMA), state.pt (to resume) and curve.jsonl go to `out`."""
+def train_flow(
+    model: FlowTransformer,
+    data: Path,
+    plan: FlowTraining,
+    out: Path,
+    bf16: bool,
+    init: Path | None = None,
+) -> None:
+    """Train `model`; flow.safetensors (EMA), state.pt (to resume) and curve.jsonl go to `out`.
+
+    init: the folder of a run of the same shape without style, to go on from with style. It counts only
+    until `out` holds a state of its own.
+    """
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=plan.weight_decay
     )
     ema = Ema(model, plan.ema_decay)
-    step = load_training_state(out / "state.pt", model, optimiser, ema)
+    own = out / "state.pt"
+    if init is not None and not own.is_file():
+        step = extend_training_state(init, model, optimiser, ema)
+        log.info("went on from step %d of %s, with style", step, init)
+    else:
+        step = load_training_state(own, model, optimiser, ema)
     valid = FlowExcerpts(load_songs(data / "valid"), model.config, plan.excerpt_frames)
     excerpts = FlowExcerpts(load_songs(data / "train"), model.config, plan.excerpt_frames)
     started, running = time.monotonic(), []
@@ -118,10 +165,9 @@ def train_flow(model: FlowTransformer, data: Path, plan: FlowTraining, out: Path
             row = {
                 "step": step,
                 "loss": sum(running[-plan.checkpoint_every :]) / len(running[-plan.checkpoint_every :]),
-                "valid_loss": validate(model, ema, valid, plan, bf16),
                 "rate": rate,
                 "seconds": round(time.monotonic() - started),
-            }
+            } | validate(model, ema, valid, plan, bf16)
             with (out / "curve.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
         if step % plan.reload_every == 0:  # songs prepared since then join in
@@ -142,18 +188,32 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--depth", type=int, default=FlowConfig.depth)
     parser.add_argument("--heads", type=int, default=FlowConfig.heads)
     parser.add_argument(
+        "--style", action="store_true", help="a model that can be given the style of a recording"
+    )
+    parser.add_argument(
+        "--init",
+        type=Path,
+        metavar="FOLDER",
+        help="with --style: go on from the run in FOLDER, made without (used until --out holds a state)",
+    )
+    parser.add_argument(
         "--bf16", action="store_true", help="matrix products in bfloat16 (CPUs with avx512_bf16)"
     )
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.manual_seed(0)
-    model = FlowTransformer(FlowConfig(width=args.width, depth=args.depth, heads=args.heads))
+    style = StyleConfig() if args.style else None
+    model = FlowTransformer(
+        FlowConfig(
+            width=args.width, depth=args.depth, heads=args.heads, token_summary=args.style, style=style
+        )
+    )
     log.info("%.2f M parameters", sum(p.numel() for p in model.parameters()) / 1e6)
     plan = FlowTraining(
         steps=args.steps, decay_steps=args.decay_steps, batch=args.batch, learning_rate=args.learning_rate
     )
     args.out.mkdir(parents=True, exist_ok=True)
-    train_flow(model, args.data, plan, args.out, args.bf16)
+    train_flow(model, args.data, plan, args.out, args.bf16, args.init)
 
 
 if __name__ == "__main__":

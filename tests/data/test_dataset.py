@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from features.controls import CONTROL_CHANNELS
 from flowmusic.conditioning.augment import ControlErrors, disturb
-from flowmusic.config import FlowConfig
+from flowmusic.config import FlowConfig, StyleConfig
 from flowmusic.data.dataset import FlowExcerpts, load_songs
 from flowmusic.training.checkpoint import save_tensors
 
@@ -35,7 +36,9 @@ def write_song(folder: Path, name: str, n_frames: int, heard_frames: int = 0) ->
 def test_controls_and_latents_are_of_the_same_excerpt(tmp_path: Path) -> None:
     write_song(tmp_path, "a", 90)
     write_song(tmp_path, "b", 120)
-    x_1, condition = FlowExcerpts(load_songs(tmp_path), CONFIG, 40).draw(8, torch.Generator().manual_seed(1))
+    x_1, condition, _ = FlowExcerpts(load_songs(tmp_path), CONFIG, 40).draw(
+        8, torch.Generator().manual_seed(1)
+    )
     assert x_1.shape == (8, 40, 6)
     for name in CONTROL_CHANNELS:
         values = condition.get(name)[:, ::2, 0] * 255
@@ -52,7 +55,9 @@ def test_the_same_seed_draws_the_same_batch(tmp_path: Path) -> None:
 
 def test_heard_controls_are_used_where_a_song_was_listened_to(tmp_path: Path) -> None:
     write_song(tmp_path, "a", 90, heard_frames=100)
-    x_1, condition = FlowExcerpts(load_songs(tmp_path), CONFIG, 40).draw(64, torch.Generator().manual_seed(0))
+    x_1, condition, _ = FlowExcerpts(load_songs(tmp_path), CONFIG, 40).draw(
+        64, torch.Generator().manual_seed(0)
+    )
     heard = condition.melody[:, :, 0].eq(1.0).all(dim=1)
     assert 0.2 < float(heard.float().mean()) < 0.8
     assert float(x_1[heard].max()) < 50  # only from the part that was listened to
@@ -71,8 +76,35 @@ def test_wrong_data_is_named(tmp_path: Path) -> None:
 def test_disturbed_controls_stay_in_range_and_differ_by_item(tmp_path: Path) -> None:
     write_song(tmp_path, "a", 90)
     excerpts = FlowExcerpts(load_songs(tmp_path), CONFIG, 40)
-    _, condition = excerpts.draw(16, torch.Generator().manual_seed(0))
+    _, condition, _ = excerpts.draw(16, torch.Generator().manual_seed(0))
     out = disturb(condition, ControlErrors(share=0.5), torch.Generator().manual_seed(1), 50.0)
     changed = [not torch.equal(a, b) for a, b in zip(out.melody, condition.melody, strict=True)]
     assert any(changed) and not all(changed)
     assert float(out.melody.min()) >= 0.0 and float(out.melody.max()) <= 1.0
+
+
+def test_style_comes_from_another_part_of_the_song(tmp_path: Path) -> None:
+    config = replace(CONFIG, style=StyleConfig(feature_dim=6))
+    write_song(tmp_path, "a", 220)
+    excerpts = FlowExcerpts(load_songs(tmp_path), config, 80)
+    x_1, _, style = excerpts.draw(48, torch.Generator().manual_seed(0))
+    assert style is not None and style.mask.shape[0] == 96
+    lengths = style.mask.sum(dim=1)
+    assert int(lengths.min()) >= 38 and int(lengths.max()) <= 112 and len(set(lengths.tolist())) > 20
+    sides = set()
+    for row in range(48):
+        outside, within = (set(style.values[i, style.mask[i], 0].tolist()) for i in (row, 48 + row))
+        target = set(x_1[row, :, 0].tolist())
+        assert not outside & target and within <= target
+        sides.add(min(outside) > min(target))
+    assert sides == {True, False}
+
+
+def test_songs_too_short_for_a_style_excerpt_have_none(tmp_path: Path) -> None:
+    config = replace(CONFIG, style=StyleConfig(feature_dim=6))
+    write_song(tmp_path, "a", 90)
+    _, _, style = FlowExcerpts(load_songs(tmp_path), config, 80).draw(3, torch.Generator().manual_seed(0))
+    assert style is not None and not style.mask.any()
+    foreign = replace(CONFIG, style=StyleConfig(features="m-a-p/MERT-v1-95M"))
+    with pytest.raises(ValueError, match="a has no 'style_features'"):
+        FlowExcerpts(load_songs(tmp_path), foreign, 20).draw(1, torch.Generator())

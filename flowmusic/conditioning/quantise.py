@@ -1,0 +1,113 @@
+"""Residual vector quantisation: a bottleneck of a few small codebooks, each for what the last left over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+USAGE_DECAY = 0.97
+DEAD_SHARE = 0.03
+"""A code that is used less than this share of the mean is replaced."""
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """Quantised vectors, and how far they are from what came in.
+
+    Shape (V vectors):
+        values      (V, N)            sums of the codes of the books in use; gradients pass straight through
+        codes       (V, books)        which code of each book
+        commitment  () scalar         mean squared distance, with a gradient towards the codes
+    """
+
+    values: Tensor
+    codes: Tensor
+    commitment: Tensor
+
+
+class ResidualQuantiser(nn.Module):
+    """Books of codes; each quantises what the books before it left (SoundStream, arXiv 2107.03312, §III-C).
+
+    Codes follow the mean of the vectors that chose them (exponential moving averages, arXiv 1711.00937,
+    appendix A.1), so they take no gradient. They start as vectors of the first batch, and a code that is
+    hardly used any more becomes a vector of the batch again: both draw from `generator`.
+
+    Shape: vectors (V, N), books None or (V,) whole numbers: how many books each vector may use -> Quantised
+    """
+
+    codebooks: Tensor
+    usage: Tensor
+    ready: Tensor
+
+    def __init__(self, books: int, codes: int, width: int) -> None:
+        super().__init__()
+        self.books, self.codes = books, codes
+        self.register_buffer("codebooks", torch.zeros(books, codes, width))
+        self.register_buffer("usage", torch.zeros(books, codes))  # moving average of vectors a batch
+        self.register_buffer("ready", torch.zeros((), dtype=torch.int64))
+
+    def forward(
+        self, vectors: Tensor, books: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Quantised:
+        with torch.autocast(vectors.device.type, enabled=False):
+            return self._quantise(vectors.float(), books, generator)
+
+    def _quantise(
+        self, vectors: Tensor, books: Tensor | None, generator: torch.Generator | None
+    ) -> Quantised:
+        if self.training and generator is None:
+            raise ValueError("training the quantiser draws codes at random: expected a generator, got None")
+        residual, total, chosen = vectors.detach(), torch.zeros_like(vectors), []
+        starting = self.training and not bool(self.ready)
+        for book in range(self.books):
+            if starting and generator is not None:
+                self._start(book, residual, generator)
+            nearest = _nearest(residual, self.codebooks[book])  # (V,)
+            values = self.codebooks[book][nearest]  # (V, N)
+            if self.training and generator is not None:
+                self._follow(book, residual, nearest, generator)
+            residual = residual - values
+            total = total + (values if books is None else values * (book < books)[:, None])
+            chosen.append(nearest)
+        if starting:
+            self.ready.fill_(1)
+        commitment = (vectors - total).square().mean()
+        return Quantised(vectors + (total - vectors).detach(), torch.stack(chosen, dim=1), commitment)
+
+    @torch.no_grad()
+    def _start(self, book: int, residual: Tensor, generator: torch.Generator) -> None:
+        self.codebooks[book] = _draw(residual, self.codes, generator)
+        self.usage[book] = residual.shape[0] / self.codes
+
+    @torch.no_grad()
+    def _follow(self, book: int, residual: Tensor, nearest: Tensor, generator: torch.Generator) -> None:
+        """With usage n and code c, and k vectors of sum s that chose it: c' = (d n c + (1 - d) s) / n'."""
+        counts = torch.zeros_like(self.usage[book]).index_add_(0, nearest, torch.ones_like(residual[:, 0]))
+        sums = torch.zeros_like(self.codebooks[book]).index_add_(0, nearest, residual)
+        kept = USAGE_DECAY * self.usage[book]
+        usage = kept + (1 - USAGE_DECAY) * counts
+        moved = kept[:, None] * self.codebooks[book] + (1 - USAGE_DECAY) * sums
+        self.codebooks[book] = moved / usage.clamp(min=1e-8)[:, None]
+        self.usage[book] = usage
+        mean = residual.shape[0] / self.codes
+        dead = (usage < DEAD_SHARE * mean).nonzero()[:, 0]
+        if dead.numel():
+            self.codebooks[book, dead] = _draw(residual, dead.numel(), generator)
+            self.usage[book, dead] = 0.3 * mean
+
+
+def _nearest(vectors: Tensor, codes: Tensor) -> Tensor:
+    """Index (V,) of the nearest of codes (K, N)."""
+    # |v - c|^2 = |v|^2 - 2 v c + |c|^2, of which the first part is the same for all codes
+    return (codes.square().sum(dim=1) - 2 * vectors @ codes.T).argmin(dim=1)
+
+
+def _draw(vectors: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """(n, N) of vectors (V, N), some more than once where there are fewer."""
+    if vectors.shape[0] >= n:
+        index = torch.randperm(vectors.shape[0], generator=generator)[:n]
+    else:
+        index = torch.randint(vectors.shape[0], (n,), generator=generator)
+    return vectors[index.to(vectors.device)]
