@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from flowmusic.config import FlowConfig
 from flowmusic.model.condition import Condition
@@ -61,7 +62,6 @@ class TokenSummary(nn.Module):
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         kinds = {"text": config.text_dim, "style": config.style_dim}
-        self.norms = nn.ModuleDict({name: nn.LayerNorm(dim) for name, dim in kinds.items()})
         layers = {name: nn.Linear(dim, config.width) for name, dim in kinds.items()}
         for layer in layers.values():
             nn.init.zeros_(layer.weight)
@@ -74,7 +74,8 @@ class TokenSummary(nn.Module):
         for name in self.nulls:
             mask = condition.mask(name).unsqueeze(-1)  # (B, L, 1)
             summed = condition.get(name).masked_fill(~mask, 0.0).sum(dim=1, keepdim=True)
-            count = mask.sum(dim=1, keepdim=True)  # (B, 1, 1)
-            said = self.project[name](self.norms[name](summed / count.clamp(min=1)))  # (B, 1, H)
-            total = total + torch.where(count > 0, said, self.nulls[name].to(said.dtype))
+            # of length 1, not of unit variance: all prompts have much in common, and a step that learns one
+            # must not move all by the sum of hundreds of channels
+            said = self.project[name](functional.normalize(summed, dim=-1))  # (B, 1, H)
+            total = total + torch.where(mask.any(dim=1, keepdim=True), said, self.nulls[name].to(said.dtype))
         return total

@@ -12,7 +12,15 @@ from flowmusic.model.condition import CONDITION_NAMES, Condition
 from flowmusic.model.transformer import FlowTransformer
 
 CONFIG = FlowConfig(
-    latent_dim=12, width=32, depth=3, heads=2, text_dim=16, style_dim=8, time_channels=32, cross_every=2
+    latent_dim=12,
+    width=32,
+    depth=3,
+    heads=2,
+    text_dim=16,
+    style_dim=8,
+    time_channels=32,
+    cross_every=2,
+    token_summary=True,
 )
 
 
