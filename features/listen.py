@@ -16,7 +16,8 @@ from features import choices
 from features.audio import Audio
 from features.chord_labels import ChordSegment, segments_mask, segments_to_channels
 from features.controls import Controls
-from features.drums import DRUMS_VERSION, drum_stem, energies
+from features.drums import DRUMS_VERSION, drum_stem, energies, onsets
+from features.events import pack_segments
 from features.filters import fit_frames
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.notation import F0Track, hits_to_drum_energies
@@ -102,25 +103,26 @@ class Listener:
         duration_s: float,
         loop_chords: bool = True,
         progress: Progress = no_progress,
+        stems: dict[str, Audio] | None = None,
     ) -> Controls:
         """Controls of `duration_s` seconds from at most one reference for each of drums, melody, chords.
 
         A longer reference is cut; after the end of a shorter one its control is absent (a chord
         chart in bars starts again instead if `loop_chords`). The melody is heard in what is left of a
         recording when its drum stem is taken out; with the separator "none", in the whole.
+        `stems` takes up the drum stems that were taken out, for a caller who needs them again.
         """
         roles = [reference.role for reference in references]
         if len(set(roles)) < len(roles):
             raise ValueError(f"expected one reference for each control, got {', '.join(roles)}")
         self.prepare(references)
         grid = FrameGrid.from_duration(duration_s, CONTROL_FRAME_RATE)
-        stems: dict[str, Audio] = {}
+        stems = {} if stems is None else stems
         fields: dict[str, Tensor] = {}
         for index, reference in enumerate(references):
             progress(f"listening to the {reference.role}", index, len(references))
             if isinstance(reference.content, Audio):
-                audio = _cut(reference.content, grid.duration_s + _LOOK_AHEAD_S)
-                value = self._hear(reference.role, audio, stems)
+                value = self.hear(reference, grid.duration_s, stems)["value"]
                 mask = _mask_until(reference.duration_s, grid)
             else:
                 value, mask = read_symbols(reference, grid, loop_chords)
@@ -129,29 +131,64 @@ class Listener:
         progress("listening", len(references), len(references))
         return Controls(grid.n_frames, grid.frame_rate, **fields)
 
-    def _hear(self, role: str, audio: Audio, stems: dict[str, Audio]) -> Tensor:
-        """The control `role` of a recording, (T', channels); `stems` holds drum stems already taken out."""
-        key = content_key(audio)
+    def hear(self, reference: Reference, duration_s: float, stems: dict[str, Audio]) -> dict[str, Tensor]:
+        """All that is heard in a recording for its control, and kept in the cache, as tensors by name.
 
-        def stem() -> Audio:
-            if key not in stems:
-                stems[key] = self.separator.separate(audio)
-            return stems[key]
+        "value" is the control, (T', channels); a melody has "f0_hz" and "confidence" (T') as well,
+        chords "segments" (`features.events`). `stems` holds drum stems already taken out.
+        """
+        if not isinstance(reference.content, Audio):
+            raise ValueError(f"{reference.name} is not a recording: there is nothing to hear")
+        audio, role = _cut(reference.content, duration_s + _LOOK_AHEAD_S), reference.role
+        key = content_key(audio)
 
         if role == "drums":
             version = f"{self.separator.version}|{DRUMS_VERSION}"
-            return self._cached(key, version, lambda: _drum_energies(stem()))
-        if role == "melody":
-            if isinstance(self.separator, NoSeparator):  # nothing was taken out that could be left out
-                return self._cached(key, self.melody.version, lambda: self.melody.extract(audio).salience)
-            version = f"{self.separator.version}|{self.melody.version}"
-            return self._cached(key, version, lambda: self.melody.extract(_without(audio, stem())).salience)
-        return self._cached(key, self.chords.version, lambda: self.chords.extract(audio).posteriors)
+            return self._cached(
+                key, "drums", version, lambda: {"value": _drum_energies(self._stem(audio, stems))}
+            )
+        if role == "chords":
+            return self._cached(key, "chords", self.chords.version, lambda: self._chord_tensors(audio))
+        if isinstance(self.separator, NoSeparator):  # nothing was taken out that could be left out
+            return self._cached(key, "melody", self.melody.version, lambda: self._melody_tensors(audio))
+        version = f"{self.separator.version}|{self.melody.version}"
+        return self._cached(
+            key, "melody", version, lambda: self._melody_tensors(_without(audio, self._stem(audio, stems)))
+        )
 
-    def _cached(self, key: str, version: str, hear: Callable[[], Tensor]) -> Tensor:
+    def hear_onsets(self, reference: Reference, duration_s: float, stems: dict[str, Audio]) -> np.ndarray:
+        """Times in seconds of the drum strokes of a recording, (N,)."""
+        if not isinstance(reference.content, Audio):
+            raise ValueError(f"{reference.name} is not a recording: there is nothing to hear")
+        audio = _cut(reference.content, duration_s + _LOOK_AHEAD_S)
+
+        def find() -> dict[str, Tensor]:
+            return {"onsets_s": torch.from_numpy(onsets(drum_stem(self._stem(audio, stems)).mono()))}
+
+        version = f"{self.separator.version}|{DRUMS_VERSION}"
+        return self._cached(content_key(audio), "onsets", version, find)["onsets_s"].numpy()
+
+    def _stem(self, audio: Audio, stems: dict[str, Audio]) -> Audio:
+        key = content_key(audio)
+        if key not in stems:
+            stems[key] = self.separator.separate(audio)
+        return stems[key]
+
+    def _melody_tensors(self, audio: Audio) -> dict[str, Tensor]:
+        heard = self.melody.extract(audio)
+        pitch = {"f0_hz": heard.f0_hz, "confidence": heard.confidence}
+        return {"value": heard.salience} | {name: torch.as_tensor(value) for name, value in pitch.items()}
+
+    def _chord_tensors(self, audio: Audio) -> dict[str, Tensor]:
+        heard = self.chords.extract(audio)
+        return {"value": heard.posteriors, "segments": pack_segments(heard.segments)}
+
+    def _cached(
+        self, key: str, what: str, version: str, hear: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
         if self.cache is None:
             return hear()
-        return self.cache.get_or_compute(key, "listen", version, lambda: {"value": hear()})["value"]
+        return self.cache.get_or_compute(key, f"hear {what}", version, hear)
 
 
 def read_symbols(reference: Reference, grid: FrameGrid, loop_chords: bool = True) -> tuple[Tensor, Tensor]:

@@ -77,6 +77,21 @@ class Reference:
     def is_recording(self) -> bool:
         return isinstance(self.content, Audio)
 
+    @property
+    def symbols(self) -> Sequence[ChordSegment] | Sequence[Note] | Sequence[DrumHit]:
+        """Notes, drum hits or chord segments; none where the content is anything else."""
+        return () if isinstance(self.content, (Audio, ChordChart, F0Track)) else self.content
+
+    @property
+    def pitch_track(self) -> F0Track | None:
+        return self.content if isinstance(self.content, F0Track) else None
+
+    def chord_segments(self, duration_s: float, loop: bool = True) -> tuple[ChordSegment, ...]:
+        """The chords of a chart, played for `duration_s` seconds, or as they stand."""
+        if isinstance(self.content, ChordChart):
+            return self.content.segments(duration_s, loop)
+        return tuple(item for item in self.symbols if isinstance(item, ChordSegment))
+
 
 def open_reference(
     role: str, source: ReferenceSource, bpm: float | None = None, beats_per_bar: float = 4

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowmusic.pipeline import FlowMusic, Generation
+    from flowmusic.generation import Generation
+    from flowmusic.pipeline import FlowMusic
 
 __version__ = "0.1.0"
 __all__ = ["FlowMusic", "Generation", "__version__"]

@@ -7,65 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from features.audio import Audio, AudioSource, normalise_peak, to_audio
+from features.audio import Audio, AudioSource, to_audio
 from features.controls import Controls
-from features.frames import CONTROL_FRAME_RATE, frames_in
+from features.frames import CONTROL_FRAME_RATE
 from features.listen import Listener, Progress, no_progress
 from features.references import Reference, ReferenceSource, open_reference
 from flowmusic import __version__
 from flowmusic.conditioning.text import TransformersTextEncoder
-from flowmusic.flow.guidance import GuidanceSpec, GuidedVelocity
-from flowmusic.flow.solver import SolveResult, noise, solve
+from flowmusic.decoding import decode_clip
+from flowmusic.editing import Canvas, Edit, HeldVelocity, lay_out, starting_point
+from flowmusic.flow.guidance import GuidanceSpec
+from flowmusic.flow.solver import SolveResult, VelocityField, noise, solve
+from flowmusic.generation import Generation, within_peak
+from flowmusic.length import LengthRule
 from flowmusic.model.condition import Condition
 from flowmusic.pretrained import Pretrained, check_solver, load_pretrained, save_pretrained
+from flowmusic.windows import WindowedVelocity, plan_windows
 
 if TYPE_CHECKING:
     from flowmusic.conditioning.text import TextEncoder, TextTokens
 
-MIN_DURATION_S, MAX_DURATION_S = 0.5, 300.0
-MAX_DEFAULT_DURATION_S = 30.0
 CLIP_FORMAT = "flowmusic.clip.1"
-
-
-@dataclass(frozen=True)
-class Generation:
-    """A clip and how it was made.
-
-    Shape:
-        audio   (C, S) float32 within [-1, 1]
-        latents (T, D)
-    `metadata` is plain data: the settings, the references, times, evaluations of the model.
-    """
-
-    audio: np.ndarray
-    sample_rate: int
-    controls: Controls
-    latents: Tensor
-    metadata: dict[str, object]
-
-    @property
-    def duration_s(self) -> float:
-        return self.audio.shape[1] / self.sample_rate
-
-    def save(
-        self,
-        path: str | Path,
-        plot: str | Path | bool = False,
-        sidecar: str | Path | bool = True,
-        listener: Listener | None = None,
-    ) -> list[Path]:
-        """Write the clip (wav, flac or ogg), and beside it its settings (.json) and its plot (.png).
-
-        `plot` or `sidecar`: True writes beside the clip, a path writes there. For the plot the clip
-        is listened to by `listener` (the embedded extractors). All files appear, or none does.
-        """
-        from flowmusic.output import save_generation
-
-        return save_generation(self, Path(path), plot, sidecar, listener)
 
 
 class FlowMusic:
@@ -103,6 +67,11 @@ class FlowMusic:
         return self.model.codec.sample_rate
 
     @property
+    def lengths(self) -> LengthRule:
+        codec, flow = self.model.codec, self.model.flow
+        return LengthRule(self.model.defaults.duration_s, codec.frame_rate, flow.config.control_fold)
+
+    @property
     def device(self) -> torch.device:
         return next(self.model.flow.parameters()).device
 
@@ -127,6 +96,7 @@ class FlowMusic:
         bpm: float | None = None,
         beats_per_bar: float = 4,
         loop_chords: bool = True,
+        edit: Edit | None = None,
         progress: Progress = no_progress,
     ) -> Generation:
         """Make one clip. The same arguments make the same bytes.
@@ -136,10 +106,12 @@ class FlowMusic:
             drums, melody, chords: each a recording (file, `Audio`, or (samples, sample_rate)) or symbols
                 (MIDI, `.lab`, `.csv`, or a chord chart such as "Am | F C | G7").
             controls: what was extracted before; `drums`, `melody`, `chords` take its place where given.
-            duration_s: by default that of the longest reference (up to 30 s), or the model's default.
+            duration_s: by default that of the longest reference (up to 30 s), or the model's default; any
+                length up to an hour. Longer than some 10 s, it is made in windows that share one velocity.
             guidance: how strongly all that is given is followed: 1 plainly, 2 more; or an expression
                 (`GuidanceSpec.parse`), such as "drums=2,chords=3,text=1.5".
             bpm, beats_per_bar, loop_chords: how a chord chart is played.
+            edit: sound that is kept, gone on with or varied (`flowmusic.editing.Edit`).
             progress: called with (stage, parts done, parts in all).
 
         Raises:
@@ -152,15 +124,21 @@ class FlowMusic:
             for role, source in sources.items()
             if source is not None
         ]
-        duration_s = self._duration_s(duration_s, references, controls)
+        edit = None if edit is None else edit.opened()
+        duration_s = self.lengths.duration_s(duration_s, references, controls, edit)
+        canvas = self._canvas(edit, duration_s)
         started = time.perf_counter()
         known = self._controls(references, controls, duration_s, loop_chords, progress)
         heard = time.perf_counter()
         tokens = self.text_encoder.encode([text]) if text and text.strip() else None
         read = time.perf_counter()
-        solved, rows = self.sample([known], [seed], settings, tokens, progress)
+        solved, rows = self.sample([known], [seed], settings, tokens, progress, canvas)
         sampled = time.perf_counter()
-        audio, gain = self._decode(solved.latents, duration_s)
+        n_samples = round(duration_s * self.sample_rate)
+        decoded = decode_clip(
+            self.model.codec, solved.latents[0], n_samples, canvas is not None and canvas.loop
+        )
+        audio, gain = within_peak(decoded, self.model.defaults.peak, canvas, self.sample_rate)
         metadata: dict[str, object] = {
             "format": CLIP_FORMAT,
             "flowmusic": __version__,
@@ -198,24 +176,36 @@ class FlowMusic:
         settings: SamplerSettings,
         text: TextTokens | None = None,
         progress: Progress = no_progress,
+        canvas: Canvas | None = None,
     ) -> tuple[SolveResult, int]:
         """Latents (B, T, D) of B clips, and the condition sets evaluated in each step.
 
-        All controls have one length; a clip's latents do not depend on its neighbours.
+        All controls have one length; a clip's latents do not depend on its neighbours. A `canvas` is
+        for one clip.
         """
         config = self.model.flow.config
-        condition = Condition.from_controls(controls, config, text).to(self.device)
-        field = GuidedVelocity(self.model.flow, condition, settings.guidance)
+        condition = Condition.from_controls(controls, config, text)
         x_0 = noise(seeds, condition.n_frames, config.latent_dim).to(self.device)
+        x_t, start = x_0, 0.0
+        if canvas is not None:
+            condition = condition.with_context(canvas.context, canvas.known)
+            x_t, start = starting_point(canvas, x_0)
+        condition = condition.to(self.device)
+        plan = plan_windows(condition.n_frames, canvas is not None and canvas.loop)
+        windowed = WindowedVelocity(self.model.flow, condition, settings.guidance, plan)
+        field: VelocityField = windowed
+        if canvas is not None and canvas.known.any():
+            field = HeldVelocity(windowed, x_0, condition.context, condition.context_mask)
         solved = solve(
             field,
-            x_0,
+            x_t,
             method=settings.solver,
             steps=settings.steps,
             shift=settings.time_shift,
+            start=start,
             progress=lambda share: progress("generating", round(100 * share), 100),
         )
-        return solved, field.rows
+        return solved, windowed.rows
 
     @torch.no_grad()
     def resynthesise(self, audio: AudioSource) -> Audio:
@@ -240,20 +230,6 @@ class FlowMusic:
         spec = GuidanceSpec.parse(str(guidance))
         return SamplerSettings(solver, steps, defaults.time_shift, spec, str(guidance))
 
-    def _duration_s(
-        self, duration_s: float | None, references: list[Reference], controls: Controls | None
-    ) -> float:
-        if duration_s is None:
-            lengths = [reference.duration_s for reference in references]
-            lengths += [controls.grid.duration_s] if controls is not None else []
-            longest = max(lengths, default=self.model.defaults.duration_s)
-            return max(MIN_DURATION_S, min(longest, MAX_DEFAULT_DURATION_S))
-        if not MIN_DURATION_S <= duration_s <= MAX_DURATION_S:
-            raise ValueError(
-                f"duration_s must be {MIN_DURATION_S:g} to {MAX_DURATION_S:g} seconds, got {duration_s!r}"
-            )
-        return float(duration_s)
-
     def _controls(
         self,
         references: list[Reference],
@@ -267,20 +243,14 @@ class FlowMusic:
             raise ValueError(
                 f"controls have {controls.frame_rate:g} frames a second; expected {CONTROL_FRAME_RATE:g}"
             )
-        n_latents = frames_in(duration_s, self.model.codec.frame_rate)
-        n_frames = n_latents * self.model.flow.config.control_fold
-        known = self.listener.listen(references, n_frames / CONTROL_FRAME_RATE, loop_chords, progress)
-        return known if controls is None else known.combine(controls.fit(n_frames))
+        known = self.listener.listen(references, self.lengths.listening_s(duration_s), loop_chords, progress)
+        return known if controls is None else known.combine(controls.fit(known.n_frames))
 
-    def _decode(self, latents: Tensor, duration_s: float) -> tuple[np.ndarray, float]:
-        """Sound (C, S) of latents (1, T, D), and the gain that kept it from clipping."""
-        with torch.no_grad():
-            decoded = self.model.codec.decode(latents)[0].cpu().numpy()  # (C, S')
-        audio = decoded[:, : round(duration_s * self.sample_rate)]
-        largest, limit = float(np.abs(audio).max(initial=0.0)), self.model.defaults.peak
-        if largest <= limit:
-            return np.ascontiguousarray(audio, dtype=np.float32), 1.0
-        return normalise_peak(audio, limit), limit / largest
+    def _canvas(self, edit: Edit | None, duration_s: float) -> Canvas | None:
+        if edit is None:
+            return None
+        n_frames = self.lengths.latent_frames(duration_s)
+        return lay_out(edit, self.model.codec, n_frames, duration_s, self.device)
 
 
 @dataclass(frozen=True)

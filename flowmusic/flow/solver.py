@@ -83,9 +83,10 @@ def solve(
     shift: float = 1.0,
     tolerance: float = 1e-5,
     apart: bool = True,
+    start: float = 0.0,
     progress: Callable[[float], None] | None = None,
 ) -> SolveResult:
-    """Follow the field from noise x_0 (B, T, D) to latents.
+    """Follow the field from noise x_0 (B, T, D) at t = 0, or from x_t at t = `start`, to latents at t = 1.
 
     method     'euler', 'midpoint', 'heun', 'rk4' (fixed steps), or 'dopri5' (adaptive: steps and
                shift have no part in it, tolerance is both the relative and the absolute one)
@@ -97,15 +98,17 @@ def solve(
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; expected one of {METHODS}")
-    grid = time_grid(steps, shift)
+    if not 0 <= start < 1:
+        raise ValueError(f"the ODE must start at a t from 0 to below 1, got {start}")
+    grid = start + (1 - start) * time_grid(steps, shift)
     alone = apart or method == "dopri5"
     groups = [x_0[i : i + 1] for i in range(x_0.shape[0])] if alone else [x_0]
     latents, evaluations = [], []
-    for index, start in enumerate(groups):
+    for index, group in enumerate(groups):
         group_field = field.item(index) if alone else field
         counted = _Counted(group_field, index, len(groups), progress)
-        latents.append(_integrate(counted, start, method, grid, tolerance))
-        evaluations += [counted.evaluations] * start.shape[0]
+        latents.append(_integrate(counted, group, method, grid, tolerance))
+        evaluations += [counted.evaluations] * group.shape[0]
     if progress is not None:
         progress(1.0)
     result = torch.cat(latents) if latents else x_0
@@ -137,7 +140,7 @@ class _Counted:
 def _integrate(function: _Counted, x_0: Tensor, method: str, grid: Tensor, tolerance: float) -> Tensor:
     from torchdiffeq import odeint
 
-    ends = torch.tensor([0.0, 1.0], device=x_0.device, dtype=x_0.dtype)
+    ends = grid[[0, -1]].to(x_0.device, x_0.dtype)
     if method == "dopri5":
         states = odeint(function, x_0, ends, method="dopri5", rtol=tolerance, atol=tolerance)
     else:

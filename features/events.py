@@ -1,0 +1,152 @@
+"""What a reference asks for as events: strokes, a pitch line, chords. Adherence is measured on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from features.audio import Audio
+from features.chord_labels import ChordSegment
+from features.frames import CONTROL_FRAME_RATE, FrameGrid
+from features.symbols import DrumHit, Note
+
+if TYPE_CHECKING:
+    from features.listen import Listener
+    from features.references import Reference
+
+_SAME_STROKE_S = 0.03
+"""Strokes closer than this (a kick and a hi-hat together) are one onset."""
+
+
+@dataclass(frozen=True)
+class Events:
+    """The events of some controls on a grid of T control frames; None where a control is not there.
+
+    Shape:
+        onsets_s   (N,) drum strokes in seconds, rising
+        f0_hz      (T,) pitch of the melody; a frame counts as far as its confidence (T,) says
+        segments   chords in order of time
+    """
+
+    n_frames: int
+    onsets_s: np.ndarray | None = None
+    f0_hz: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    segments: tuple[ChordSegment, ...] | None = None
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        parts = {"drums": self.onsets_s, "melody": self.f0_hz, "chords": self.segments}
+        return tuple(name for name, part in parts.items() if part is not None)
+
+    def within(self, spans: Sequence[tuple[float, float]]) -> Events:
+        """Only the events inside some spans of time, in seconds."""
+        times_s = FrameGrid(CONTROL_FRAME_RATE, self.n_frames).times_s()
+        onsets_s, confidence, segments = self.onsets_s, self.confidence, self.segments
+        if onsets_s is not None:
+            onsets_s = onsets_s[_inside(onsets_s, spans)]
+        if confidence is not None:
+            confidence = np.where(_inside(times_s, spans), confidence, 0.0)
+        if segments is not None:
+            cut = [
+                (max(item.start_s, start), min(item.end_s, end), item.label)
+                for start, end in spans
+                for item in segments
+            ]
+            segments = tuple(ChordSegment(*item) for item in cut if item[0] < item[1])
+        return replace(self, onsets_s=onsets_s, confidence=confidence, segments=segments)
+
+
+def _inside(times_s: np.ndarray, spans: Sequence[tuple[float, float]]) -> np.ndarray:
+    inside = np.zeros(times_s.shape, dtype=bool)
+    for start, end in spans:
+        inside |= (times_s >= start) & (times_s < end)
+    return inside
+
+
+def hear_events(
+    listener: Listener,
+    references: Sequence[Reference],
+    duration_s: float,
+    loop_chords: bool = True,
+    stems: dict[str, Audio] | None = None,
+) -> Events:
+    """The events of at most one reference for each control, cut at `duration_s`.
+
+    Those of recordings are heard by the listener, as its controls are; symbols say theirs exactly.
+    """
+    grid = FrameGrid.from_duration(duration_s, CONTROL_FRAME_RATE)
+    stems = {} if stems is None else stems
+    events = Events(grid.n_frames)
+    for reference in references:
+        end_s = min(reference.duration_s, grid.duration_s)
+        if reference.role == "drums":
+            events = replace(events, onsets_s=_onsets(listener, reference, grid, stems))
+        elif reference.role == "melody":
+            f0_hz, confidence = _pitch(listener, reference, grid, stems)
+            confidence = np.where(grid.times_s() < end_s, confidence, 0.0)
+            events = replace(events, f0_hz=f0_hz, confidence=confidence)
+        else:
+            segments = _segments(listener, reference, grid, loop_chords, stems)
+            events = replace(events, segments=segments)
+    return events.within([(0.0, grid.duration_s)])
+
+
+def _onsets(listener: Listener, reference: Reference, grid: FrameGrid, stems: dict[str, Audio]) -> np.ndarray:
+    if reference.is_recording:
+        return listener.hear_onsets(reference, grid.duration_s, stems)
+    hits = np.sort([hit.time_s for hit in reference.symbols if isinstance(hit, DrumHit)])
+    kept: list[float] = []
+    for time_s in hits:
+        if not kept or time_s - kept[-1] >= _SAME_STROKE_S:
+            kept.append(float(time_s))
+    return np.array(kept)
+
+
+def _pitch(
+    listener: Listener, reference: Reference, grid: FrameGrid, stems: dict[str, Audio]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(f0_hz (T,), confidence (T,))."""
+    if reference.is_recording:
+        heard = listener.hear(reference, grid.duration_s, stems)
+        return tuple(_fitted(heard[name].numpy(), grid.n_frames) for name in ("f0_hz", "confidence"))  # type: ignore[return-value]
+    track = reference.pitch_track
+    f0_hz = np.zeros(grid.n_frames)
+    if track is not None:
+        nearest = np.searchsorted(track.times_s, grid.times_s()).clip(0, len(track.times_s) - 1)
+        f0_hz = track.f0_hz[nearest].astype(np.float64)
+    for note in sorted(
+        (item for item in reference.symbols if isinstance(item, Note)), key=lambda note: note.start_s
+    ):
+        f0_hz[grid.slice_between(note.start_s, note.end_s)] = 440.0 * 2.0 ** ((note.midi - 69) / 12)
+    return f0_hz, (f0_hz > 0).astype(np.float64)
+
+
+def _segments(
+    listener: Listener, reference: Reference, grid: FrameGrid, loop_chords: bool, stems: dict[str, Audio]
+) -> tuple[ChordSegment, ...]:
+    if reference.is_recording:
+        return unpack_segments(listener.hear(reference, grid.duration_s, stems)["segments"])
+    return reference.chord_segments(grid.duration_s, loop_chords)
+
+
+def _fitted(values: np.ndarray, n_frames: int) -> np.ndarray:
+    """Cut, or lengthened with zeros, to (n_frames,)."""
+    return np.pad(values[:n_frames], (0, max(0, n_frames - len(values)))).astype(np.float64)
+
+
+def pack_segments(segments: Sequence[ChordSegment]) -> Tensor:
+    """Chord segments as bytes (N,) uint8, for files that hold tensors alone."""
+    text = json.dumps([asdict(segment) for segment in segments])
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+
+
+def unpack_segments(packed: Tensor) -> tuple[ChordSegment, ...]:
+    """Inverse of `pack_segments`."""
+    return tuple(ChordSegment(**item) for item in json.loads(bytes(packed.numpy())))

@@ -1,0 +1,227 @@
+"""Clips made out of sound that exists: inpaint, outpaint, continue, loop, vary.
+
+The model was trained with some latents known (mask and context), so a hole is filled by plain
+generation: the frames that are kept are given as context and go straight to their latents, the others
+follow all controls. The original samples replace the codec's version of what is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from features.audio import Audio, AudioSource, to_audio
+from flowmusic.codec.protocol import Codec
+from flowmusic.decoding import FADE_S, crossfade
+from flowmusic.flow.solver import VelocityField
+
+EDGE_S = 0.16
+"""Latents so near to where a recording begins or ends describe the silence beyond it as well: not kept."""
+
+MIN_KEPT_S = 2 * FADE_S
+
+Spans = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What a clip has of sound that exists.
+
+    Attributes:
+        context: sound that parts of are kept.
+        keep: spans of the clip that are kept, in its seconds; None: wherever there is context.
+        context_at_s: where in the clip the context begins; later than 0 leaves room before it.
+        goes_on: the clip is longer than its context, by default by the model's default duration.
+        loop: the end of the clip goes on at its start.
+        vary_from: sound that the clip is a variation of.
+        strength: how much of that is made anew: near 0 nothing, 1 all.
+    """
+
+    context: AudioSource | None = None
+    keep: Spans | None = None
+    context_at_s: float = 0.0
+    goes_on: bool = False
+    loop: bool = False
+    vary_from: AudioSource | None = None
+    strength: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.keep is not None and self.context is None:
+            raise ValueError("there are spans to keep but no context to keep them of")
+        if self.goes_on and self.context is None:
+            raise ValueError("there is no context to go on after")
+        if not 0 < self.strength <= 1:
+            raise ValueError(f"the strength of a variation must be above 0 up to 1, got {self.strength}")
+        if not 0 <= self.context_at_s < float("inf"):
+            raise ValueError(f"context_at_s must be a number of seconds from 0 up, got {self.context_at_s}")
+        last = 0.0
+        for start, end in self.keep or ():
+            if not last <= start < end < float("inf"):
+                raise ValueError(
+                    f"spans to keep must rise and not overlap, got {start:g}-{end:g} after {last:g} s"
+                )
+            last = end
+
+    def opened(self) -> Edit:
+        """The same with its recordings read. AudioError where one cannot be used."""
+        return replace(
+            self,
+            context=None if self.context is None else to_audio(self.context),
+            vary_from=None if self.vary_from is None else to_audio(self.vary_from),
+        )
+
+    @property
+    def end_s(self) -> float:
+        """Where the sound that exists ends in the clip, in seconds."""
+        ends = [0.0]
+        if self.context is not None:
+            ends.append(self.context_at_s + to_audio(self.context).duration_s)
+        if self.vary_from is not None:
+            ends.append(to_audio(self.vary_from).duration_s)
+        return max(ends)
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """An `Edit` laid on the frames of a clip.
+
+    Shape:
+        context (1, T, D), known (1, T) bool   latents that are kept
+        start   None or (1, T, D)              latents that the clip is a variation of
+        kept    ((first, end), ...)            samples of the clip that are the original's
+        sound   (S,)                           the original on the clip's time, silence elsewhere
+    """
+
+    context: Tensor
+    known: Tensor
+    start: Tensor | None
+    strength: float
+    loop: bool
+    kept: tuple[tuple[int, int], ...]
+    sound: np.ndarray
+
+
+def parse_spans(text: str) -> Spans:
+    """Read `0-4,9-15` as seconds; ValueError where it is something else."""
+    spans = []
+    for part in text.split(","):
+        start, _, end = part.strip().partition("-")
+        try:
+            spans.append((float(start), float(end)))
+        except ValueError as error:
+            raise ValueError(
+                f"spans to keep are written as seconds, such as 0-4,9-15; got {part!r}"
+            ) from error
+    return tuple(spans)
+
+
+@torch.no_grad()
+def lay_out(edit: Edit, codec: Codec, n_frames: int, duration_s: float, device: torch.device) -> Canvas:
+    """The edit on a clip of `n_frames` latent frames. ValueError where a span holds no context."""
+    rate, hop = codec.sample_rate, codec.sample_rate / codec.frame_rate
+    n_samples = round(n_frames * hop)
+    context = torch.zeros(1, n_frames, codec.latent_dim)
+    known = torch.zeros(1, n_frames, dtype=torch.bool)
+    kept: tuple[tuple[int, int], ...] = ()
+    sound = np.zeros(n_samples, np.float32)
+    if edit.context is not None:
+        original = to_audio(edit.context).resampled(rate).mono()
+        first = round(edit.context_at_s * rate)
+        laid = original[: max(0, n_samples - first)]
+        sound[first : first + laid.size] = laid
+        spans = _kept_spans(edit, original.size / rate, min(duration_s, n_samples / rate))
+        context = codec.encode(torch.from_numpy(sound)[None, None].to(device)).cpu()
+        edges = (edit.context_at_s, edit.context_at_s + original.size / rate)
+        known[0] = _known_frames(spans, edges, n_frames, codec.frame_rate, n_samples / rate)
+        kept = tuple((round(start * rate), round(end * rate)) for start, end in spans)
+    start = None
+    if edit.vary_from is not None:
+        varied = Audio(to_audio(edit.vary_from).resampled(rate).mono()[None], rate).fitted(n_samples / rate)
+        start = codec.encode(torch.from_numpy(varied.samples)[None].to(device)).cpu()
+    return Canvas(context, known, start, edit.strength, edit.loop, kept, sound)
+
+
+def _kept_spans(edit: Edit, context_s: float, duration_s: float) -> Spans:
+    """Spans to keep, inside both the context and the clip."""
+    whole = (edit.context_at_s, min(edit.context_at_s + context_s, duration_s))
+    if edit.keep is None:
+        spans: Spans = (whole,)
+    else:
+        spans = tuple((start, min(end, whole[1])) for start, end in edit.keep)
+    for start, end in spans:
+        if start < whole[0] or end - start < MIN_KEPT_S:
+            raise ValueError(
+                f"the span to keep from {start:g} s holds no context: that lasts from {whole[0]:g} "
+                f"to {whole[1]:g} s of the clip"
+            )
+    return spans
+
+
+def _known_frames(
+    spans: Spans, edges: tuple[float, float], n_frames: int, frame_rate: float, clip_s: float
+) -> Tensor:
+    """Frames that lie in a span as a whole, and away from where the recording itself is cut, (T,) bool."""
+    frames = torch.arange(n_frames)
+    known = torch.zeros(n_frames, dtype=torch.bool)
+    for start, end in spans:
+        # The clip's own ends are no cuts: there was silence beyond them in training as well.
+        inner_start = max(start, edges[0] + EDGE_S) if edges[0] > 0 else start
+        inner_end = min(end, edges[1] - EDGE_S) if edges[1] < clip_s else end
+        known |= (frames >= inner_start * frame_rate - 1e-6) & (frames + 1 <= inner_end * frame_rate + 1e-6)
+    return known
+
+
+class HeldVelocity:
+    """A field in which known frames go straight from their noise to their latents: v = x_1 - x_0 there."""
+
+    def __init__(self, field: VelocityField, x_0: Tensor, x_1: Tensor, known: Tensor) -> None:
+        self.field, self.x_0, self.x_1, self.known = field, x_0, x_1, known
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        return torch.where(self.known.unsqueeze(-1), self.x_1 - self.x_0, self.field(x_t, t))
+
+    def item(self, index: int) -> HeldVelocity:
+        one = slice(index, index + 1)
+        return HeldVelocity(self.field.item(index), self.x_0[one], self.x_1[one], self.known[one])
+
+
+def starting_point(canvas: Canvas, x_0: Tensor) -> tuple[Tensor, float]:
+    """x_t and t from which the ODE is solved: noise at 0, or a mix of noise and latents later.
+
+    A variation of strength s starts at t = 1 - s on the straight path from x_0 to the latents that it
+    varies (as SDEdit does for diffusion, arXiv 2108.01073).
+    """
+    if canvas.start is None:
+        return x_0, 0.0
+    t = 1.0 - canvas.strength
+    known = canvas.known.unsqueeze(-1).to(x_0.device)
+    x_1 = torch.where(known, canvas.context.to(x_0), canvas.start.to(x_0))
+    return (1 - t) * x_0 + t * x_1, t
+
+
+def put_back(audio: np.ndarray, canvas: Canvas, sample_rate: int) -> np.ndarray:
+    """The clip (C, S) with the original's samples where they are kept, faded in at the borders.
+
+    The fades lie inside the kept spans; one that begins or ends with the clip has no border there,
+    unless the clip is a loop.
+    """
+    fade, n_samples = round(FADE_S * sample_rate), audio.shape[1]
+    out = audio.copy()
+    for first, end in _within(canvas.kept, n_samples):
+        original = canvas.sound[None, first:end]
+        out[:, first:end] = original
+        length = min(fade, (end - first) // 2)
+        whole = end - first == n_samples
+        if first > 0 or (canvas.loop and not whole):
+            out[:, first : first + length] = crossfade(audio[:, first : first + length], original[:, :length])
+        if end < n_samples or (canvas.loop and not whole):
+            out[:, end - length : end] = crossfade(original[:, -length:], audio[:, end - length : end])
+    return out
+
+
+def _within(kept: Sequence[tuple[int, int]], n_samples: int) -> list[tuple[int, int]]:
+    return [(first, min(end, n_samples)) for first, end in kept if first < n_samples]

@@ -1,0 +1,143 @@
+"""Clips of any length: overlapping windows of the trained length that share one velocity where they overlap.
+
+At every evaluation of the ODE each window is given its own part of x_t and of the conditions; where
+windows overlap, their velocities are averaged with weights that fall to zero at a window's ends
+(MultiDiffusion, arXiv 2302.08113, eq. 5, with a taper). All windows move along one path, so there is
+no border to hide afterwards. A circular plan joins the end of the clip to its start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from features.controls import CONTROL_NAMES
+from flowmusic.flow.guidance import GuidanceSpec, GuidedVelocity
+from flowmusic.model.condition import Condition
+from flowmusic.model.transformer import FlowTransformer
+
+WINDOW_FRAMES = 200
+"""Latent frames of a training excerpt: 8 s of the embedded model."""
+
+OVERLAP_FRAMES = 100
+LONGEST_WHOLE_FRAMES = 750
+"""A clip up to this length is one window: attention still holds a little beyond the trained length."""
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """Where the windows of a clip begin; one past the end goes on at the start if `circular`.
+
+    Every frame lies in at least one window.
+    """
+
+    n_frames: int
+    size: int
+    starts: tuple[int, ...]
+    circular: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= self.n_frames:
+            raise ValueError(f"a window must have 1 to {self.n_frames} frames, got {self.size}")
+        covered = torch.zeros(self.n_frames, dtype=torch.bool)
+        for index in range(len(self.starts)):
+            frames = self.frames(index)
+            if int(frames.max()) >= self.n_frames:
+                raise ValueError(f"window {index} ends after the clip's {self.n_frames} frames")
+            covered[frames] = True
+        if not covered.all():
+            raise ValueError("some frames of the clip lie in no window")
+
+    @property
+    def whole(self) -> bool:
+        """One window is the clip."""
+        return len(self.starts) == 1
+
+    def frames(self, index: int) -> Tensor:
+        """Frames of a window, (size,) int64."""
+        frames = torch.arange(self.size) + self.starts[index]
+        return frames % self.n_frames if self.circular else frames
+
+    def taper(self) -> Tensor:
+        """Weight of each frame of a window, (size,): raised-cosine ramps as long as the overlap."""
+        if self.whole:
+            return torch.ones(self.size)
+        hop = min(b - a for a, b in zip(self.starts, self.starts[1:], strict=False))
+        ramp = max(1, min(self.size - hop, self.size // 2))
+        distance = torch.minimum(torch.arange(self.size), torch.arange(self.size).flip(0)) + 0.5
+        return torch.sin(0.5 * torch.pi * (distance / ramp).clamp(max=1)).square()
+
+
+def plan_windows(
+    n_frames: int,
+    circular: bool = False,
+    size: int = WINDOW_FRAMES,
+    overlap: int = OVERLAP_FRAMES,
+    longest_whole: int = LONGEST_WHOLE_FRAMES,
+) -> WindowPlan:
+    """Windows of `size` frames that overlap by at least `overlap`, evenly spread over the clip.
+
+    A clip of up to `longest_whole` frames is one window; a circular one has at least two, so that
+    the middle of one lies where the other ends.
+    """
+    if not 0 <= overlap < size:
+        raise ValueError(f"windows of {size} frames cannot overlap by {overlap}")
+    if circular:
+        size = min(size, n_frames)
+        n_windows = max(2, -(-n_frames // (size - min(overlap, size // 2))))
+        starts = tuple(index * n_frames // n_windows for index in range(n_windows))
+        return WindowPlan(n_frames, size, starts, circular=True)
+    if n_frames <= max(size, longest_whole):
+        return WindowPlan(n_frames, n_frames, (0,))
+    n_windows = -(-(n_frames - overlap) // (size - overlap))
+    starts = tuple(round(float(start)) for start in np.linspace(0, n_frames - size, n_windows))
+    return WindowPlan(n_frames, size, starts)
+
+
+def take_frames(condition: Condition, frames: Tensor, control_fold: int) -> Condition:
+    """The condition of some latent frames (N,) of a clip, with the control frames that they fold."""
+    fine = (frames[:, None] * control_fold + torch.arange(control_fold)).flatten()  # (N * fold,)
+    fields: dict[str, Tensor] = {}
+    for name, index in [(name, fine) for name in CONTROL_NAMES] + [("context", frames)]:
+        for key in (name, f"{name}_mask"):
+            value: Tensor = getattr(condition, key)
+            fields[key] = value[:, index.to(value.device)]
+    return replace(condition, **fields)
+
+
+class WindowedVelocity:
+    """The guided velocity of clips of any length: a `flowmusic.flow.solver.VelocityField`.
+
+    Windows are evaluated one after another, so that memory does not grow with the clip; those whose
+    latents are all known are left out.
+    """
+
+    def __init__(
+        self, model: FlowTransformer, condition: Condition, guidance: GuidanceSpec, plan: WindowPlan
+    ) -> None:
+        self.model, self.condition, self.guidance, self.plan = model, condition, guidance, plan
+        self.taper = plan.taper().to(condition.context.device)[:, None]  # (size, 1)
+        self.windows: list[tuple[Tensor, GuidedVelocity]] = []
+        for index in range(len(plan.starts)):
+            frames = plan.frames(index)
+            part = take_frames(condition, frames, model.config.control_fold)
+            if not part.context_mask.all():
+                self.windows.append((frames.to(self.taper.device), GuidedVelocity(model, part, guidance)))
+        self.rows = max((field.rows for _, field in self.windows), default=0)
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """x_t (B, T, D), t (B,) -> (B, T, D)."""
+        if self.plan.whole and self.windows:
+            return self.windows[0][1](x_t, t)
+        total, weight = torch.zeros_like(x_t), x_t.new_zeros(x_t.shape[1], 1)
+        for frames, field in self.windows:
+            total.index_add_(1, frames, self.taper * field(x_t[:, frames], t))
+            weight.index_add_(0, frames, self.taper)
+        return total / weight.clamp(min=1e-12)
+
+    def item(self, index: int) -> WindowedVelocity:
+        """The same for one clip alone, without anything of its neighbours."""
+        return WindowedVelocity(self.model, self.condition.item(index), self.guidance, self.plan)

@@ -1,0 +1,184 @@
+"""Inpaint, outpaint, continue, loop and vary, on real sound with the shipped model."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from features.audio import Audio, read_audio
+from flowmusic.decoding import FADE_S
+from flowmusic.editing import Edit, HeldVelocity, lay_out, parse_spans, starting_point
+from flowmusic.generation import Generation
+from flowmusic.pipeline import FlowMusic
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+FADE = round(FADE_S * 32_000)
+CHART = "C | G | Am | F"
+
+
+@cache
+def model() -> FlowMusic:
+    return FlowMusic.from_pretrained()
+
+
+@cache
+def song() -> Audio:
+    return read_audio(EXAMPLES / "melody.ogg").resampled(32_000).fitted(6.0)
+
+
+@cache
+def made(edit_name: str) -> Generation:
+    edits = {
+        "inpaint": (Edit(song(), ((0, 2), (4, 6))), 6.0),
+        "continue": (Edit(song().fitted(3.0), goes_on=True), 5.0),
+        "outpaint": (Edit(song().fitted(3.0), context_at_s=2.0), 6.0),
+        "loop": (Edit(song(), ((1, 3),), loop=True), 4.02),
+    }
+    edit, duration_s = edits[edit_name]
+    return model().generate(chords=CHART, duration_s=duration_s, edit=edit, seed=2, steps=4)
+
+
+def same_as_original(clip: Generation, start_s: float, end_s: float, original: Audio, at_s: float) -> bool:
+    first, last = round(start_s * 32_000) + FADE, round(end_s * 32_000) - FADE
+    kept = original.mono()[first - round(at_s * 32_000) : last - round(at_s * 32_000)]
+    return bool(np.array_equal(clip.audio[0, first:last], kept))
+
+
+def jump(audio: np.ndarray, at_s: float) -> float:
+    """Rank, from 0 to 1, of the spectral change at a time among those of the whole clip."""
+    frames = np.lib.stride_tricks.sliding_window_view(audio, 1024)[::256]
+    levels = np.log10(np.abs(np.fft.rfft(frames * np.hanning(1024))) + 1e-3)
+    change = np.linalg.norm(levels[4:] - levels[:-4], axis=1)  # between neighbours that do not overlap
+    middle = (np.arange(change.size) * 256 + 1024) / 32_000
+    near = np.abs(middle - at_s) < 0.05
+    return float((change < np.median(change[near])).mean())
+
+
+def test_inpainting_keeps_the_song_and_fills_the_hole() -> None:
+    clip = made("inpaint")
+    assert clip.audio.shape == (1, 6 * 32_000)
+    assert same_as_original(clip, 0, 2, song(), 0) and same_as_original(clip, 4, 6, song(), 0)
+    hole = clip.audio[0, 65_000:127_000]
+    assert not np.allclose(hole, song().mono()[65_000:127_000], atol=1e-2)
+    assert hole.std() > 0.05 * song().mono().std()
+    assert jump(clip.audio[0], 2.0) < 0.99 and jump(clip.audio[0], 4.0) < 0.99
+
+
+def test_the_hole_follows_its_controls() -> None:
+    """Other chords change the hole and nothing else."""
+    edit = Edit(song(), ((0, 2), (4, 6)))
+    other = model().generate(chords="Eb | Bb", duration_s=6.0, edit=edit, seed=2, steps=4).audio
+    first, last = 2 * 32_000, 4 * 32_000
+    assert not np.allclose(other[0, first:last], made("inpaint").audio[0, first:last], atol=1e-2)
+    assert np.array_equal(other[0, last + FADE :], made("inpaint").audio[0, last + FADE :])
+
+
+def test_continuing_goes_on_after_the_end() -> None:
+    clip = made("continue")
+    assert same_as_original(clip, 0, 3, song(), 0)
+    after = clip.audio[0, 3 * 32_000 :]
+    assert after.size == 2 * 32_000 and after.std() > 0.05 * song().mono().std()
+    assert jump(clip.audio[0], 3.0) < 0.99
+
+
+def test_outpainting_leaves_room_on_both_sides() -> None:
+    clip = made("outpaint")
+    assert same_as_original(clip, 2, 5, song().fitted(3.0), 2.0)
+    for part in (clip.audio[0, : 2 * 32_000], clip.audio[0, 5 * 32_000 :]):
+        assert part.std() > 0.05 * song().mono().std()
+
+
+def test_a_loop_ends_where_it_starts() -> None:
+    clip = made("loop")
+    assert clip.audio.shape == (1, round(4.02 * 32_000))
+    assert same_as_original(clip, 1, 3, song(), 0)
+    turned = np.roll(clip.audio[0], 64_000)
+    assert jump(turned, 2.0) < 0.97
+    seam = abs(float(clip.audio[0, 0]) - float(clip.audio[0, -1]))
+    assert seam <= np.abs(np.diff(clip.audio[0])).max()
+
+
+def test_a_weak_variation_is_nearer_than_a_strong_one() -> None:
+    codec = model().model.codec
+    source = codec.encode(torch.from_numpy(song().fitted(3.0).samples)[None])[0]
+    distances = []
+    for strength in (0.1, 0.5, 1.0):
+        edit = Edit(vary_from=song().fitted(3.0), strength=strength)
+        clip = model().generate(chords=CHART, edit=edit, seed=2, steps=4)
+        assert clip.duration_s == 3.0
+        distances.append(float((clip.latents - source).square().mean()))
+    assert distances[0] < distances[1] < distances[2]
+    plain = model().generate(chords=CHART, duration_s=3.0, seed=2, steps=4)
+    assert np.array_equal(clip.audio, plain.audio), "strength 1 is a new clip"
+
+
+def test_known_frames_end_at_their_latents() -> None:
+    codec = model().model.codec
+    canvas = lay_out(Edit(song(), ((0, 2), (4, 6))), codec, 150, 6.0, torch.device("cpu"))
+    assert canvas.known[0, :50].all() and not canvas.known[0, 50:100].any() and canvas.known[0, 100:].all()
+    known = canvas.known.unsqueeze(-1)
+    latents = made("inpaint").latents[None]
+    torch.testing.assert_close(
+        latents.where(known, 0.0), canvas.context.where(known, 0.0), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_the_end_of_a_recording_is_not_taken_for_silence() -> None:
+    """Frames whose windows reach beyond the recording's end are left to the model."""
+    codec = model().model.codec
+    canvas = lay_out(Edit(song().fitted(3.0), goes_on=True), codec, 125, 5.0, torch.device("cpu"))
+    assert canvas.known[0, :71].all() and not canvas.known[0, 71:].any()  # 3 s less .16 s at 25 Hz
+    assert canvas.kept == ((0, 3 * 32_000),)
+
+
+def test_held_frames_move_straight() -> None:
+    x_0, x_1 = torch.zeros(1, 4, 2), torch.ones(1, 4, 2)
+
+    class Still:
+        def __call__(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return torch.zeros_like(x_t)
+
+        def item(self, index: int) -> Still:
+            return self
+
+    known = torch.tensor([[True, False, True, False]])
+    velocity = HeldVelocity(Still(), x_0, x_1, known).item(0)(x_0, torch.tensor([0.5]))
+    assert velocity[0, :, 0].tolist() == [1, 0, 1, 0]
+
+
+def test_a_variation_starts_on_the_path() -> None:
+    codec = model().model.codec
+    canvas = lay_out(Edit(vary_from=song(), strength=0.25), codec, 150, 6.0, torch.device("cpu"))
+    x_0 = torch.randn(1, 150, codec.latent_dim, generator=torch.Generator().manual_seed(0))
+    x_t, t = starting_point(canvas, x_0)
+    assert t == 0.75 and canvas.start is not None
+    torch.testing.assert_close(x_t, 0.25 * x_0 + 0.75 * canvas.start)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Edit(keep=((0, 1),)), "no context"),
+        (lambda: Edit(goes_on=True), "no context"),
+        (lambda: Edit(song(), ((2, 1),)), "must rise"),
+        (lambda: Edit(song(), ((0, 2), (1, 3))), "must rise"),
+        (lambda: Edit(vary_from=song(), strength=0.0), "strength"),
+        (lambda: Edit(song(), context_at_s=float("nan")), "context_at_s"),
+        (lambda: parse_spans("0-4,x"), "such as 0-4,9-15"),
+        (lambda: parse_spans("4"), "such as 0-4,9-15"),
+        (lambda: model().generate(edit=Edit(song(), ((7, 9),)), duration_s=10), "holds no context"),
+        (lambda: model().generate(edit=Edit(song(), goes_on=True), duration_s=4), "must be longer"),
+        (lambda: model().generate(edit=Edit("nowhere.wav")), "does not exist"),
+    ],
+)
+def test_edits_that_make_no_sense_are_refused(make: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()  # type: ignore[operator]
+
+
+def test_spans_are_read() -> None:
+    assert parse_spans("0-4, 9-15.5") == ((0.0, 4.0), (9.0, 15.5))
