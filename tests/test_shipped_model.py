@@ -14,7 +14,8 @@ from features.listen import Listener
 from flowmusic.evaluation.adherence import HEADLINE, Heard, score
 from flowmusic.evaluation.codec_quality import measure
 from flowmusic.evaluation.listening import Ears, listen_to
-from flowmusic.pipeline import FlowMusic, Generation
+from flowmusic.generation import Generation
+from flowmusic.pipeline import FlowMusic
 from flowmusic.pretrained import EMBEDDED
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -98,12 +98,8 @@ def test_where_windows_agree_the_shared_velocity_is_theirs(model: FlowTransforme
         alone.append(field(x_t[:, frames], t))
     torch.testing.assert_close(shared[:, :20], alone[0][:, :20])
     torch.testing.assert_close(shared[:, 30:], alone[1][:, 10:])
-    middle = (alone[0][:, 24:26] + alone[1][:, 4:6]) / 2
-    torch.testing.assert_close(shared[:, 24:26].mean(1), middle.mean(1), atol=0.1, rtol=0.1)
-    low, high = (
-        torch.minimum(alone[0][:, 20:], alone[1][:, :10]),
-        torch.maximum(alone[0][:, 20:], alone[1][:, :10]),
-    )
+    first, second = alone[0][:, 20:], alone[1][:, :10]
+    low, high = torch.minimum(first, second), torch.maximum(first, second)
     assert bool(((shared[:, 20:30] >= low - 1e-5) & (shared[:, 20:30] <= high + 1e-5)).all())
 
 

@@ -93,6 +93,7 @@ def solve(
     apart      each clip by itself, so that its bytes do not depend on the batch: matrix products round
                differently in other shapes. False: all in one batch (for a GPU). dopri5 is always
                apart, because its step size would couple the clips.
+    start      t of x_0, where that is not noise but a mix on the way to latents
     progress   called after each evaluation with the share that is done, from 0 to 1
     Raises ValueError for unknown methods, ArithmeticError where the result is not finite.
     """
