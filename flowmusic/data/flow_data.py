@@ -1,0 +1,220 @@
+"""Training data of the flow: excerpts of prepared songs with their conditions, some of them hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from features.controls import CONTROL_CHANNELS, CONTROL_NAMES
+from features.frames import CONTROL_FRAME_RATE
+from flowmusic.conditioning.augment import ControlErrors, disturb
+from flowmusic.conditioning.dropout import DropoutRates, context_masks, drop_conditions
+from flowmusic.conditioning.text import TextTokens
+from flowmusic.config import FlowConfig
+from flowmusic.data.order import EpochOrder, Excerpt, Place, generator_of, seed_of, split_shards
+from flowmusic.data.shards import DataInfo, ShardReader, Slices, read_listing, shard_files
+from flowmusic.data.stepped import SteppedData
+from flowmusic.model.condition import Condition
+
+HEARD_SHARE_OF_CONTROLS = 0.8
+LEAKY_SHARE = 0.5
+"""Shares of controls that are as heard, where an excerpt has both, and of true drum stems with a leak."""
+
+EVERYTHING_GIVEN = DropoutRates(
+    everything=0, drums=0, melody=0, chords=0, text=0, style=0, span=0, no_context=1
+)
+_TRAIN, _VALID = 17, 29  # so that no two purposes share their random numbers
+
+
+@dataclass(frozen=True)
+class FlowBatch:
+    """x_1 (B, T, D), all that the model is told, and the seeds of what training still draws.
+
+    `seeds` holds one for each stream; the streams have equal parts of the batch, in this order.
+    known (B, T) bool: latents that are given as context, and do not count in the loss.
+    """
+
+    number: int
+    x_1: Tensor
+    condition: Condition
+    known: Tensor
+    seeds: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return self.x_1.shape[0]
+
+    def to(self, device: torch.device) -> FlowBatch:
+        return replace(
+            self,
+            x_1=self.x_1.to(device),
+            condition=self.condition.to(device),
+            known=self.known.to(device),
+        )
+
+
+class FlowData(SteppedData):
+    """Batches for `FlowTraining` out of a folder that `flowmusic prepare` wrote.
+
+    folder          with train/ and valid/ (and test/)
+    excerpt_frames  latent frames T of an excerpt
+    latent_dim, text_dim, control_fold   of the model: linked to it, and checked against the data
+    heard_share     share of excerpts drawn from the parts of songs that extractors listened to. 0 draws all
+                    parts alike; needed where labelled songs were listened to in part
+    dropout         what is hidden from the model
+    errors          how controls are disturbed
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        batch_size: int = 12,
+        excerpt_frames: int = 200,
+        latent_dim: int = FlowConfig.latent_dim,
+        text_dim: int = FlowConfig.text_dim,
+        control_fold: int = FlowConfig.control_fold,
+        seed: int = 0,
+        streams: int | None = None,
+        workers: int = 0,
+        valid_batches: int = 4,
+        heard_share: float = 0.0,
+        dropout: DropoutRates | None = None,
+        errors: ControlErrors | None = None,
+    ) -> None:
+        super().__init__(batch_size, seed, streams, workers, valid_batches)
+        if not 0 <= heard_share <= 1:
+            raise ValueError(f"data: heard_share must be from 0 to 1, got {heard_share}")
+        self.folder, self.excerpt_frames, self.heard_share = Path(folder), excerpt_frames, heard_share
+        self.latent_dim, self.text_dim, self.control_fold = latent_dim, text_dim, control_fold
+        self.dropout, self.errors = dropout or DropoutRates(), errors or ControlErrors()
+        self._reader = ShardReader()
+        self._orders: dict[tuple[str, int, bool], EpochOrder] = {}
+
+    def open_split(self, split: str) -> None:
+        info = DataInfo.load(self.folder)
+        check_fit(info, self.folder, self.latent_dim, self.text_dim, self.control_fold)
+        shards = [(path, read_listing(path)) for path in shard_files(self.folder, split)]
+        if not shards:
+            raise ValueError(f"{self.folder / split} holds no prepared music: run flowmusic prepare")
+        sizes = [sum(song.n_frames for song in songs) for _, songs in shards]
+        for stream, indices in enumerate(split_shards(sizes, self.streams)):
+            places = [Place(shards[i][0], song) for i in indices for song in shards[i][1]]
+            for heard in (False, True):
+                lengths = [p.song.heard_frames // self.control_fold if heard else p.song.n_frames for p in places]
+                order_seed = seed_of(self.seed, stream, int(heard), _TRAIN if split == "train" else _VALID)
+                self._orders[split, stream, heard] = EpochOrder(places, lengths, self.excerpt_frames, order_seed)
+            found = self._orders[split, stream, False].n_excerpts
+            per_stream = self.batch_size // len(self.own_streams)
+            if found < per_stream:
+                raise ValueError(
+                    f"{self.folder / split} does not give one batch: {found} excerpts of {self.excerpt_frames} "
+                    f"frames ({self.excerpt_frames / info.frame_rate:g} s) for a batch of {per_stream}; prepare "
+                    "more music, or lower data.init_args.batch_size or excerpt_frames"
+                )
+
+    def draw_batch(self, split: str, number: int, streams: list[int]) -> FlowBatch:
+        size = self.batch_size // len(streams)
+        parts = [self._draw_part(split, number, stream, size) for stream in streams]
+        return FlowBatch(
+            number,
+            torch.cat([part.x_1 for part in parts]),
+            Condition.cat([part.condition for part in parts]),
+            torch.cat([part.known for part in parts]),
+            tuple(seed for part in parts for seed in part.seeds),
+        )
+
+    def _draw_part(self, split: str, number: int, stream: int, size: int) -> FlowBatch:
+        """The share of one stream in a batch."""
+        training = split == "train"
+        purpose = _TRAIN if training else _VALID
+        generator = generator_of(self.seed, purpose, stream, number)
+        items = [
+            self._read(excerpt, from_heard, generator)
+            for excerpt, from_heard in self._excerpts(split, number, stream, size)
+        ]
+        x_1, condition = self._collate(items)
+        rates = self.dropout if training else EVERYTHING_GIVEN
+        if training:
+            condition = disturb(condition, self.errors, generator, CONTROL_FRAME_RATE)
+        condition = drop_conditions(condition, rates, generator)
+        known = context_masks(size, self.excerpt_frames, rates, generator)
+        seed = seed_of(self.seed, purpose, stream, number, 1)
+        return FlowBatch(number, x_1, condition.with_context(x_1, known), known, (seed,))
+
+    def _excerpts(self, split: str, number: int, stream: int, size: int) -> list[tuple[Excerpt, bool]]:
+        """Excerpts of a batch, and whether their controls may be as heard."""
+        anywhere, heard = self._orders[split, stream, False], self._orders[split, stream, True]
+        n_heard = round(size * self.heard_share) if heard.n_excerpts and split == "train" else 0
+        chosen = [(excerpt, True) for excerpt in heard.batch(number, n_heard)]
+        return chosen + [(excerpt, False) for excerpt in anywhere.batch(number, size - n_heard)]
+
+    def _read(
+        self, excerpt: Excerpt, from_heard: bool, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Latents, those controls that are there, and a caption's states."""
+        song = self._reader.song(excerpt.place.shard, excerpt.place.song.key)
+        span = slice(excerpt.start, excerpt.start + self.excerpt_frames)
+        fast = slice(span.start * self.control_fold, span.stop * self.control_fold)
+        draws = torch.rand(4, generator=generator).tolist()
+        item = {"latents": song["latents"][span].float()}
+        for name, draw in zip(CONTROL_NAMES, draws[:3], strict=True):
+            key = _which(song, name, from_heard, draw, fast.stop)
+            if key is not None:
+                item[name] = song[key][fast].float() / 255.0
+        item["text"] = _caption(song, draws[3])
+        return item
+
+    def _collate(self, items: list[dict[str, Tensor]]) -> tuple[Tensor, Condition]:
+        x_1 = torch.stack([item["latents"] for item in items])  # (B, T, D)
+        shape = FlowConfig(latent_dim=self.latent_dim, text_dim=self.text_dim, control_fold=self.control_fold)
+        condition = Condition.null(len(items), self.excerpt_frames, shape)
+        fields: dict[str, Tensor] = {}
+        for name, channels in CONTROL_CHANNELS.items():
+            frames = self.excerpt_frames * self.control_fold
+            empty = torch.zeros(frames, channels)
+            fields[name] = torch.stack([item.get(name, empty) for item in items])
+            given = torch.tensor([name in item for item in items])
+            fields[f"{name}_mask"] = given[:, None].expand(-1, frames).clone()
+        text = TextTokens.of_prompts([item["text"] for item in items], self.text_dim)
+        return x_1, replace(condition, **fields).with_tokens(text)
+
+
+def _which(
+    song: Mapping[str, Slices], name: str, from_heard: bool, draw: float, end: int
+) -> str | None:
+    """Under which key a control is read: as heard, exact, or exact with a leak; None where it is absent."""
+    heard = f"heard_{name}" if f"heard_{name}" in song and song[f"heard_{name}"].shape[0] >= end else None
+    if name not in song:
+        return heard
+    if heard and from_heard and draw < HEARD_SHARE_OF_CONTROLS:
+        return heard
+    return "leaky_drums" if name == "drums" and "leaky_drums" in song and draw < LEAKY_SHARE else name
+
+
+def _caption(song: Mapping[str, Slices], draw: float) -> Tensor:
+    """States (L, E) of one of the song's captions; none where it has no caption."""
+    lengths = song["text_lengths"][:].long()
+    if not len(lengths):
+        return song["text"][0:0].float()
+    index = int(draw * len(lengths))
+    start = int(lengths[:index].sum())
+    return song["text"][start : start + int(lengths[index])].float()
+
+
+def check_fit(info: DataInfo, folder: Path, latent_dim: int, text_dim: int, control_fold: int) -> None:
+    """ValueError where data and model do not fit together."""
+    for what, found, wanted in (
+        ("latent channels", info.latent_dim, latent_dim),
+        ("channels of text states", info.text_dim, text_dim),
+    ):
+        if found != wanted:
+            raise ValueError(f"the data in {folder} have {found} {what}, the model expects {wanted}")
+    if abs(info.frame_rate * control_fold - info.control_rate) > 1e-6:
+        raise ValueError(
+            f"the data in {folder} have {info.frame_rate:g} latent frames and {info.control_rate:g} control "
+            f"frames a second, the model expects {control_fold} control frames for each latent frame"
+        )

@@ -1,0 +1,150 @@
+"""What all trainings share: the averaged copy, the schedule of the rate, checks of loss and precision."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from flowmusic.training.schedule import learning_rate_at
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """AdamW with a schedule that counts optimiser steps.
+
+    warmup_steps   steps of a linear rise to `learning_rate`
+    decay_steps    steps of a linear fall to a hundredth of it, at the end
+    ema_decay      of the average of the weights, which is what is validated and exported
+    """
+
+    learning_rate: float = 1e-3
+    warmup_steps: int = 300
+    decay_steps: int = 1200
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    ema_decay: float = 0.999
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0 or self.warmup_steps < 0 or self.decay_steps < 0:
+            raise ValueError(f"learning_rate must be positive and steps not negative, got {self}")
+        if not 0.0 <= self.ema_decay < 1.0:
+            raise ValueError(f"expected 0 <= ema_decay < 1, got {self.ema_decay}")
+
+
+class Ema(nn.Module):
+    """An exponential moving average of a module's weights; early on it forgets faster.
+
+    The average is a module of its own, so that it is saved, moved and sharded like any other.
+    """
+
+    updates: Tensor
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(module).requires_grad_(False)
+        self.decay = decay
+        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        self.updates += 1
+        n = int(self.updates)
+        weight = 1.0 - min(self.decay, (1 + n) / (10 + n))
+        averages, values = list(self.module.parameters()), list(module.parameters())
+        torch._foreach_lerp_(averages, values, weight)
+        for average, value in zip(self.module.buffers(), module.buffers(), strict=True):
+            average.copy_(value)
+
+    def restart(self, module: nn.Module) -> None:
+        """Average from `module` on."""
+        self.module.load_state_dict(module.state_dict())
+        self.updates.zero_()
+
+
+class Training(pl.LightningModule):
+    """Base of the LightningModules. `net` is trained, `ema.module` is its average.
+
+    total_steps   optimiser steps in all (linked to trainer.max_steps)
+    compiled      run the blocks of `net` through torch.compile
+    """
+
+    def __init__(self, net: nn.Module, optimisation: Optimisation, total_steps: int) -> None:
+        super().__init__()
+        if total_steps < 1:
+            raise ValueError(f"the schedule needs trainer.max_steps of at least 1, got {total_steps}")
+        self.net, self.ema = net, Ema(net, optimisation.ema_decay)
+        self.optimisation, self.total_steps = optimisation, total_steps
+
+    @property
+    def average(self) -> nn.Module:
+        return self.ema.module
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values that `flowmusic export` needs to build the net again."""
+        raise NotImplementedError
+
+    def setup(self, stage: str) -> None:
+        check_precision(str(self.trainer.precision), self.trainer.strategy.root_device.type)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        plan = self.optimisation
+        trained = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
+        optimiser = torch.optim.AdamW(
+            trained, lr=plan.learning_rate, betas=plan.betas, weight_decay=plan.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser,
+            lambda step: learning_rate_at(step, 1.0, plan.warmup_steps, self.total_steps, plan.decay_steps),
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        # Lightning's own arguments pass through: the average follows each step, before any checkpoint
+        super().optimizer_step(*args, **kwargs)
+        self.ema.update(self.net)
+
+    def check_loss(self, loss: Tensor) -> Tensor:
+        """The loss; ValueError where it is NaN or infinite."""
+        if not bool(torch.isfinite(loss)):
+            raise ValueError(
+                f"the loss became {loss.item()} at step {self.global_step}: lower the learning rate, or look at "
+                "the data with flowmusic prepare --check"
+            )
+        return loss
+
+    def log_loss(self, name: str, value: Tensor, batch_size: int) -> None:
+        training = self.trainer.training
+        self.log(
+            name, value.detach(), on_step=training, on_epoch=not training, prog_bar=True,
+            batch_size=batch_size, sync_dist=not training,
+        )  # fmt: skip
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["flowmusic"] = self.describe()
+
+
+def check_precision(precision: str, device: str) -> None:
+    """ValueError where 16-bit floats are asked for and the hardware does not compute with them."""
+    if "16" not in precision:
+        return
+    if device == "cpu":
+        if not precision.startswith("bf16") or not cpu_has_bf16():
+            raise ValueError(
+                f"trainer.precision is {precision!r}, but this CPU does not compute in it (bf16-mixed needs "
+                "avx512_bf16 or amx_bf16; it would be far slower than 32-true): use --trainer.precision 32-true"
+            )
+    elif device == "cuda" and precision.startswith("bf16") and not torch.cuda.is_bf16_supported(False):
+        raise ValueError(
+            f"trainer.precision is {precision!r}, but {torch.cuda.get_device_name()} does not compute in bfloat16: "
+            "use --trainer.precision 32-true"
+        )
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 itself; torch emulates it elsewhere, about 100 times slower."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
