@@ -79,7 +79,9 @@ def webdataset_read(work: Path, first: int) -> Iterator[list[Tensor]]:
     data = webdataset.WebDataset(shards, shardshuffle=len(shards), seed=0).repeat()
     data = data.shuffle(4 * SHARD, rng=random.Random(0))
     songs = (load(sample["safetensors"]) for sample in data)
-    items = (excerpt(song, len(song["latents"]), generator) for song in songs if len(song["latents"]) >= FRAMES)
+    items = (
+        excerpt(song, len(song["latents"]), generator) for song in songs if len(song["latents"]) >= FRAMES
+    )
     batches = (collate([next(items) for _ in range(BATCH)]) for _ in itertools.count())
     return itertools.islice(batches, first, None)  # the only way to a place: through all before it
 
@@ -105,7 +107,9 @@ def litdata_read(work: Path, first: int) -> Iterator[list[Tensor]]:
         data = StreamingDataset(str(work), shuffle=True, seed=0)
         data.load_state_dict(place | {"current_epoch": 1 + first * BATCH // len(data)})
     songs = (load(bytes(sample["song"])) for _ in itertools.count() for sample in data)
-    items = (excerpt(song, len(song["latents"]), generator) for song in songs if len(song["latents"]) >= FRAMES)
+    items = (
+        excerpt(song, len(song["latents"]), generator) for song in songs if len(song["latents"]) >= FRAMES
+    )
     return (collate([next(items) for _ in range(BATCH)]) for _ in itertools.count())
 
 
@@ -134,7 +138,9 @@ def measure(way: str, work: Path, first: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--songs", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--n", type=int, default=256)
@@ -144,7 +150,9 @@ def main() -> None:
     if args.one:
         measure(args.one[0], args.work / args.one[0], int(args.one[1]))
         return
-    songs = [path for path in sorted(args.songs.glob("*.safetensors")) if ".heard." not in path.name][: args.n]
+    songs = [path for path in sorted(args.songs.glob("*.safetensors")) if ".heard." not in path.name][
+        : args.n
+    ]
     sys.stdout.write("| way | write (s) | ms a batch | grown memory (MB) | first batch (s) | resume (s) |\n")
     sys.stdout.write("| --- | --- | --- | --- | --- | --- |\n")
     for way, (write, _) in WAYS.items():
@@ -155,7 +163,9 @@ def main() -> None:
         rows = []
         for first in (0, RESUMED):
             command = [sys.executable, __file__, "--songs", str(args.songs), "--work", str(args.work)]
-            done = subprocess.run([*command, "--one", way, str(first)], capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [*command, "--one", way, str(first)], capture_output=True, text=True, check=False
+            )
             if done.returncode:
                 raise RuntimeError(done.stderr[-2000:])
             rows.append(done.stdout.split())

@@ -23,9 +23,18 @@ COMMANDS = {
     "evaluate": "measure how well a model follows its controls",
     "gallery": "render a fixed set of clips to compare models by",
     "corpus": "render labelled training audio from scores",
+    "prepare": "turn a folder of music into training data",
+    "fit": "train a codec, a flow or a drum separator (Lightning CLI)",
+    "validate": "loss of a checkpoint on validation data (Lightning CLI)",
+    "test": "loss of a checkpoint on test data (Lightning CLI)",
+    "predict": "clips of a checkpoint under validation conditions (Lightning CLI)",
+    "export": "turn a checkpoint into a model's folder",
     "doctor": "say what is installed, what works offline and what is missing",
 }
 """Name of each sub-command and of its module in flowmusic.commands, and what it does."""
+
+LIGHTNING_COMMANDS = ("fit", "validate", "test", "predict")
+"""Commands whose arguments the Lightning CLI reads by itself: `flowmusic fit --help`."""
 
 _EPILOGUE = """examples:
   flowmusic generate --text "calm piano trio" --chords "Am | F | C | G7" -o clip.wav
@@ -66,7 +75,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         )
         child.add_argument("--debug", action="store_true", help="show the traceback of an error")
         child.add_argument("--verbose", action="store_true", help="say more about what is done")
-        if name == chosen:
+        if name == chosen and name not in LIGHTNING_COMMANDS:
             # The other commands' arguments, and what they import, are not needed to run this one.
             importlib.import_module(f"flowmusic.commands.{name}").add_arguments(child)
     return parser
@@ -77,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words or os.environ.get("FLOWMUSIC_DEBUG", "") not in ("", "0")
     try:
+        if words and words[0] in LIGHTNING_COMMANDS:
+            return _run_lightning([word for word in words if word != "--debug"])
         args = _parser(words).parse_args(words)
         logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
         command = importlib.import_module(f"flowmusic.commands.{args.command}")
@@ -94,6 +105,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = "" if debug else " (--debug shows where)"
         _complain(f"{type(error).__name__}: {_sentence(error)}{hint}", debug)
         return EXIT_FAILURE
+
+
+def _run_lightning(words: list[str]) -> int:
+    try:
+        from flowmusic.training import lightning_cli
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"flowmusic {words[0]} needs the training packages ({error.name} is missing): "
+            "pip install 'flowmusic[train]'"
+        ) from error
+    lightning_cli.run(words[0], words[1:])
+    return 0
 
 
 def _sentence(error: BaseException) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
+from flowmusic.codec.build import AnyCodec, build_codec
 from flowmusic.conditioning.text import EMBEDDED_ENCODER
 from flowmusic.config import FlowConfig
 from flowmusic.flow.guidance import GuidanceSpec
@@ -80,7 +80,7 @@ class Pretrained:
 
     name: str
     fingerprint: str
-    codec: SpectralCodec
+    codec: AnyCodec
     flow: FlowTransformer
     defaults: GenerationDefaults
 
@@ -96,7 +96,7 @@ def load_pretrained(source: str | Path | None = None, device: str | torch.device
     config = _read_config(folder / CONFIG_FILE)
     path = folder / CONFIG_FILE
     try:
-        codec = SpectralCodec(SpectralCodecConfig.from_dict(config["codec"]))
+        codec = build_codec(config["codec"])
         flow = FlowTransformer(FlowConfig.from_dict(config["flow"], "its flow section"))
         defaults = GenerationDefaults(**config["defaults"])
     except (TypeError, ValueError, AssertionError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from flowmusic.conditioning.dropout import DropoutRates, context_masks, drop_con
 from flowmusic.conditioning.text import TextTokens
 from flowmusic.config import FlowConfig
 from flowmusic.data.order import EpochOrder, Excerpt, Place, generator_of, seed_of, split_shards
-from flowmusic.data.shards import DataInfo, ShardReader, Slices, read_listing, shard_files
+from flowmusic.data.shards import CODEC_FOLDER, DataInfo, ShardReader, Slices, read_listing, shard_files
 from flowmusic.data.stepped import SteppedData
 from flowmusic.model.condition import Condition
 
@@ -62,7 +63,7 @@ class FlowData(SteppedData):
 
     folder          with train/ and valid/ (and test/)
     excerpt_frames  latent frames T of an excerpt
-    latent_dim, text_dim, control_fold   of the model: linked to it, and checked against the data
+    config          shape of the model: linked to it, and checked against the data
     heard_share     share of excerpts drawn from the parts of songs that extractors listened to. 0 draws all
                     parts alike; needed where labelled songs were listened to in part
     dropout         what is hidden from the model
@@ -72,11 +73,9 @@ class FlowData(SteppedData):
     def __init__(
         self,
         folder: Path,
+        config: FlowConfig,
         batch_size: int = 12,
         excerpt_frames: int = 200,
-        latent_dim: int = FlowConfig.latent_dim,
-        text_dim: int = FlowConfig.text_dim,
-        control_fold: int = FlowConfig.control_fold,
         seed: int = 0,
         streams: int | None = None,
         workers: int = 0,
@@ -89,14 +88,27 @@ class FlowData(SteppedData):
         if not 0 <= heard_share <= 1:
             raise ValueError(f"data: heard_share must be from 0 to 1, got {heard_share}")
         self.folder, self.excerpt_frames, self.heard_share = Path(folder), excerpt_frames, heard_share
-        self.latent_dim, self.text_dim, self.control_fold = latent_dim, text_dim, control_fold
+        self.config = config
         self.dropout, self.errors = dropout or DropoutRates(), errors or ControlErrors()
         self._reader = ShardReader()
         self._orders: dict[tuple[str, int, bool], EpochOrder] = {}
 
+    @property
+    def codec_folder(self) -> Path:
+        """The codec that the latents were made with."""
+        return self.folder / CODEC_FOLDER
+
+    def describe(self) -> dict[str, Any]:
+        info = DataInfo.load(self.folder)
+        return {
+            "folder": str(self.folder),
+            "codec": str(self.codec_folder),
+            "text_encoder": info.text_encoder,
+        }
+
     def open_split(self, split: str) -> None:
         info = DataInfo.load(self.folder)
-        check_fit(info, self.folder, self.latent_dim, self.text_dim, self.control_fold)
+        check_fit(info, self.folder, self.config)
         shards = [(path, read_listing(path)) for path in shard_files(self.folder, split)]
         if not shards:
             raise ValueError(f"{self.folder / split} holds no prepared music: run flowmusic prepare")
@@ -104,9 +116,14 @@ class FlowData(SteppedData):
         for stream, indices in enumerate(split_shards(sizes, self.streams)):
             places = [Place(shards[i][0], song) for i in indices for song in shards[i][1]]
             for heard in (False, True):
-                lengths = [p.song.heard_frames // self.control_fold if heard else p.song.n_frames for p in places]
+                lengths = [
+                    p.song.heard_frames // self.config.control_fold if heard else p.song.n_frames
+                    for p in places
+                ]
                 order_seed = seed_of(self.seed, stream, int(heard), _TRAIN if split == "train" else _VALID)
-                self._orders[split, stream, heard] = EpochOrder(places, lengths, self.excerpt_frames, order_seed)
+                self._orders[split, stream, heard] = EpochOrder(
+                    places, lengths, self.excerpt_frames, order_seed
+                )
             found = self._orders[split, stream, False].n_excerpts
             per_stream = self.batch_size // len(self.own_streams)
             if found < per_stream:
@@ -152,13 +169,11 @@ class FlowData(SteppedData):
         chosen = [(excerpt, True) for excerpt in heard.batch(number, n_heard)]
         return chosen + [(excerpt, False) for excerpt in anywhere.batch(number, size - n_heard)]
 
-    def _read(
-        self, excerpt: Excerpt, from_heard: bool, generator: torch.Generator
-    ) -> dict[str, Tensor]:
+    def _read(self, excerpt: Excerpt, from_heard: bool, generator: torch.Generator) -> dict[str, Tensor]:
         """Latents, those controls that are there, and a caption's states."""
         song = self._reader.song(excerpt.place.shard, excerpt.place.song.key)
         span = slice(excerpt.start, excerpt.start + self.excerpt_frames)
-        fast = slice(span.start * self.control_fold, span.stop * self.control_fold)
+        fast = slice(span.start * self.config.control_fold, span.stop * self.config.control_fold)
         draws = torch.rand(4, generator=generator).tolist()
         item = {"latents": song["latents"][span].float()}
         for name, draw in zip(CONTROL_NAMES, draws[:3], strict=True):
@@ -170,22 +185,19 @@ class FlowData(SteppedData):
 
     def _collate(self, items: list[dict[str, Tensor]]) -> tuple[Tensor, Condition]:
         x_1 = torch.stack([item["latents"] for item in items])  # (B, T, D)
-        shape = FlowConfig(latent_dim=self.latent_dim, text_dim=self.text_dim, control_fold=self.control_fold)
-        condition = Condition.null(len(items), self.excerpt_frames, shape)
+        condition = Condition.null(len(items), self.excerpt_frames, self.config)
         fields: dict[str, Tensor] = {}
         for name, channels in CONTROL_CHANNELS.items():
-            frames = self.excerpt_frames * self.control_fold
+            frames = self.excerpt_frames * self.config.control_fold
             empty = torch.zeros(frames, channels)
             fields[name] = torch.stack([item.get(name, empty) for item in items])
             given = torch.tensor([name in item for item in items])
             fields[f"{name}_mask"] = given[:, None].expand(-1, frames).clone()
-        text = TextTokens.of_prompts([item["text"] for item in items], self.text_dim)
+        text = TextTokens.of_prompts([item["text"] for item in items], self.config.text_dim)
         return x_1, replace(condition, **fields).with_tokens(text)
 
 
-def _which(
-    song: Mapping[str, Slices], name: str, from_heard: bool, draw: float, end: int
-) -> str | None:
+def _which(song: Mapping[str, Slices], name: str, from_heard: bool, draw: float, end: int) -> str | None:
     """Under which key a control is read: as heard, exact, or exact with a leak; None where it is absent."""
     heard = f"heard_{name}" if f"heard_{name}" in song and song[f"heard_{name}"].shape[0] >= end else None
     if name not in song:
@@ -205,16 +217,16 @@ def _caption(song: Mapping[str, Slices], draw: float) -> Tensor:
     return song["text"][start : start + int(lengths[index])].float()
 
 
-def check_fit(info: DataInfo, folder: Path, latent_dim: int, text_dim: int, control_fold: int) -> None:
+def check_fit(info: DataInfo, folder: Path, config: FlowConfig) -> None:
     """ValueError where data and model do not fit together."""
     for what, found, wanted in (
-        ("latent channels", info.latent_dim, latent_dim),
-        ("channels of text states", info.text_dim, text_dim),
+        ("latent channels", info.latent_dim, config.latent_dim),
+        ("channels of text states", info.text_dim, config.text_dim),
     ):
         if found != wanted:
             raise ValueError(f"the data in {folder} have {found} {what}, the model expects {wanted}")
-    if abs(info.frame_rate * control_fold - info.control_rate) > 1e-6:
+    if abs(info.frame_rate * config.control_fold - info.control_rate) > 1e-6:
         raise ValueError(
             f"the data in {folder} have {info.frame_rate:g} latent frames and {info.control_rate:g} control "
-            f"frames a second, the model expects {control_fold} control frames for each latent frame"
+            f"frames a second, the model expects {config.control_fold} control frames for each latent frame"
         )

@@ -1,46 +1,175 @@
-"""Rendered songs -> what the flow model trains on: latents, controls, text states, one file a song.
-
-Two passes: `exact` (fast) encodes the mix and takes controls from the labels and the true drum
-stem; `heard` (slow, for a share of the songs) adds what the extractors hear in the mix, because
-that is what real references will give.
-"""
+"""A recording or a rendered song -> the tensors that training streams: latents, controls, text states."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from features.audio import Audio
+from features.audio import Audio, read_audio
 from features.chord_labels import ChordSegment, segments_to_channels
-from features.controls import Controls
+from features.controls import CONTROL_NAMES, Controls
 from features.drums import energies
 from features.filters import fit_frames
-from features.frames import FrameGrid
+from features.frames import CONTROL_FRAME_RATE, FrameGrid
+from features.listen import Listener, read_symbols
+from features.references import Reference, open_reference
 from features.symbols import Note, notes_to_salience
-from flowmusic.codec.spectral import SpectralCodec
+from flowmusic.codec.build import AnyCodec
 from flowmusic.conditioning.text import TextEncoder
 from flowmusic.data.score import STEMS
-from flowmusic.training.checkpoint import save_tensors
-from flowmusic.training.excerpts import list_songs
+from flowmusic.data.sources import SONG_FILE, Source
 
-log = logging.getLogger(__name__)
-LEAK = 0.12  # how much of the rest a separated drum stem still holds, in amplitude
+LEAK = 0.12
+"""How much of the rest a separated drum stem still holds, in amplitude."""
+MIN_PIECE_S = 1.0
+_LABEL_SLACK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a source, ready for a shard."""
+
+    name: str
+    tensors: dict[str, Tensor]
+    heard_frames: int
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """All that listens, encodes and reads.
+
+    piece_s      longer recordings are cut into pieces of so many seconds
+    heard_s      seconds of a rendered song that the extractors listen to as well
+    true_stems   rendered songs: the melody is heard without the true drum stem, with a leak of it, instead
+                 of what a separator leaves
+    """
+
+    codec: AnyCodec
+    text: TextEncoder
+    listener: Listener
+    piece_s: float = 60.0
+    heard_s: float = 16.0
+    true_stems: bool = False
+
+    @property
+    def fold(self) -> int:
+        """Control frames a latent frame."""
+        fold = CONTROL_FRAME_RATE / self.codec.frame_rate
+        if abs(fold - round(fold)) > 1e-6:
+            raise ValueError(
+                f"the codec has {self.codec.frame_rate:g} latent frames a second; expected a divisor of "
+                f"{CONTROL_FRAME_RATE:g}, the control frames a second"
+            )
+        return round(fold)
+
+    @torch.inference_mode()
+    def pieces(self, source: Source) -> Iterator[Piece]:
+        """ValueError, naming the file, where a source cannot be used."""
+        if source.is_rendered:
+            yield self._rendered(source)
+        else:
+            yield from self._recording(source)
+
+    def _recording(self, source: Source) -> Iterator[Piece]:
+        audio = Audio(read_audio(source.path, self.codec.sample_rate).mono()[None], self.codec.sample_rate)
+        if audio.duration_s < MIN_PIECE_S:
+            raise ValueError(
+                f"{source.path} lasts {audio.duration_s:.2f} s; expected {MIN_PIECE_S:g} s or more"
+            )
+        if source.duration_s is not None and abs(source.duration_s - audio.duration_s) > 1.0:
+            raise ValueError(
+                f"{source.path} lasts {audio.duration_s:.1f} s; its manifest says {source.duration_s:.1f} s"
+            )
+        labelled = self._labelled(source, audio.duration_s)
+        length = round(self.piece_s * self.codec.frame_rate) * round(
+            audio.sample_rate / self.codec.frame_rate
+        )
+        for index, start in enumerate(range(0, audio.n_samples, length)):
+            part = Audio(audio.samples[:, start : start + length], audio.sample_rate)
+            if part.duration_s < MIN_PIECE_S:
+                continue  # the end of a recording that was cut into pieces
+            latents = self.codec.encode(torch.from_numpy(part.samples)[None])[0]  # (T, D)
+            n_frames = self.fold * latents.shape[0]
+            tensors = {"latents": latents.half()} | self._text(list(source.captions))
+            first = round(start / audio.sample_rate * CONTROL_FRAME_RATE)
+            for name, value in labelled.items():
+                tensors[name] = to_bytes(fit_frames(value[first : first + n_frames], n_frames))
+            tensors |= self._hear(part, n_frames, [n for n in CONTROL_NAMES if n not in labelled])
+            yield Piece(f"{source.path.name}#{index}", tensors, n_frames)
+
+    def _labelled(self, source: Source, duration_s: float) -> dict[str, Tensor]:
+        """Controls of the whole recording that label files give."""
+        grid = FrameGrid.from_duration(duration_s, CONTROL_FRAME_RATE)
+        found = {}
+        for name, path in source.labels.items():
+            value, mask = read_symbols(open_reference(name, path), grid, loop_chords=False)
+            known_s = float(mask.nonzero().max() + 1) / CONTROL_FRAME_RATE if bool(mask.any()) else 0.0
+            if known_s < duration_s - _LABEL_SLACK_S:
+                raise ValueError(f"{path} ends at {known_s:.1f} s; {source.path} lasts {duration_s:.1f} s")
+            found[name] = value.float()
+        return found
+
+    def _hear(self, audio: Audio, n_frames: int, names: list[str]) -> dict[str, Tensor]:
+        references = [Reference(name, "", audio.duration_s, audio) for name in names]
+        controls = self.listener.listen(references, n_frames / CONTROL_FRAME_RATE)
+        return {
+            f"heard_{name}": to_bytes(fit_frames(value, n_frames))
+            for name in names
+            if (value := controls.get(name)) is not None
+        }
+
+    def _rendered(self, source: Source) -> Piece:
+        labels, stems = read_song(source.path)
+        mix = np.asarray(sum(stems.values()))
+        latents = self.codec.encode(torch.from_numpy(mix)[None, None])[0]  # (T, D)
+        grid = FrameGrid(CONTROL_FRAME_RATE, self.fold * latents.shape[0])
+        controls = exact_controls(labels, stems, grid)
+        tensors = {"latents": latents.half()} | self._text(labels["captions"])
+        tensors |= {name: to_bytes(v) for name in controls.given if (v := controls.get(name)) is not None}
+        leaky = stems["drums"] + LEAK * (mix - stems["drums"])
+        # A song without drums stays without: alone, the leak would be scaled up to full strength.
+        tensors["leaky_drums"] = (
+            to_bytes(fit_frames(energies(torch.from_numpy(leaky)), grid.n_frames))
+            if tensors["drums"].any()
+            else tensors["drums"]
+        )
+        sample_rate = int(labels.get("sample_rate", self.codec.sample_rate))
+        n_samples = min(round(self.heard_s * sample_rate), len(mix))
+        n_heard = min(round(n_samples / sample_rate * CONTROL_FRAME_RATE), grid.n_frames)
+        if n_heard:
+            cut = {stem: values[:n_samples] for stem, values in stems.items()}
+            tensors |= self._hear_song(cut, sample_rate, n_heard)
+        return Piece(source.path.name, tensors, n_heard)
+
+    def _hear_song(self, stems: dict[str, np.ndarray], sample_rate: int, n_frames: int) -> dict[str, Tensor]:
+        mix = Audio(np.asarray(sum(stems.values()))[None], sample_rate)
+        if not self.true_stems:
+            return self._hear(mix, n_frames, list(CONTROL_NAMES))
+        rest = Audio(mix.samples - (1 - LEAK) * stems["drums"][None], sample_rate)
+        heard = {
+            "heard_melody": self.listener.melody.extract(rest).salience,
+            "heard_chords": self.listener.chords.extract(mix).posteriors,
+        }
+        return {name: to_bytes(fit_frames(value, n_frames)) for name, value in heard.items()}
+
+    def _text(self, captions: list[str]) -> dict[str, Tensor]:
+        """States of all captions in one row (sum of L, E), and how long each is."""
+        tokens = self.text.encode(captions)
+        states = tokens.states[tokens.mask] if captions else torch.zeros(0, self.text.text_dim)
+        return {"text": states.half(), "text_lengths": tokens.mask.sum(dim=1)}
 
 
 def read_song(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Labels and stems ((S,) float32 each) of one rendered song."""
-    import soundfile
-
-    labels = json.loads((folder / "song.json").read_text())
-    return labels, {stem: soundfile.read(folder / f"{stem}.wav", dtype="float32")[0] for stem in STEMS}
+    labels = json.loads((folder / SONG_FILE).read_text(encoding="utf-8"))
+    return labels, {stem: read_audio(folder / f"{stem}.wav").mono() for stem in STEMS}
 
 
 def to_bytes(values: Tensor) -> Tensor:
@@ -59,108 +188,3 @@ def exact_controls(labels: dict[str, Any], stems: dict[str, np.ndarray], grid: F
         melody=notes_to_salience(notes, grid, blur_s=0.02),
         chords=torch.as_tensor(segments_to_channels(segments, grid)).float(),
     )
-
-
-@torch.inference_mode()
-def prepare_song(folder: Path, codec: SpectralCodec, text: TextEncoder) -> dict[str, Tensor]:
-    """Latents, exact controls and text states of one song."""
-    labels, stems = read_song(folder)
-    mix = sum(stems.values())
-    latents = codec.encode(torch.from_numpy(np.asarray(mix))[None, None])[0]  # (T, D)
-    grid = FrameGrid(2 * codec.frame_rate, 2 * latents.shape[0])
-    controls = exact_controls(labels, stems, grid)
-    leaky = stems["drums"] + LEAK * (stems["melody"] + stems["backing"])
-    tokens = text.encode(labels["captions"])
-    lengths = tokens.mask.sum(dim=1)
-    out = {"latents": latents.half(), "text_lengths": lengths, "text": tokens.states[tokens.mask].half()}
-    out |= {name: to_bytes(value) for name in controls.given if (value := controls.get(name)) is not None}
-    # A song without drums stays without: alone, the leak would be scaled up to full strength.
-    out["leaky_drums"] = (
-        to_bytes(fit_frames(energies(torch.from_numpy(leaky)), grid.n_frames))
-        if out["drums"].any()
-        else out["drums"]
-    )
-    return out
-
-
-class Extractors:
-    """The default extractors, loaded once; `separator` may also be 'stems' (the true stems, with a leak)."""
-
-    def __init__(self, separator: str, n_chord_models: int) -> None:
-        from features.choices import drum_separator
-        from features.chords import LvChordia
-        from features.melody import CrepeMelody
-
-        self.separator = None if separator == "stems" else drum_separator(separator)
-        self.melody, self.chords = CrepeMelody(dtype=torch.bfloat16), LvChordia(n_models=n_chord_models)
-
-    def hear(self, stems: dict[str, np.ndarray], sample_rate: int, n_frames: int) -> dict[str, Tensor]:
-        """heard_melody, heard_chords and, unless the true stem stood in, heard_drums: uint8 (F, C) each."""
-        mix = Audio(np.asarray(sum(stems.values()))[None], sample_rate)
-        heard = {"heard_chords": self.chords.extract(mix).posteriors}
-        if self.separator is None:
-            rest = Audio(mix.samples - (1 - LEAK) * stems["drums"][None], sample_rate)
-        else:
-            stem = self.separator.separate(mix)
-            rest = Audio(mix.samples - stem.samples, sample_rate)
-            heard["heard_drums"] = energies(torch.from_numpy(stem.mono()))
-        heard["heard_melody"] = self.melody.extract(rest).salience
-        return {name: to_bytes(fit_frames(value, n_frames)) for name, value in heard.items()}
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("stage", choices=["exact", "heard"])
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--split", default="train")
-    parser.add_argument(
-        "--codec", type=Path, required=True, help="components.safetensors or codec.safetensors"
-    )
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--shard", default="0/1", help="i/n: this process does every n-th song")
-    parser.add_argument("--limit", type=int, help="songs of this shard at most")
-    parser.add_argument("--span", type=float, default=20.0, help="heard: seconds of each song")
-    parser.add_argument(
-        "--separator", default="embedded", help="embedded, htdemucs, none, or stems: the true stems"
-    )
-    parser.add_argument(
-        "--chord-models", type=int, default=1, help="networks of the chord recogniser, 1 to 5"
-    )
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    index, count = (int(part) for part in args.shard.split("/"))
-    folders = list_songs(args.corpus / args.split)[index::count][: args.limit]
-    out = args.out / args.split
-    if args.stage == "exact":
-        _run_exact(folders, out, args.codec)
-    else:
-        _run_heard(folders, out, Extractors(args.separator, args.chord_models), args.span)
-
-
-def _run_exact(folders: list[Path], out: Path, codec_file: Path) -> None:
-    from flowmusic.conditioning.text import TransformersTextEncoder
-    from flowmusic.training.codec import load_codec
-
-    codec, text = load_codec(codec_file), TransformersTextEncoder()
-    for folder in tqdm(folders, unit="song", desc="exact", mininterval=10):
-        target = out / f"{folder.name}.safetensors"
-        if not target.is_file():
-            save_tensors(target, prepare_song(folder, codec, text), dtype=torch.float16)
-
-
-def _run_heard(folders: list[Path], out: Path, extractors: Extractors, span_s: float) -> None:
-    for folder in tqdm(folders, unit="song", desc="heard", mininterval=10):
-        prepared, target = out / f"{folder.name}.safetensors", out / f"{folder.name}.heard.safetensors"
-        if prepared.is_file() and not target.is_file():
-            labels, stems = read_song(folder)
-            sample_rate = int(labels.get("sample_rate", 32000))
-            n_samples = min(round(span_s * sample_rate), len(stems["drums"]))
-            cut = {name: stem[:n_samples] for name, stem in stems.items()}
-            n_frames = n_samples * 50 // sample_rate
-            save_tensors(target, extractors.hear(cut, sample_rate, n_frames))
-
-
-if __name__ == "__main__":
-    main()

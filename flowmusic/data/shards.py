@@ -61,7 +61,9 @@ class DataInfo:
         """ValueError, naming the file, where `folder` is not what `flowmusic prepare` writes."""
         path = folder / INFO_FILE
         if not path.is_file():
-            raise ValueError(f"{folder} holds no prepared data ({INFO_FILE} is missing): run flowmusic prepare")
+            raise ValueError(
+                f"{folder} holds no prepared data ({INFO_FILE} is missing): run flowmusic prepare"
+            )
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:

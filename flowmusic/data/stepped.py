@@ -81,6 +81,10 @@ class SteppedData(pl.LightningDataModule):
         """Look at the data of a split. ValueError where it cannot give a single batch."""
         raise NotImplementedError
 
+    def describe(self) -> dict[str, Any]:
+        """Plain values about the data, for checkpoints."""
+        return {}
+
     # Streams ------------------------------------------------------------------------------------
 
     @property
@@ -100,7 +104,7 @@ class SteppedData(pl.LightningDataModule):
                 f"data: {self.streams} streams must be a multiple of the {size} processes, and batch_size "
                 f"{self.batch_size} a multiple of the streams of each"
             )
-        return list(range(self.streams))[rank :: size]
+        return list(range(self.streams))[rank::size]
 
     # Lightning ----------------------------------------------------------------------------------
 

@@ -70,11 +70,15 @@ def time_weights(t: Tensor, weight: str) -> Tensor:
 
 @dataclass(frozen=True)
 class FlowLoss:
-    """loss: the scalar to minimise. per_item (B,): unweighted mean squared error at the times t (B,)."""
+    """loss: the scalar to minimise, a mean over the `n_frames` frames that count (a scalar).
+
+    per_item (B,): unweighted mean squared error at the times t (B,).
+    """
 
     loss: Tensor
     per_item: Tensor
     t: Tensor
+    n_frames: Tensor
 
 
 def cfm_loss(
@@ -87,26 +91,40 @@ def cfm_loss(
     dim_weights: Tensor | None = None,
     frame_mask: Tensor | None = None,
 ) -> FlowLoss:
+    """`loss_at` with times and noise of a CPU generator: a seed gives the same loss on any device."""
+    t = sample_times(x_1.shape[0], generator, sampler).to(x_1.device)
+    x_0 = torch.randn(x_1.shape, generator=generator).to(x_1.device)
+    return loss_at(velocity_fn, x_0, x_1, t, path, weight, dim_weights, frame_mask)
+
+
+def loss_at(
+    velocity_fn: Callable[[Tensor, Tensor], Tensor],
+    x_0: Tensor,
+    x_1: Tensor,
+    t: Tensor,
+    path: OTPath | None = None,
+    weight: str = "1+t",
+    dim_weights: Tensor | None = None,
+    frame_mask: Tensor | None = None,
+) -> FlowLoss:
     """Conditional flow-matching loss E |v(x_t, t) - (x_1 - (1 - sigma) x_0)|^2 of one batch.
 
     velocity_fn  (x_t (B, T, D), t (B,)) -> (B, T, D), with the condition of the batch inside
-    x_1          data (B, T, D)
-    generator    CPU generator of noise and times: the same seed gives the same loss on any device
+    x_0, x_1     noise and data (B, T, D)
     dim_weights  None or (D,): weight of each latent dimension, in relation to their mean
     frame_mask   None or (B, T) bool: only True frames count (a padded clip, an inpainted part)
     """
     path = OTPath() if path is None else path
-    t = sample_times(x_1.shape[0], generator, sampler).to(x_1.device)
-    x_0 = torch.randn(x_1.shape, generator=generator).to(x_1.device)
     errors = (velocity_fn(path.sample(x_0, x_1, t), t) - path.velocity(x_0, x_1)).square()  # (B, T, D)
     if dim_weights is not None:
         errors = errors * (dim_weights / dim_weights.mean())
     per_frame = errors.mean(dim=2)  # (B, T)
     counted = torch.ones_like(per_frame) if frame_mask is None else frame_mask.to(per_frame.dtype)
     item_sums, item_frames = (per_frame * counted).sum(1), counted.sum(1)
+    n_frames = item_frames.sum().clamp(min=1)
     # every counted frame has the same say, so an item that is mostly known weighs little
-    loss = (time_weights(t, weight) * item_sums).sum() / item_frames.sum().clamp(min=1)
-    return FlowLoss(loss, (item_sums / item_frames.clamp(min=1)).detach(), t)
+    loss = (time_weights(t, weight) * item_sums).sum() / n_frames
+    return FlowLoss(loss, (item_sums / item_frames.clamp(min=1)).detach(), t, n_frames)
 
 
 def _over_frames(t: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from flowmusic.conditioning.style_encoder import StyleConditioner
 from flowmusic.conditioning.temporal import TemporalConditioner
@@ -44,6 +45,7 @@ class FlowTransformer(nn.Module):
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False  # in training, blocks are computed again for the backward pass: less memory
         self.temporal = TemporalConditioner(config)
         self.tokens = TokenConditioner(config)
         self.project_in = nn.Linear(config.latent_dim, config.width, bias=False)
@@ -94,8 +96,10 @@ class FlowTransformer(nn.Module):
         key_mask = None if mask is None else mask[:, None, None]  # (B, 1, 1, T)
         frames = None if mask is None else mask.unsqueeze(-1)  # (B, T, 1)
         x = (self.project_in(x_t) + prepared.temporal).float()
+        recompute = self.recompute and torch.is_grad_enabled()
         for block, tokens in zip(self.blocks, prepared.tokens, strict=True):
-            x = block(x, modulation, prepared.rotation, key_mask, frames, tokens, prepared.token_mask)
+            inputs = (x, modulation, prepared.rotation, key_mask, frames, tokens, prepared.token_mask)
+            x = checkpoint(block, *inputs, use_reentrant=False) if recompute else block(*inputs)
         velocity: Tensor = self.project_out(modulate(x, shift, scale)).float()
         return velocity
 

@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from flowmusic.data.stepped import SteppedData
 from flowmusic.training.schedule import learning_rate_at
 
 
@@ -55,7 +56,8 @@ class Ema(nn.Module):
         self.updates += 1
         n = int(self.updates)
         weight = 1.0 - min(self.decay, (1 + n) / (10 + n))
-        averages, values = list(self.module.parameters()), list(module.parameters())
+        averages: list[Tensor] = list(self.module.parameters())
+        values: list[Tensor] = list(module.parameters())
         torch._foreach_lerp_(averages, values, weight)
         for average, value in zip(self.module.buffers(), module.buffers(), strict=True):
             average.copy_(value)
@@ -125,7 +127,9 @@ class Training(pl.LightningModule):
         )  # fmt: skip
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["flowmusic"] = self.describe()
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        about = data.describe() if isinstance(data, SteppedData) else {}
+        checkpoint["flowmusic"] = self.describe() | {"data": about}
 
 
 def check_precision(precision: str, device: str) -> None:

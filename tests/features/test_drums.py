@@ -124,10 +124,10 @@ def small_demucs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny untrained model, as the trainer writes it."""
     from safetensors.torch import save_file
 
-    from flowmusic.training.train_separator import model_config
+    from flowmusic.training.separator_module import SeparatorConfig
 
     torch.manual_seed(0)
-    config = model_config(channels=4)
+    config = SeparatorConfig(channels=4).demucs()
     weights = tmp_path_factory.mktemp("separator") / "small.safetensors"
     save_file({name: value.half() for name, value in build_demucs(config).state_dict().items()}, weights)
     weights.with_suffix(".json").write_text(json.dumps(config))

@@ -9,6 +9,8 @@ import soundfile
 
 from flowmusic.data.score import STEMS
 
+REST_STEMS = tuple(stem for stem in STEMS if stem != "drums")
+
 
 def list_songs(folder: Path) -> list[Path]:
     """Folders of rendered songs (those with song.json) in `folder`, sorted. FileNotFoundError without any."""
@@ -70,3 +72,37 @@ class ExcerptSampler:
         source = pool[int(self.rng.integers(len(pool)))]
         gain = 10.0 ** (self.rng.uniform(-6.0, 3.0) / 20)
         return np.clip(read_excerpt(source, None, excerpt_s, self.rng) * gain, -1.0, 1.0).astype(np.float32)
+
+
+class StemSampler:
+    """Draws (drums, rest) excerpts: of one song or of two, at random gains, some without one of them."""
+
+    def __init__(self, songs: list[Path], excerpt_s: float, remix_share: float, silent_share: float) -> None:
+        self.songs, self.excerpt_s = songs, excerpt_s
+        self.remix_share, self.silent_share = remix_share, silent_share
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Stems (2, 1, S) of drums and rest; their sum stays within [-1, 1]."""
+        song = self.songs[int(rng.integers(len(self.songs)))]
+        other = self.songs[int(rng.integers(len(self.songs)))]
+        remixed = rng.random() < self.remix_share
+        drums, rest = self._stems(song, rng)
+        if remixed:
+            rest = self._stems(other, rng)[1]
+        gains = 10.0 ** (rng.uniform((-8.0, -6.0), (4.0, 4.0)) / 20.0)
+        stems = np.stack([drums * gains[0], rest * gains[1]])[:, None].astype(np.float32)  # (2, 1, S)
+        chance = rng.random()
+        if chance < self.silent_share:
+            stems[0] = 0.0
+        elif chance < 1.5 * self.silent_share:
+            stems[1] = 0.0
+        return np.asarray(stems / max(1.0, float(np.abs(stems.sum(0)).max())))
+
+    def _stems(self, song: Path, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        info = soundfile.info(song / "drums.wav")
+        start_s = float(rng.uniform(0.0, max(0.0, info.duration - self.excerpt_s)))
+        drums, *rest = (
+            read_excerpt(song / f"{stem}.wav", start_s, self.excerpt_s, None)
+            for stem in ("drums", *REST_STEMS)
+        )
+        return drums, np.sum(rest, axis=0)

@@ -1,0 +1,93 @@
+"""EnCodec's continuous latents (arXiv 2210.13438), before its quantiser, through transformers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import EncodecModel
+
+ENCODEC = "encodec"
+
+
+@dataclass(frozen=True)
+class EncodecLatentsConfig:
+    """model: what `transformers.EncodecConfig` is built from; mean, std: of its latents over music.
+
+    The defaults are those that JASCO (arXiv 2406.10970) publishes for the model of 32 kHz.
+    """
+
+    model: dict[str, Any] = field(default_factory=dict)
+    mean: float = -0.0074
+    std: float = 4.0102
+
+    def to_dict(self) -> dict[str, object]:
+        return {"kind": ENCODEC} | asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> EncodecLatentsConfig:
+        """Inverse of `to_dict`. ValueError on unknown keys."""
+        unknown = set(values) - {"kind", *cls.__dataclass_fields__}
+        if unknown:
+            raise ValueError(f"unknown codec settings {sorted(unknown)}")
+        return cls(**{key: value for key, value in values.items() if key != "kind"})
+
+
+class EncodecLatents(nn.Module):
+    """Mono sound <-> latents (B, T, D); satisfies `flowmusic.codec.protocol.Codec`."""
+
+    def __init__(self, config: EncodecLatentsConfig) -> None:
+        super().__init__()
+        from transformers import EncodecConfig, EncodecModel
+
+        shape = EncodecConfig(**config.model)
+        if shape.audio_channels != 1 or shape.normalize:
+            raise ValueError(
+                "expected an EnCodec of one channel that does not normalise loudness (24 or 32 kHz), got "
+                f"{shape.audio_channels} channels, normalize={shape.normalize}"
+            )
+        self.config = config
+        self.model: EncodecModel = EncodecModel(shape).requires_grad_(False)
+        self.sample_rate, self.latent_dim = int(shape.sampling_rate), int(shape.hidden_size)
+        self.hop = int(shape.hop_length)
+        self.frame_rate = self.sample_rate / self.hop
+
+    @classmethod
+    def from_transformers(cls, source: str) -> EncodecLatents:
+        """From a folder or an id of the hub, such as facebook/encodec_32khz. ValueError where it is not there."""
+        from transformers import EncodecModel
+
+        try:
+            model = EncodecModel.from_pretrained(source)
+        except (OSError, ValueError) as error:
+            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ValueError(f"EnCodec {source!r} cannot be loaded: {first_line}") from error
+        codec = cls(EncodecLatentsConfig(_plain(model.config.to_diff_dict())))
+        codec.model.load_state_dict(model.state_dict())
+        return codec.eval()
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """(B, 1, S) -> (B, T, D), T = ceil(S / hop)."""
+        if audio.ndim != 3 or audio.shape[1] != 1 or audio.shape[2] == 0:
+            raise ValueError(f"expected sound of shape (B, 1, S) with S > 0, got {tuple(audio.shape)}")
+        hidden = self.model.encoder(audio).transpose(1, 2)  # (B, T, D)
+        return (hidden - self.config.mean) / self.config.std
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, T, D) -> (B, 1, T * hop)."""
+        if latents.ndim != 3 or latents.shape[2] != self.latent_dim:
+            raise ValueError(
+                f"expected latents of shape (B, T, {self.latent_dim}), got {tuple(latents.shape)}"
+            )
+        hidden = latents * self.config.std + self.config.mean
+        audio: Tensor = self.model.decoder(hidden.transpose(1, 2))
+        return audio[..., : latents.shape[1] * self.hop]
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Only what JSON can hold and what shapes the model."""
+    skipped = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype", "model_type")
+    return {key: value for key, value in values.items() if key not in skipped}

@@ -1,0 +1,53 @@
+"""`flowmusic export`: a checkpoint becomes a model's folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from flowmusic.commands.options import whole_number
+
+EPILOG = """examples:
+  flowmusic export runs/flow/checkpoints/last.ckpt model
+  flowmusic generate --checkpoint model --text "calm piano trio" -o clip.wav
+  flowmusic export runs/codec/checkpoints/last.ckpt codec
+  flowmusic export runs/flow/checkpoints/last.ckpt model --push owner/name"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Write the averaged weights of a checkpoint as safetensors, with config and model card."
+    )
+    parser.epilog = EPILOG
+    parser.add_argument("checkpoint", metavar="CKPT", type=Path)
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write")
+    parser.add_argument("--codec", help="of a flow: a folder, or embedded (that of its training data)")
+    parser.add_argument("--flow", help="beside a codec: a folder, or embedded (none: the codec alone)")
+    parser.add_argument("--card", type=Path, help="a model card to ship (one is written)")
+    parser.add_argument("--steps", type=whole_number("steps", 1, 1000), help="of the solver, by default (10)")
+    parser.add_argument("--guidance", help="by default (2)")
+    parser.add_argument("--push", metavar="OWNER/NAME", help="also publish the folder on the hub, privately")
+
+
+def run(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from flowmusic.pretrained import GenerationDefaults
+    from flowmusic.training.export import export
+    from flowmusic.training.init_from import read_checkpoint
+
+    about = read_checkpoint(args.checkpoint)["flowmusic"]
+    defaults = GenerationDefaults(text_encoder=about.get("data", {}).get("text_encoder", "embedded"))
+    if args.steps is not None:
+        defaults = replace(defaults, steps=args.steps)
+    if args.guidance is not None:
+        defaults = replace(defaults, guidance=args.guidance)
+    card = args.card.read_text(encoding="utf-8") if args.card else None
+    folder = export(args.checkpoint, args.out, args.codec, args.flow, defaults, card)
+    sys.stdout.write(f"{folder}\n")
+    if args.push:
+        from flowmusic.hub import push_to_hub
+
+        sys.stdout.write(f"{push_to_hub(folder, args.push)}\n")
+    return 0

@@ -1,0 +1,152 @@
+"""The codec's LightningModule: principal components first, then the magnitude decoder by gradient."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flowmusic.codec.decoder import LOG_FLOOR, MagnitudeDecoder
+from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
+from flowmusic.data.excerpts import ExcerptSampler
+from flowmusic.data.sound_data import SoundBatch, SoundData
+from flowmusic.training.base import Optimisation, Training
+from flowmusic.training.init_from import read_codec
+
+log = logging.getLogger(__name__)
+COMPONENTS_EXCERPT_S = 6.0
+
+
+class DecoderTraining(Training):
+    """Trains the decoder of a `SpectralCodec`; its encoder is fitted before the first step.
+
+    config                its shape
+    total_steps           optimiser steps in all (linked to trainer.max_steps)
+    components_excerpts   excerpts of 6 s that the principal components are fitted on
+    plain_steps           first steps with the absolute error alone
+    init_from             a codec to start from (encoder and decoder): a folder with codec.safetensors and
+                          codec.json, a model's folder, or 'embedded'
+    """
+
+    net: MagnitudeDecoder
+
+    def __init__(
+        self,
+        config: SpectralCodecConfig,
+        optimisation: Optimisation | None = None,
+        total_steps: int = 1,
+        components_excerpts: int = 900,
+        plain_steps: int = 0,
+        init_from: Path | None = None,
+        compiled: bool = False,
+        seed: int = 0,
+    ) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            codec = SpectralCodec(config)
+        if init_from is not None:
+            start = read_codec(Path(init_from))
+            if not isinstance(start, SpectralCodec) or start.config != config:
+                raise ValueError(
+                    f"cannot start from {init_from}: its codec has another shape, {start.config}"
+                )
+            codec = start
+        super().__init__(codec.decoder, optimisation or Optimisation(), total_steps)
+        self.codec = codec
+        self.components_excerpts, self.plain_steps = components_excerpts, plain_steps
+        if compiled:
+            for block in codec.decoder.blocks:
+                block.compile()
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "codec", "config": self.codec.config.to_dict()}
+
+    def on_fit_start(self) -> None:
+        """Fit the encoder, unless a checkpoint or `init_from` brought one."""
+        if bool(self.codec.components.any()):
+            return
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, SoundData):
+            raise ValueError(f"a codec is trained on SoundData, got {type(data).__name__}")
+        kept = fit_components(self.codec, data.sampler("train", data.seed), self.components_excerpts)
+        log.info("%d components keep %.4f of the weighted variance", self.codec.latent_dim, kept)
+
+    def training_step(self, batch: SoundBatch, batch_idx: int) -> Tensor:
+        loss, error_db = self.loss(self.net, batch, self.global_step >= self.plain_steps)
+        self.log_loss("train/loss", self.check_loss(loss), batch.size)
+        self.log_loss("train/error_db", error_db, batch.size)
+        return loss
+
+    def validation_step(self, batch: SoundBatch, batch_idx: int) -> None:
+        self._log_average("valid", batch)
+
+    def test_step(self, batch: SoundBatch, batch_idx: int) -> None:
+        self._log_average("test", batch)
+
+    def predict_step(self, batch: SoundBatch, batch_idx: int) -> Tensor:
+        """The batch's sound (B, 1, S), as it comes back from its latents."""
+        with torch.no_grad():
+            codec = copy.copy(self.codec)
+            codec._modules = self.codec._modules | {"decoder": self.average}
+            return codec.decode(codec.encode(batch.sound[:, None]))
+
+    def _log_average(self, split: str, batch: SoundBatch) -> None:
+        loss, error_db = self.loss(self.average, batch, with_motion=True)
+        self.log_loss(f"{split}/loss", loss, batch.size)
+        self.log_loss(f"{split}/error_db", error_db, batch.size)
+
+    def loss(self, net: torch.nn.Module, batch: SoundBatch, with_motion: bool) -> tuple[Tensor, Tensor]:
+        with torch.no_grad(), torch.autocast(batch.sound.device.type, enabled=False):
+            latents, targets = self.codec.encode(batch.sound[:, None]), self.codec.log_magnitudes(batch.sound)
+        return bands_loss(net(latents), targets, with_motion)
+
+
+@torch.inference_mode()
+def fit_components(codec: SpectralCodec, sampler: ExcerptSampler, n_excerpts: int) -> float:
+    """Fit the codec's principal components on random excerpts; returns the share of variance kept."""
+    n = codec.analysis.n_features
+    total, outer, count = torch.zeros(n, dtype=torch.float64), torch.zeros(n, n, dtype=torch.float64), 0
+    device = codec.components.device
+    for _ in range(n_excerpts):
+        audio = torch.from_numpy(sampler.draw(COMPONENTS_EXCERPT_S))[None].to(device)
+        features = codec.analysis(audio)[0].double().cpu()  # (T, N)
+        total += features.sum(dim=0)
+        outer += features.T @ features
+        count += features.shape[0]
+    mean = total / count
+    return codec.fit_components(mean.to(device), (outer / count - torch.outer(mean, mean)).to(device))
+
+
+def decoder_loss(predicted: Tensor, target: Tensor, with_motion: bool) -> tuple[Tensor, Tensor]:
+    """Loss of log10 magnitudes (B, T, F), and the plain error in dB.
+
+    After a warm-up with the absolute error alone, errors at loud bins and errors of the change over
+    time (lags of 1, 3 and 8 columns) count as well: a wobbling magnitude is heard as "underwater".
+    """
+    error = predicted - target
+    plain = error.abs().mean()
+    if not with_motion:
+        return plain, plain * 20.0
+    loudness = (target - LOG_FLOOR).clamp(min=0.0)
+    peaks = (error.abs() * loudness / loudness.mean().clamp(min=0.1)).mean()
+    motion = torch.stack([(error[:, lag:] - error[:, :-lag]).abs().mean() for lag in (1, 3, 8)]).mean()
+    root = (10.0 ** (predicted / 2) - 10.0 ** (target / 2)).abs().mean()
+    return 0.3 * plain + peaks + 0.7 * motion + 4.0 * root, plain * 20.0
+
+
+def bands_loss(predicted: list[Tensor], targets: list[Tensor], with_motion: bool) -> tuple[Tensor, Tensor]:
+    """Mean of `decoder_loss` over the bands, each weighted by the square root of its number of bins.
+
+    The few low bins carry most partials: by their number alone they would hardly count.
+    """
+    weights = torch.tensor([target.shape[-1] ** 0.5 for target in targets], device=targets[0].device)
+    pairs = [
+        decoder_loss(p.float(), target, with_motion) for p, target in zip(predicted, targets, strict=True)
+    ]
+    shares = weights / weights.sum()
+    loss = torch.stack([pair[0] for pair in pairs]) @ shares
+    return loss, torch.stack([pair[1] for pair in pairs]) @ shares

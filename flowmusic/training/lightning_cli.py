@@ -1,0 +1,98 @@
+"""`flowmusic fit | validate | test | predict`: LightningCLI over the configs, with one-sentence errors."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Sequence
+
+import lightning.pytorch as pl
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from flowmusic.training.checkpoint_io import LastCheckpoint
+
+LINKS = (
+    ("model.init_args.config", "data.init_args.config"),
+    ("model.init_args.config.sample_rate", "data.init_args.sample_rate"),
+    ("trainer.max_steps", "model.init_args.total_steps"),
+    ("seed_everything", "data.init_args.seed"),
+    ("seed_everything", "model.init_args.seed"),
+)
+"""What two parts share is typed once: from the first place it is copied to the second."""
+
+TRAINER_DEFAULTS = {
+    "use_distributed_sampler": False,  # the data modules give each process its own streams
+    "max_epochs": -1,  # everything counts in steps
+    "check_val_every_n_epoch": None,
+    "plugins": [{"class_path": "flowmusic.training.checkpoint_io.WholeFileCheckpoints"}],
+}
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI with linked arguments, a `checkpoint` section (`LastCheckpoint`) and `ckpt_path`."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            default=None,
+            help="a checkpoint, or `last`: the run's own last one",
+        )
+        for source, target in LINKS:
+            parser.link_arguments(source, target)
+
+
+def parse(command: str, argv: Sequence[str]) -> TrainingCLI:
+    """Model, data and trainer as configs and arguments say. ValueError where they say something wrong."""
+    from jsonargparse import ArgumentError
+
+    _quiet()
+    # Not Lightning's sub-commands: with them ${trainer.max_steps} would have to be ${fit.trainer.max_steps}
+    try:
+        return TrainingCLI(
+            pl.LightningModule,
+            pl.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            trainer_defaults=TRAINER_DEFAULTS,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={
+                "parser_mode": "omegaconf+",
+                "exit_on_error": False,
+                "prog": f"flowmusic {command}",
+            },
+            args=list(argv),
+            run=False,
+        )
+    except ArgumentError as error:
+        raise ValueError(_one_sentence(str(error))) from error
+
+
+def run(command: str, argv: Sequence[str]) -> None:
+    """Run `fit`, `validate`, `test` or `predict`. ValueError for anything wrong with arguments or data."""
+    cli = parse(command, argv)
+    ckpt_path = cli.config.ckpt_path
+    if command != "fit" and ckpt_path is None:
+        raise ValueError(f"flowmusic {command} needs --ckpt_path: a checkpoint, or `last`")
+    getattr(cli.trainer, command)(cli.model, cli.datamodule, ckpt_path=ckpt_path)
+
+
+def _quiet() -> None:
+    """Advertisements and warnings that ask for nothing of the user."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "litlogger" not in record.getMessage() and "litmodels" not in record.getMessage()
+    )
+    for text in (".*does not have many workers.*", ".*IterableDataset.*", ".*exists and is not empty.*"):
+        warnings.filterwarnings("ignore", text)
+
+
+def _one_sentence(message: str) -> str:
+    """jsonargparse's report; where it tells why each of several types did not fit, only of the first."""
+    head, found, rest = message.partition("Errors:")
+    if not found:
+        return " ".join(message.split())
+    first = re.split(r"\n\s*- ", rest.split("Given value type:")[0].lstrip().removeprefix("- "))[0]
+    return " ".join(f"{head.splitlines()[0]} {first}".split())

@@ -1,0 +1,133 @@
+"""Hearing what a training has learned: clips, plots of controls against results, and adherence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+
+from features.audio import Audio, normalise_peak, write_audio
+from features.controls import CONTROL_NAMES, Controls
+from features.frames import CONTROL_FRAME_RATE
+from flowmusic.data.flow_data import FlowBatch, FlowData
+from flowmusic.training.flow_module import FlowTraining
+from flowmusic.training.init_from import read_codec
+
+SAMPLES_FOLDER = "samples"
+
+
+class Watch(pl.Callback):
+    """At the first validation after every `every_n_steps` steps: clips of the averaged weights.
+
+    They follow the first `n_clips` items of the validation data, always the same ones, and are written to
+    samples/step-N/ of the run; TensorBoard gets them as well.
+
+    codec     a folder, or 'embedded'; by default that of the training data
+    listen    also listen to the clips: a plot of each, and the adherence of all as figures (some seconds a
+              clip). Reference is the validation excerpt as the codec plays it, so the score's ceiling is 1
+    """
+
+    def __init__(
+        self, every_n_steps: int = 1000, n_clips: int = 4, codec: str | None = None, listen: bool = True
+    ) -> None:
+        if every_n_steps < 1 or n_clips < 1:
+            raise ValueError(
+                f"Watch needs every_n_steps and n_clips of at least 1, got {every_n_steps}, {n_clips}"
+            )
+        self.every_n_steps, self.n_clips, self.codec, self.listen = every_n_steps, n_clips, codec, listen
+        self._due = every_n_steps
+        self._batch: FlowBatch | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"due": self._due}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._due = state_dict["due"]
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        if batch_idx == 0:
+            self._batch = batch
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or self._batch is None:
+            return
+        fitting = trainer.state.fn == "fit"
+        if fitting and trainer.global_step < self._due:
+            return
+        self._due = (trainer.global_step // self.every_n_steps + 1) * self.every_n_steps
+        self._write(trainer, pl_module, self._batch)
+
+    @rank_zero_only
+    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: FlowBatch) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(pl_module, FlowTraining) or not isinstance(data, FlowData):
+            raise ValueError(f"Watch hears a FlowTraining on FlowData, got {type(pl_module).__name__}")
+        codec = read_codec(Path(self.codec) if self.codec else data.codec_folder).to(pl_module.device)
+        latents = pl_module.generate(batch, self.n_clips)
+        folder = Path(trainer.default_root_dir) / SAMPLES_FOLDER / f"step-{trainer.global_step:07d}"
+        clips, asked = [], []
+        with torch.no_grad():
+            for index, item in enumerate(latents):
+                pair = torch.stack([item, batch.x_1[index]])
+                made, original = (_sound(sound, codec.sample_rate) for sound in codec.decode(pair))
+                write_audio(folder / f"clip-{index}.wav", made.samples, made.sample_rate)
+                clips.append(made)
+                asked.append(original)
+                _add_audio(trainer, f"clip/{index}", made)
+        if self.listen:
+            self._hear(trainer, batch, clips, asked, folder)
+
+    def _hear(
+        self, trainer: pl.Trainer, batch: FlowBatch, clips: list[Audio], asked: list[Audio], folder: Path
+    ) -> None:
+        from features.listen import Listener
+        from flowmusic.evaluation.adherence import HEADLINE, score
+        from flowmusic.evaluation.listening import Ears, listen_to
+        from flowmusic.plots import plot_controls
+
+        ears = Ears.of(Listener())
+        found: dict[str, list[float]] = {name: [] for name in HEADLINE}
+        for index, (clip, original) in enumerate(zip(clips, asked, strict=True)):
+            heard, reference = listen_to(clip, ears), listen_to(original, ears)
+            controls = _controls(batch, index)
+            if controls.given:
+                plot_controls(
+                    controls, heard, clip, folder / f"clip-{index}.png", f"step {trainer.global_step}"
+                )
+            scores = score(reference, heard)
+            for name, metric in HEADLINE.items():
+                if (value := scores.get(metric)) is not None:
+                    found[name].append(value)
+        figures = {f"adherence/{name}": float(np.mean(values)) for name, values in found.items() if values}
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, trainer.global_step)
+
+
+def _sound(samples: torch.Tensor, sample_rate: int) -> Audio:
+    """(1, S) of a decoder as sound that does not clip."""
+    values = samples.float().cpu().numpy()
+    return Audio(
+        normalise_peak(values, 0.95) if np.abs(values).max(initial=0.0) > 0.95 else values, sample_rate
+    )
+
+
+def _controls(batch: FlowBatch, index: int) -> Controls:
+    condition = batch.condition
+    fields = {name: condition.get(name)[index].cpu() for name in CONTROL_NAMES}
+    masks = {f"{name}_mask": condition.mask(name)[index].cpu() for name in CONTROL_NAMES}
+    return Controls(condition.drums.shape[1], CONTROL_FRAME_RATE, **fields, **masks)
+
+
+def _add_audio(trainer: pl.Trainer, name: str, clip: Audio) -> None:
+    """To those loggers that take sound."""
+    for logger in trainer.loggers:
+        add = getattr(logger.experiment, "add_audio", None)
+        if add is not None:
+            add(name, clip.samples, trainer.global_step, clip.sample_rate)

@@ -1,0 +1,125 @@
+"""Training through the command line: links, overrides, errors in one sentence, checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from flowmusic.cli import main
+from flowmusic.training import lightning_cli
+from flowmusic.training.base import check_precision, cpu_has_bf16
+from flowmusic.training.init_from import read_checkpoint
+
+
+def fit(config: Path, *more: str) -> int:
+    return main(["fit", "-c", str(config), *more])
+
+
+def parsed(config: Path, *more: str) -> Any:
+    """The command line with everything built, nothing run."""
+    return lightning_cli.parse("fit", ["-c", str(config), *more])
+
+
+def test_a_run_leaves_a_checkpoint_of_plain_values(tiny_config: Path, tmp_path: Path) -> None:
+    assert fit(tiny_config) == 0
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    checkpoint = read_checkpoint(last)
+    assert checkpoint["global_step"] == 8 and checkpoint["flowmusic"]["kind"] == "flow"
+    assert checkpoint["FlowData"]["next_batch"] == 8
+    assert sorted(path.name for path in last.parent.iterdir()) == ["last.ckpt"]
+    for command in ("validate", "test", "predict"):
+        assert main([command, "-c", str(tiny_config), "--ckpt_path", "last"]) == 0
+    assert main(["test", "-c", str(tiny_config)]) == 2  # without a checkpoint nothing would be tested
+
+
+def test_what_is_shared_is_typed_once(tiny_config: Path) -> None:
+    cli = parsed(tiny_config, "--trainer.max_steps", "5", "--seed_everything", "9")
+    assert cli.datamodule.config is not None and cli.datamodule.config == cli.model.config
+    assert cli.model.total_steps == 5 and cli.datamodule.seed == 9
+
+
+def test_interpolation_follows_the_command_line(tiny_config: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    cli = parsed(tiny_config, "--trainer.default_root_dir", str(other))
+    assert cli.trainer.logger.save_dir == str(other)
+    assert Path(cli.trainer.checkpoint_callback.dirpath) == other / "checkpoints"
+
+
+def test_a_later_config_goes_over_an_earlier_one(tiny_config: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more.yaml"
+    more.write_text("trainer: {max_steps: 6}\nmodel: {init_args: {config: {width: 8}}}\n")
+    cli = parsed(tiny_config, "-c", str(more), "--trainer.max_steps", "7")
+    assert cli.model.config.width == 8 and cli.model.config.depth == 2 and cli.model.total_steps == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("model: {init_args: {widht: 3}}", "widht"),
+        ("model: {init_args: {config: {widht: 3}}}", "widht"),
+        ("data: {init_args: {fodler: x}}", "fodler"),
+        ("trainer: {max_step: 3}", "max_step"),
+        ("trainr: {max_steps: 3}", "trainr"),
+        ("model: {init_args: {config: {width: wide}}}", "width"),
+    ],
+)
+def test_an_unknown_key_is_one_sentence_that_names_it(
+    text: str, named: str, tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = tmp_path / "more.yaml"
+    more.write_text(text + "\n")
+    assert fit(tiny_config, "-c", str(more)) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("flowmusic: error:") and named in said and len(said) < 300
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (("--data.init_args.folder", "nowhere"), "nowhere holds no prepared data"),
+        (("--data.init_args.excerpt_frames", "70", "--data.init_args.batch_size", "2"), "valid does not give"),
+        (("--data.init_args.batch_size", "99"), "does not give one batch"),
+        (("--model.init_args.config.latent_dim", "9"), "have 8 latent channels, the model expects 9"),
+        (("--model.init_args.config.control_fold", "1"), "expects 1 control frames for each latent frame"),
+        (("--model.init_args.time_weight", "heavy"), "time_weight must be one of uniform, 1+t"),
+        (("--trainer.max_steps", "-1"), "trainer.max_steps"),
+        (("--model.init_args.optimisation.learning_rate", "1e30"), "the loss became"),
+        (("--model.init_args.init_from", "nowhere"), "nowhere"),
+        (("--ckpt_path", "gone.ckpt"), "gone.ckpt"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(
+    more: tuple[str, ...], named: str, tiny_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(tiny_config, *more) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("flowmusic: error:") and named in said
+
+
+def test_bf16_only_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_precision("32-true", "cpu")
+    assert isinstance(cpu_has_bf16(), bool)
+    monkeypatch.setattr("flowmusic.training.base.cpu_has_bf16", lambda: False)
+    with pytest.raises(ValueError, match="32-true"):
+        check_precision("bf16-mixed", "cpu")
+    monkeypatch.setattr("flowmusic.training.base.cpu_has_bf16", lambda: True)
+    check_precision("bf16-mixed", "cpu")
+
+
+def test_a_full_disk_is_one_sentence_and_the_old_checkpoint_stays(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(tiny_config) == 0
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    before = last.read_bytes()
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    assert fit(tiny_config, "--ckpt_path", "last", "--trainer.max_steps", "12") == 2
+    assert "No space left on device" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.read_bytes() == before and [path.name for path in last.parent.iterdir()] == ["last.ckpt"]

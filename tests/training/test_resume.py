@@ -1,0 +1,104 @@
+"""A training that is killed goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from flowmusic.cli import main
+from flowmusic.training.init_from import read_checkpoint
+
+STEPS = "80"
+
+
+def losses(run: Path) -> dict[int, float]:
+    """Training loss by step over all starts of a run; what a later start wrote counts."""
+    found: dict[int, float] = {}
+    for path in sorted(run.glob("logs/version_*/metrics.csv"), key=lambda p: int(p.parent.name[8:])):
+        with path.open() as file:
+            for row in csv.DictReader(file):
+                if row.get("train/loss"):
+                    found[int(row["step"])] = float(row["train/loss"])
+    return found
+
+
+def assert_equal(first: Any, second: Any, where: str) -> None:
+    """The same numbers, bit by bit, in nested dicts and lists."""
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), where
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys(), where
+        for key in first:
+            assert_equal(first[key], second[key], f"{where}.{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), where
+        for index, pair in enumerate(zip(first, second, strict=True)):
+            assert_equal(*pair, f"{where}[{index}]")
+    else:
+        assert first == second, where
+
+
+def kill_after_a_checkpoint(arguments: list[str], last: Path) -> int:
+    """Start a training in a process of its own and SIGKILL it soon after its second checkpoint."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flowmusic", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    seen: set[int] = set()
+    while len(seen) < 2 and process.poll() is None:
+        if last.is_file():
+            seen.add(last.stat().st_mtime_ns)
+        time.sleep(0.002)
+    time.sleep(0.05)  # somewhere between two checkpoints, or while one is written
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return process.returncode
+
+
+def test_a_killed_run_goes_on_bit_by_bit(tiny_config: Path, tmp_path: Path) -> None:
+    more = ["--trainer.max_steps", STEPS, "--checkpoint.every_n_steps", "7", "--trainer.val_check_interval", "50"]
+    whole, broken = (str(tmp_path / name) for name in ("whole", "broken"))
+    fit = ["fit", "-c", str(tiny_config), *more, "--ckpt_path", "last", "--trainer.default_root_dir"]
+    last = Path(broken) / "checkpoints/last.ckpt"
+    assert kill_after_a_checkpoint([*fit, broken], last) == -signal.SIGKILL
+    reached = read_checkpoint(last)["global_step"]
+    assert 0 < reached < int(STEPS)
+
+    assert main([*fit, whole]) == 0  # nothing to go on from: starts at the beginning
+    assert main([*fit, broken]) == 0
+    first, second = (read_checkpoint(Path(run) / "checkpoints/last.ckpt") for run in (whole, broken))
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "FlowData", "global_step"):
+        assert_equal(first[part], second[part], part)
+    unbroken, resumed = losses(Path(whole)), losses(Path(broken))
+    assert len(unbroken) == int(STEPS)
+    assert all(unbroken[step] == resumed[step] for step in range(reached, int(STEPS)))
+    assert not [path for path in last.parent.iterdir() if path.name != "last.ckpt" and os.path.getsize(path) == 0]
+
+
+def test_going_on_with_other_batches_is_refused(
+    tiny_config: Path, capsys: Any
+) -> None:
+    assert main(["fit", "-c", str(tiny_config)]) == 0
+    more = ["--ckpt_path", "last", "--data.init_args.batch_size", "2", "--trainer.max_steps", "12"]
+    assert main(["fit", "-c", str(tiny_config), *more]) == 2
+    assert "init_from" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_accumulated_and_recomputed_steps_train_the_same(tiny_config: Path, tmp_path: Path) -> None:
+    """Two batches of a step, and blocks computed again: the same weights as without, up to rounding."""
+    plain, recomputed = tmp_path / "plain", tmp_path / "recomputed"
+    fit = ["fit", "-c", str(tiny_config), "--trainer.accumulate_grad_batches", "2", "--trainer.max_steps", "4"]
+    assert main([*fit, "--trainer.default_root_dir", str(plain)]) == 0
+    again = ["--model.init_args.recompute", "true", "--trainer.default_root_dir", str(recomputed)]
+    assert main([*fit, *again]) == 0
+    first, second = (read_checkpoint(run / "checkpoints/last.ckpt") for run in (plain, recomputed))
+    assert first["global_step"] == 4 and first["FlowData"]["next_batch"] == 8
+    for key, value in first["state_dict"].items():
+        torch.testing.assert_close(value, second["state_dict"][key], msg=lambda text, key=key: f"{key}: {text}")
