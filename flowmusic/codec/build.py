@@ -12,7 +12,7 @@ AnyCodec = SpectralCodec | EncodecLatents
 
 
 def build_codec(values: Mapping[str, Any]) -> AnyCodec:
-    """What `codec.config.to_dict()` describes, with weights yet to be read. ValueError for unknown settings."""
+    """What `codec.config.to_dict()` describes, weights yet to be read. ValueError for unknown settings."""
     if values.get("kind") == ENCODEC:
         return EncodecLatents(EncodecLatentsConfig.from_dict(dict(values)))
     return SpectralCodec(SpectralCodecConfig.from_dict(dict(values)))

@@ -57,7 +57,7 @@ class EncodecLatents(nn.Module):
 
     @classmethod
     def from_transformers(cls, source: str) -> EncodecLatents:
-        """From a folder or an id of the hub, such as facebook/encodec_32khz. ValueError where it is not there."""
+        """From a folder or an id of the hub (facebook/encodec_32khz). ValueError where it is not there."""
         from transformers import EncodecModel
 
         try:

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="longer recordings are cut (60)")  # fmt: skip
     parser.add_argument("--songs-per-shard", type=whole_number("songs", 1, 100_000), default=64)
     parser.add_argument("--valid-share", type=number("a share", 0, 0.5), default=0.05,
-                        help="of the files that are for validation, where no folder or manifest says so (.05)")  # fmt: skip
+                        help="of the files for validation, where nothing says so (.05)")  # fmt: skip
     parser.add_argument("--max-failures", type=number("a share", 0, 1), default=0.05,
                         help="of the files that may fail (.05); above it, the exit code is 2")  # fmt: skip
 

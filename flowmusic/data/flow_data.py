@@ -128,9 +128,9 @@ class FlowData(SteppedData):
             per_stream = self.batch_size // len(self.own_streams)
             if found < per_stream:
                 raise ValueError(
-                    f"{self.folder / split} does not give one batch: {found} excerpts of {self.excerpt_frames} "
-                    f"frames ({self.excerpt_frames / info.frame_rate:g} s) for a batch of {per_stream}; prepare "
-                    "more music, or lower data.init_args.batch_size or excerpt_frames"
+                    f"{self.folder / split} does not give one batch: {found} excerpts of "
+                    f"{self.excerpt_frames} frames ({self.excerpt_frames / info.frame_rate:g} s) for a batch "
+                    f"of {per_stream}; prepare more music, or lower data.init_args.batch_size, excerpt_frames"
                 )
 
     def draw_batch(self, split: str, number: int, streams: list[int]) -> FlowBatch:

@@ -90,7 +90,8 @@ class Preparation:
         if (folder / "data.json").is_file() and (found := DataInfo.load(folder)) != info:
             differing = [key for key in asdict(info) if asdict(found)[key] != asdict(info)[key]]
             raise ValueError(
-                f"{folder} was prepared with another {', '.join(differing)}: choose another folder, or the same settings"
+                f"{folder} was prepared with another {', '.join(differing)}: "
+                "choose another folder, or the same settings"
             )
         from flowmusic.training.init_from import write_codec
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flowmusic.data.excerpts import ExcerptSampler, StemSampler, list_songs, list_sources
 from flowmusic.data.order import seed_of
 from flowmusic.data.stepped import SteppedData
-from flowmusic.data.excerpts import ExcerptSampler, StemSampler, list_songs, list_sources
 
 _SPLIT_SEEDS = {"train": 0, "valid": 1, "test": 2}
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def find_sources(place: Path, valid_share: float) -> list[Source]:
     """All sources in a folder (at any depth) or a JSONL manifest, sorted by path.
 
     The split is that of the manifest, or the first folder below `place` that is called train, valid or
-    test; else a `valid_share` of all, chosen by the hash of the path, at least one, is for validation.
+    test; else a `valid_share` of all, chosen by the hash of the path, is for validation (at least one of
+    several, and never all).
     A file x.txt beside x.wav holds captions, one a line; x.lab beside it chords.
 
     Raises:
@@ -119,18 +121,19 @@ def _manifest_entry(values: Any, folder: Path) -> Source:
 
 
 def _with_splits(sources: list[Source], place: Path, valid_share: float) -> list[Source]:
-    open_ones = [index for index, source in enumerate(sources) if not source.split]
-    hashes = {index: _unit_hash(str(sources[index].path.relative_to(place) if place.is_dir() else
-                                    sources[index].path.relative_to(place.parent))) for index in open_ones}  # fmt: skip
-    chosen = {index for index in open_ones if hashes[index] < valid_share}
-    has_valid = chosen or any(source.split == "valid" for source in sources)
-    if valid_share > 0 and not has_valid and len(open_ones) > 1:
-        chosen = {min(open_ones, key=hashes.__getitem__)}
+    root = place if place.is_dir() else place.parent
+    unassigned = [source for source in sources if not source.split]
+    hashes = {source.path: _unit_hash(os.path.relpath(source.path, root)) for source in unassigned}
+    chosen = {path for path, value in hashes.items() if value < valid_share}
+    has_valid = bool(chosen) or any(source.split == "valid" for source in sources)
+    if valid_share > 0 and not has_valid and len(unassigned) > 1:
+        chosen = {min(hashes, key=hashes.__getitem__)}
+    if len(chosen) == len(sources):
+        chosen.discard(max(hashes, key=hashes.__getitem__))
     return [
-        source if source.split else
-        Source(source.path, "valid" if index in chosen else "train", source.captions, source.labels, source.duration_s)
-        for index, source in enumerate(sources)
-    ]  # fmt: skip
+        source if source.split else replace(source, split="valid" if source.path in chosen else "train")
+        for source in sources
+    ]
 
 
 def _unit_hash(text: str) -> float:

@@ -145,8 +145,8 @@ class SteppedData(pl.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict["order"] != self._order():
             raise ValueError(
-                f"the checkpoint's data were drawn with {state_dict['order']}, now with {self._order()}: keep "
-                "them to go on, or start anew from its weights with --model.init_args.init_from"
+                f"the checkpoint's data were drawn with {state_dict['order']}, now with {self._order()}: "
+                "keep them to go on, or start anew from its weights with --model.init_args.init_from"
             )
         self.next_batch = state_dict["next_batch"]
 

@@ -114,8 +114,8 @@ class Training(pl.LightningModule):
         """The loss; ValueError where it is NaN or infinite."""
         if not bool(torch.isfinite(loss)):
             raise ValueError(
-                f"the loss became {loss.item()} at step {self.global_step}: lower the learning rate, or look at "
-                "the data with flowmusic prepare --check"
+                f"the loss became {loss.item()} at step {self.global_step}: lower the learning rate, or look "
+                "at the data with flowmusic prepare --check"
             )
         return loss
 
@@ -140,12 +140,12 @@ def check_precision(precision: str, device: str) -> None:
         if not precision.startswith("bf16") or not cpu_has_bf16():
             raise ValueError(
                 f"trainer.precision is {precision!r}, but this CPU does not compute in it (bf16-mixed needs "
-                "avx512_bf16 or amx_bf16; it would be far slower than 32-true): use --trainer.precision 32-true"
+                "avx512_bf16 or amx_bf16, else it is far slower): use --trainer.precision 32-true"
             )
     elif device == "cuda" and precision.startswith("bf16") and not torch.cuda.is_bf16_supported(False):
         raise ValueError(
-            f"trainer.precision is {precision!r}, but {torch.cuda.get_device_name()} does not compute in bfloat16: "
-            "use --trainer.precision 32-true"
+            f"trainer.precision is {precision!r}, but {torch.cuda.get_device_name()} does not compute in "
+            "bfloat16: use --trainer.precision 32-true"
         )
 
 

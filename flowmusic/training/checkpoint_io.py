@@ -28,7 +28,7 @@ class WholeFileCheckpoints(CheckpointIO):
         except (OSError, RuntimeError) as error:  # torch wraps what the system says
             reason = error.strerror if isinstance(error, OSError) and error.strerror else _first_line(error)
             raise ValueError(
-                f"the checkpoint {path} cannot be written ({reason}): is the disk full? The one before it is whole"
+                f"the checkpoint {path} cannot be written ({reason}): is the disk full? The last one is whole"
             ) from error
 
     def load_checkpoint(
@@ -41,7 +41,7 @@ class WholeFileCheckpoints(CheckpointIO):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Writes last.ckpt every `every_n_steps` optimiser steps and at the end: `--ckpt_path last` goes on from it.
+    """Writes last.ckpt every `every_n_steps` optimiser steps and at the end, for `--ckpt_path last`.
 
     dirpath   by default the folder checkpoints/ of the run
     """

@@ -115,8 +115,9 @@ def _card(model: Pretrained, checkpoint: dict[str, Any]) -> str:
     n_flow = sum(parameter.numel() for parameter in model.flow.parameters()) / 1e6
     return (
         "---\nlibrary_name: flowmusic\ntags: [music-generation, flow-matching, audio]\n---\n\n"
-        f"# A flowmusic model\n\nFlow: {n_flow:.1f} M parameters, {config.depth} blocks of width {config.width}; "
-        f"codec: {codec.latent_dim} latent channels at {codec.frame_rate:g} Hz, {codec.sample_rate} Hz sound; "
+        f"# A flowmusic model\n\nFlow: {n_flow:.1f} M parameters, {config.depth} blocks of width "
+        f"{config.width}; codec: {codec.latent_dim} latent channels at {codec.frame_rate:g} Hz, sound at "
+        f"{codec.sample_rate} Hz; "
         f"text: {model.defaults.text_encoder}. Averaged weights after {checkpoint['global_step']} steps.\n\n"
         "```python\nfrom flowmusic import FlowMusic\n\n"
         'FlowMusic.from_pretrained("FOLDER OR ID").generate(text="calm piano trio").save("clip.wav")\n```\n\n'

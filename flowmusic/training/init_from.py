@@ -72,14 +72,12 @@ def load_flow_weights(net: FlowTransformer, source: Path) -> None:
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint of ours. ValueError, naming the file, for anything else; no pickle is loaded."""
-    import pickle
-
     if not path.is_file():
         raise ValueError(f"{path} is not a checkpoint: there is no such file")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # the unpickler refuses a file in many ways
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path} cannot be read as a checkpoint: {reason}") from error
     if not isinstance(checkpoint, dict) or "flowmusic" not in checkpoint:
         raise ValueError(f"{path} is not a checkpoint that flowmusic fit wrote")

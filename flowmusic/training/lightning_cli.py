@@ -6,6 +6,7 @@ import logging
 import re
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -32,26 +33,9 @@ TRAINER_DEFAULTS = {
 class TrainingCLI(LightningCLI):
     """LightningCLI with linked arguments, a `checkpoint` section (`LastCheckpoint`) and `ckpt_path`."""
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
-        parser.add_argument(
-            "--ckpt_path",
-            type=str | None,
-            default=None,
-            help="a checkpoint, or `last`: the run's own last one",
-        )
-        for source, target in LINKS:
-            parser.link_arguments(source, target)
-
-
-def parse(command: str, argv: Sequence[str]) -> TrainingCLI:
-    """Model, data and trainer as configs and arguments say. ValueError where they say something wrong."""
-    from jsonargparse import ArgumentError
-
-    _quiet()
-    # Not Lightning's sub-commands: with them ${trainer.max_steps} would have to be ${fit.trainer.max_steps}
-    try:
-        return TrainingCLI(
+    def __init__(self, command: str, argv: Sequence[str]) -> None:
+        # not Lightning's sub-commands: with them ${trainer.x} would have to be ${fit.trainer.x}
+        super().__init__(
             pl.LightningModule,
             pl.LightningDataModule,
             subclass_mode_model=True,
@@ -67,6 +51,40 @@ def parse(command: str, argv: Sequence[str]) -> TrainingCLI:
             args=list(argv),
             run=False,
         )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            default=None,
+            help="a checkpoint, or `last`: the run's own last one",
+        )
+        for source, target in LINKS:
+            parser.link_arguments(source, target)
+
+
+class _Checked(TrainingCLI):
+    def instantiate_classes(self) -> None:
+        """Nothing is built."""
+
+
+def parse(command: str, argv: Sequence[str]) -> TrainingCLI:
+    """Model, data and trainer as configs and arguments say. ValueError where they say something wrong."""
+    return _without_traceback(TrainingCLI, command, argv)
+
+
+def check(command: str, argv: Sequence[str]) -> Any:
+    """The settings that configs and arguments come to; every key is checked, nothing is built."""
+    return _without_traceback(_Checked, command, argv).config
+
+
+def _without_traceback(kind: type[TrainingCLI], command: str, argv: Sequence[str]) -> TrainingCLI:
+    from jsonargparse import ArgumentError
+
+    _quiet()
+    try:
+        return kind(command, argv)
     except ArgumentError as error:
         raise ValueError(_one_sentence(str(error))) from error
 

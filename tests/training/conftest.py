@@ -92,4 +92,3 @@ def tiny_config(tmp_path: Path, tiny_data: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY.replace("DATA", str(tiny_data)).replace("RUN", str(tmp_path / "run")))
     return path
-

@@ -80,7 +80,10 @@ def test_an_unknown_key_is_one_sentence_that_names_it(
     ("more", "named"),
     [
         (("--data.init_args.folder", "nowhere"), "nowhere holds no prepared data"),
-        (("--data.init_args.excerpt_frames", "70", "--data.init_args.batch_size", "2"), "valid does not give"),
+        (
+            ("--data.init_args.excerpt_frames", "70", "--data.init_args.batch_size", "2"),
+            "valid does not give",
+        ),
         (("--data.init_args.batch_size", "99"), "does not give one batch"),
         (("--model.init_args.config.latent_dim", "9"), "have 8 latent channels, the model expects 9"),
         (("--model.init_args.config.control_fold", "1"), "expects 1 control frames for each latent frame"),
