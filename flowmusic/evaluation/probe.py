@@ -93,9 +93,9 @@ def mode_features(samples: np.ndarray) -> np.ndarray:
     """Best correlation with a major and a minor key, their difference, chroma from the tonic up, (15,)."""
     import librosa.feature
 
-    chroma = librosa.feature.chroma_stft(y=samples, sr=SAMPLE_RATE, n_fft=4096, hop_length=2048).mean(
-        axis=1
-    )  # (12,)
+    chroma = librosa.feature.chroma_stft(
+        y=samples, sr=SAMPLE_RATE, n_fft=4096, hop_length=2048, tuning=0.0
+    ).mean(axis=1)  # (12,)
     turned = np.stack([np.roll(chroma, -tonic) for tonic in range(12)])  # (12 tonics, 12 degrees)
     scores = np.array([[_correlation(row, key) for row in turned] for key in (_MAJOR, _MINOR)])  # (2, 12)
     major, minor = scores.max(axis=1)
