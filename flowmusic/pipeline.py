@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +17,12 @@ from flowmusic import __version__
 from flowmusic.conditioning.text import TransformersTextEncoder
 from flowmusic.decoding import decode_clip
 from flowmusic.editing import Canvas, Edit, HeldVelocity, lay_out, starting_point
-from flowmusic.flow.guidance import GuidanceSpec
 from flowmusic.flow.solver import SolveResult, VelocityField, noise, solve
 from flowmusic.generation import Generation, within_peak
 from flowmusic.length import LengthRule
 from flowmusic.model.condition import Condition
-from flowmusic.pretrained import Pretrained, check_solver, load_pretrained, save_pretrained
+from flowmusic.pretrained import Pretrained, load_pretrained, save_pretrained
+from flowmusic.sampler import GuidanceSource, SamplerSettings, check_seed
 from flowmusic.windows import WindowedVelocity, plan_windows
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ class FlowMusic:
         seed: int = 0,
         steps: int | None = None,
         solver: str | None = None,
-        guidance: float | str | GuidanceSpec | None = None,
+        guidance: GuidanceSource | None = None,
         bpm: float | None = None,
         beats_per_bar: float = 4,
         loop_chords: bool = True,
@@ -109,7 +108,7 @@ class FlowMusic:
             duration_s: by default that of the longest reference (up to 30 s), or the model's default; any
                 length up to an hour. Longer than some 10 s, it is made in windows that share one velocity.
             guidance: how strongly all that is given is followed: 1 plainly, 2 more; or an expression
-                (`GuidanceSpec.parse`), such as "drums=2,chords=3,text=1.5".
+                (`Guidance.parse`), such as "drums=2,chords=3@0-8,text=1.5".
             bpm, beats_per_bar, loop_chords: how a chord chart is played.
             edit: sound that is kept, gone on with or varied (`flowmusic.editing.Edit`).
             progress: called with (stage, parts done, parts in all).
@@ -117,7 +116,8 @@ class FlowMusic:
         Raises:
             ValueError: an argument or a reference that cannot be used; before any long work.
         """
-        settings = self._settings(seed, steps, solver, guidance)
+        check_seed(seed)
+        settings = SamplerSettings.of(self.model.defaults, steps, solver, guidance)
         sources = {"drums": drums, "melody": melody, "chords": chords}
         references = [
             open_reference(role, source, bpm, beats_per_bar)
@@ -126,6 +126,7 @@ class FlowMusic:
         ]
         edit = None if edit is None else edit.opened()
         duration_s = self.lengths.duration_s(duration_s, references, controls, edit)
+        settings.check_duration(duration_s)
         canvas = self._canvas(edit, duration_s)
         started = time.perf_counter()
         known = self._controls(references, controls, duration_s, loop_chords, progress)
@@ -215,21 +216,6 @@ class FlowMusic:
         decoded = self.model.codec.decode(latents)[0, :, : mono.shape[0]]  # (1, S)
         return Audio(decoded.cpu().numpy(), self.sample_rate)
 
-    def _settings(
-        self, seed: int, steps: int | None, solver: str | None, guidance: float | str | GuidanceSpec | None
-    ) -> SamplerSettings:
-        defaults = self.model.defaults
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise ValueError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")
-        solver = defaults.solver if solver is None else solver
-        steps = defaults.steps if steps is None else steps
-        check_solver(solver, steps)
-        guidance = defaults.guidance if guidance is None else guidance
-        if isinstance(guidance, GuidanceSpec):
-            return SamplerSettings(solver, steps, defaults.time_shift, guidance, str(guidance))
-        spec = GuidanceSpec.parse(str(guidance))
-        return SamplerSettings(solver, steps, defaults.time_shift, spec, str(guidance))
-
     def _controls(
         self,
         references: list[Reference],
@@ -251,14 +237,3 @@ class FlowMusic:
             return None
         n_frames = self.lengths.latent_frames(duration_s)
         return lay_out(edit, self.model.codec, n_frames, duration_s, self.device)
-
-
-@dataclass(frozen=True)
-class SamplerSettings:
-    """How the ODE is solved; `guidance_text` is how the guidance was written."""
-
-    solver: str
-    steps: int
-    time_shift: float
-    guidance: GuidanceSpec
-    guidance_text: str

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from flowmusic.codec.build import AnyCodec, build_codec
 from flowmusic.conditioning.text import EMBEDDED_ENCODER
 from flowmusic.config import FlowConfig
-from flowmusic.flow.guidance import GuidanceSpec
+from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solver import METHODS
 from flowmusic.model.transformer import FlowTransformer
 
@@ -56,7 +56,7 @@ class GenerationDefaults:
 
     def __post_init__(self) -> None:
         check_solver(self.solver, self.steps)
-        GuidanceSpec.parse(self.guidance)
+        Guidance.parse(self.guidance)
         for name, low, high in (("time_shift", 0.0, 100.0), ("peak", 0.0, 1.0), ("duration_s", 0.0, 600.0)):
             value = getattr(self, name)
             if not low < value <= high:

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from features.controls import CONTROL_NAMES
-from flowmusic.flow.guidance import GuidanceSpec, GuidedVelocity
+from flowmusic.flow.guidance import GuidanceSpec
+from flowmusic.flow.guided_velocity import GuidedVelocity
+from flowmusic.flow.schedule import Guidance
 from flowmusic.model.condition import Condition
 from flowmusic.model.transformer import FlowTransformer
 
@@ -116,7 +118,11 @@ class WindowedVelocity:
     """
 
     def __init__(
-        self, model: FlowTransformer, condition: Condition, guidance: GuidanceSpec, plan: WindowPlan
+        self,
+        model: FlowTransformer,
+        condition: Condition,
+        guidance: GuidanceSpec | Guidance,
+        plan: WindowPlan,
     ) -> None:
         self.model, self.condition, self.guidance, self.plan = model, condition, guidance, plan
         self.taper = plan.taper().to(condition.context.device)[:, None]  # (size, 1)
@@ -125,7 +131,8 @@ class WindowedVelocity:
             frames = plan.frames(index)
             part = take_frames(condition, frames, model.config.control_fold)
             if not part.context_mask.all():
-                self.windows.append((frames.to(self.taper.device), GuidedVelocity(model, part, guidance)))
+                field = GuidedVelocity(model, part, guidance, frames=frames)
+                self.windows.append((frames.to(self.taper.device), field))
         self.rows = max((field.rows for _, field in self.windows), default=0)
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from features.listen import Listener, extract_controls
 from features.symbols import DrumHit, Note
 from flowmusic import FlowMusic
 from flowmusic.flow.guidance import GuidanceSpec
-from flowmusic.pipeline import SamplerSettings
+from flowmusic.sampler import SamplerSettings
 
 CHART = "Am | F C | G7 Csus4"
 NOTES = [Note(0.0, 0.5, 60), Note(0.5, 1.0, 64), Note(1.0, 2.0, 67)]

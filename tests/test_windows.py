@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from features.controls import CONTROL_NAMES, Controls
 from flowmusic.config import FlowConfig
-from flowmusic.flow.guidance import GuidanceSpec, GuidedVelocity
+from flowmusic.flow.guidance import GuidanceSpec
+from flowmusic.flow.guided_velocity import GuidedVelocity
 from flowmusic.flow.solver import noise, solve
 from flowmusic.model.condition import Condition
 from flowmusic.model.transformer import FlowTransformer

@@ -3,7 +3,8 @@
     v = sum_i w_i v(x_t, t, set_i)        with weights that sum to one
 
 Every published rule is such a sum; each constructor of `GuidanceSpec` states its formula. Known latents
-(`context`) are part of every set: guidance never takes them away.
+(`context`) are part of every set: guidance never takes them away. When and how much of it acts is said by
+`flowmusic.flow.schedule.Guidance`; `flowmusic.flow.guided_velocity` computes it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-
-import torch
-from torch import Tensor
 
 from features.controls import CONTROL_NAMES
-from flowmusic.model.condition import Condition
-from flowmusic.model.transformer import FlowTransformer, Prepared
 
 GUIDED_NAMES = (*CONTROL_NAMES, "text", "style")
 EXAMPLES = "'2', 'jasco:3,1', 'double:3,2' or 'drums=2,chords=3,text=1.5'"
@@ -51,7 +46,7 @@ class GuidanceSpec:
         total = math.fsum(item.weight for item in self.sets)
         if abs(total - 1) > 1e-6:
             raise ValueError(f"guidance weights must sum to 1, got {total}")
-        object.__setattr__(self, "sets", _merged(self.sets))
+        object.__setattr__(self, "sets", merged(self.sets))
 
     @classmethod
     def of(cls, *pairs: tuple[float, Sequence[str]]) -> GuidanceSpec:
@@ -105,10 +100,10 @@ class GuidanceSpec:
         text = text.strip()
         rule = re.fullmatch(r"(jasco|double)\s*:\s*([^,]+),([^,]+)", text)
         if rule:
-            first, second = _number(rule[2], text), _number(rule[3], text)
+            first, second = number(rule[2], text), number(rule[3], text)
             return cls.jasco(first, second) if rule[1] == "jasco" else cls.double(first, second)
         if "=" not in text:
-            return cls.simple(_number(text, text))
+            return cls.simple(number(text, text))
         scales: dict[str, float] = {}
         for part in text.split(","):
             name, _, scale = (piece.strip() for piece in part.partition("="))
@@ -117,55 +112,11 @@ class GuidanceSpec:
                     "twice" if name in scales else f"where one of {', '.join(GUIDED_NAMES)} was expected"
                 )
                 raise ValueError(f"guidance {text!r} names {name!r} {problem}")
-            scales[name] = _number(scale, text)
+            scales[name] = number(scale, text)
         return cls.per_control(scales)
 
-    def rows(self, condition: Condition) -> list[tuple[float, Condition]]:
-        """Weights and conditions to evaluate: sets that are equal for this condition are one row."""
-        given = frozenset(condition.given) & set(GUIDED_NAMES)
-        merged = _merged(tuple(WeightedSet(item.weight, item.told & given) for item in self.sets))
-        return [(item.weight, condition.only(*item.told, "context")) for item in merged]
 
-
-class GuidedVelocity:
-    """The guided velocity of a batch of clips; all rows of a step are one batch of the model.
-
-    Whatever does not depend on x_t or t is computed once. `rows`: sets evaluated per clip.
-    """
-
-    def __init__(
-        self,
-        model: FlowTransformer,
-        condition: Condition,
-        guidance: GuidanceSpec,
-        frame_mask: Tensor | None = None,
-    ) -> None:
-        self.model, self.condition, self.guidance, self.frame_mask = model, condition, guidance, frame_mask
-        self._rows = guidance.rows(condition)
-        self.rows = len(self._rows)
-        self.weights = torch.tensor([weight for weight, _ in self._rows], device=condition.context.device)
-
-    @cached_property
-    def prepared(self) -> Prepared:
-        mask = None if self.frame_mask is None else self.frame_mask.repeat(self.rows, 1)
-        return self.model.prepare(Condition.cat([row for _, row in self._rows]), mask)
-
-    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """x_t (B, T, D), t (B,) -> (B, T, D)."""
-        velocities = self.model.velocity(x_t.repeat(self.rows, 1, 1), t.repeat(self.rows), self.prepared)
-        if self.rows == 1:  # of weight one
-            return velocities
-        by_row = velocities.reshape(self.rows, *x_t.shape)  # (rows, B, T, D)
-        guided: Tensor = torch.tensordot(self.weights.to(by_row.dtype), by_row, dims=1)  # (B, T, D)
-        return guided
-
-    def item(self, index: int) -> GuidedVelocity:
-        """The same for one clip alone, without anything of its neighbours."""
-        mask = None if self.frame_mask is None else self.frame_mask[index : index + 1]
-        return GuidedVelocity(self.model, self.condition.item(index), self.guidance, mask)
-
-
-def _merged(sets: Sequence[WeightedSet]) -> tuple[WeightedSet, ...]:
+def merged(sets: Sequence[WeightedSet]) -> tuple[WeightedSet, ...]:
     """Equal sets as one, in order of first appearance; those that cancel out to weight zero left out."""
     weights: dict[frozenset[str], list[float]] = {}
     for item in sets:
@@ -174,7 +125,8 @@ def _merged(sets: Sequence[WeightedSet]) -> tuple[WeightedSet, ...]:
     return tuple(item for item in summed if abs(item.weight) > 1e-9)
 
 
-def _number(text: str, whole: str) -> float:
+def number(text: str, whole: str) -> float:
+    """A finite number in the text of a guidance, `whole`."""
     try:
         value = float(text)
     except ValueError as error:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from flowmusic.config import FlowConfig
 from flowmusic.data.flow_data import FlowBatch
-from flowmusic.flow.guidance import GuidanceSpec, GuidedVelocity
+from flowmusic.flow.guided_velocity import GuidedVelocity
 from flowmusic.flow.path import TIME_SAMPLERS, TIME_WEIGHTS, FlowLoss, loss_at, sample_times
+from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solver import noise, solve
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.base import Optimisation, Training
@@ -62,7 +63,7 @@ class FlowTraining(Training):
             load_flow_weights(net, Path(init_from))
         super().__init__(net, optimisation or Optimisation(), total_steps)
         self.config, self.time_sampler, self.time_weight = config, time_sampler, time_weight
-        self.guidance, self.solver_steps = GuidanceSpec.parse(guidance), solver_steps
+        self.guidance, self.solver_steps = Guidance.parse(guidance), solver_steps
         net.recompute = recompute
         if compiled:
             for block in net.blocks:

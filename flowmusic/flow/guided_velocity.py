@@ -1,0 +1,130 @@
+"""The guided velocity of a batch of clips: all rows of a step are one batch of the model."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from features.frames import CONTROL_FRAME_RATE
+from flowmusic.flow.guidance import GUIDED_NAMES, GuidanceSpec, WeightedSet, merged
+from flowmusic.flow.schedule import Guidance
+from flowmusic.model.condition import Condition
+from flowmusic.model.transformer import FlowTransformer, Prepared
+
+
+class GuidedVelocity:
+    """Weighted sets of conditions, evaluated together; what depends on neither x_t nor t is made once.
+
+    Sets that come to the same for this condition are one row; a set whose weight is zero on all frames is
+    none. `rows`: sets evaluated per clip where guidance acts.
+
+    guidance     a rule, or one with spans, a part of the ODE, or rescaling
+    frame_mask   None or (B, T): False where a clip is padded
+    frames       None or (T,): which latent frames of the clip these are, where they are a part of it
+    """
+
+    def __init__(
+        self,
+        model: FlowTransformer,
+        condition: Condition,
+        guidance: GuidanceSpec | Guidance,
+        frame_mask: Tensor | None = None,
+        frames: Tensor | None = None,
+    ) -> None:
+        self.model, self.condition, self.frame_mask, self.frames = model, condition, frame_mask, frames
+        self.guidance = Guidance.of(guidance) if isinstance(guidance, GuidanceSpec) else guidance
+        weights = self._weights()
+        self.told = list(weights)
+        self.rows = len(self.told)
+        self.weights = torch.stack([weights[told] for told in self.told]).to(condition.context.device)
+
+    def _weights(self) -> dict[frozenset[str], Tensor]:
+        """Weight of each row: (), or (T, 1) where it changes along the clip."""
+        given = frozenset(self.condition.given) & set(GUIDED_NAMES)
+        spans = self.guidance.spans
+        by_span = [
+            {
+                item.told: item.weight
+                for item in merged([WeightedSet(s.weight, s.told & given) for s in span.spec.sets])
+            }
+            for span in spans
+        ]
+        if len(spans) == 1:
+            weights = {told: torch.tensor(weight) for told, weight in by_span[0].items()}
+        else:
+            index = self._span_of_each_frame([span.start_s for span in spans[1:]])
+            weights = {}
+            for told in dict.fromkeys(told for sets in by_span for told in sets):
+                weight = torch.tensor([sets.get(told, 0.0) for sets in by_span])[index, None]  # (T, 1)
+                if bool(weight.any()):
+                    weights[told] = weight
+        if self.guidance.rescale > 0:  # needs v_all beside the guided velocity
+            weights.setdefault(given, torch.zeros_like(next(iter(weights.values()))))
+        return weights
+
+    def _span_of_each_frame(self, starts_s: list[float]) -> Tensor:
+        """(T,) by the middle of each latent frame."""
+        frame_rate = CONTROL_FRAME_RATE / self.model.config.control_fold
+        frames = torch.arange(self.condition.n_frames) if self.frames is None else self.frames.cpu()
+        return torch.bucketize((frames + 0.5) / frame_rate, torch.tensor(starts_s), right=True)
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        mask = None if self.frame_mask is None else self.frame_mask.repeat(self.rows, 1)
+        return self.model.prepare(
+            Condition.cat([self.condition.only(*told, "context") for told in self.told]), mask
+        )
+
+    @cached_property
+    def plain(self) -> GuidedVelocity:
+        """v_all."""
+        return GuidedVelocity(self.model, self.condition, GuidanceSpec.none(), self.frame_mask)
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """x_t (B, T, D), t (B,) -> (B, T, D)."""
+        if self.guidance.whole_way:
+            return self._guided(x_t, t)
+        acts = t >= self.guidance.t_from
+        if self.guidance.t_to < 1:
+            acts &= t < self.guidance.t_to
+        if not bool(acts.any()):
+            return self.plain(x_t, t)
+        guided = self._guided(x_t, t)
+        return guided if bool(acts.all()) else torch.where(acts[:, None, None], guided, self.plain(x_t, t))
+
+    def _guided(self, x_t: Tensor, t: Tensor) -> Tensor:
+        velocities = self.model.velocity(x_t.repeat(self.rows, 1, 1), t.repeat(self.rows), self.prepared)
+        if self.rows == 1:  # of weight one
+            return velocities
+        by_row = velocities.reshape(self.rows, *x_t.shape)  # (rows, B, T, D)
+        if self.weights.ndim == 1:
+            guided = torch.tensordot(self.weights.to(by_row.dtype), by_row, dims=1)  # (B, T, D)
+        else:
+            guided = (self.weights.to(by_row.dtype)[:, None] * by_row).sum(dim=0)
+        if self.guidance.rescale == 0:
+            return guided
+        plain = by_row[self.told.index(frozenset(self.condition.given) & set(GUIDED_NAMES))]
+        share = self.guidance.rescale
+        return share * rescaled(guided, plain, self.frame_mask) + (1 - share) * guided
+
+    def item(self, index: int) -> GuidedVelocity:
+        """The same for one clip alone, without anything of its neighbours."""
+        mask = None if self.frame_mask is None else self.frame_mask[index : index + 1]
+        return GuidedVelocity(self.model, self.condition.item(index), self.guidance, mask, self.frames)
+
+
+def rescaled(guided: Tensor, plain: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+    """guided std(plain) / std(guided), each std over a clip (arXiv 2305.08891, eq. 15): (B, T, D)."""
+    return guided * (_std(plain, frame_mask) / _std(guided, frame_mask).clamp(min=1e-8))
+
+
+def _std(values: Tensor, frame_mask: Tensor | None) -> Tensor:
+    """(B, T, D) -> (B, 1, 1) over the frames that are no padding."""
+    counted = (
+        torch.ones_like(values[..., :1]) if frame_mask is None else frame_mask[..., None].to(values.dtype)
+    )
+    n = counted.sum(dim=(1, 2), keepdim=True) * values.shape[2]
+    mean = (values * counted).sum(dim=(1, 2), keepdim=True) / n
+    return (((values - mean).square() * counted).sum(dim=(1, 2), keepdim=True) / n).sqrt()
