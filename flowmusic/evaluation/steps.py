@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features import choices
-from flowmusic.evaluation.command import FlowMaker
+from flowmusic.evaluation.command import FlowMaker, add_sampling, settings_for
 
 if TYPE_CHECKING:
     from flowmusic.evaluation.embeddings import EmbeddedClip, EmbeddingStore
@@ -155,9 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shifts", default="1", help="time shifts of the grid, such as 0.5,1,2 (1: equal steps)"
     )
-    parser.add_argument("--guidance", help="as in `flowmusic generate` (the model's)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first clip; the others count on from it")
-    parser.add_argument("--checkpoint", help="model folder or hub id (the embedded model)")
+    add_sampling(parser, solver=False)
     parser.add_argument("--separator", choices=choices.SEPARATORS, default="embedded")
     return parser
 
@@ -191,7 +189,7 @@ def run(options: argparse.Namespace) -> list[Row]:
     clips = load_clips(options)
     model = FlowMusic.from_pretrained(options.checkpoint)
     ears = Ears.of(Listener(options.separator))
-    settings = _settings(options, model, ears.version, [clip.name for clip in clips])
+    settings = settings_for(model, options, ears.version, (clip.name for clip in clips))
     store = HeardStore(options.out / "heard", ears)
     embeddings = EmbeddingStore(FeatureCache(options.out / "embedded"))
     references = hear_references(FlowMaker(model), clips, options.out, store, progress_bar)
@@ -207,25 +205,6 @@ def run(options: argparse.Namespace) -> list[Row]:
         rows.append(run_setting(model, setting, references, originals, folder, settings, store, embeddings))
         _write(options.out, rows, baseline, settings)
     return rows
-
-
-def _settings(
-    options: argparse.Namespace, model: FlowMusic, extractors: str, names: Sequence[str]
-) -> Settings:
-    """What all rows share; solver and steps are set for each."""
-    from flowmusic.evaluation.protocol import Settings
-
-    guidance = model.model.defaults.guidance if options.guidance is None else options.guidance
-    return Settings(
-        model=f"{model.model.name} ({model.model.fingerprint})",
-        duration_s=options.duration,
-        solver="",
-        steps=1,
-        guidance=str(guidance),
-        seed=options.seed,
-        extractors=extractors,
-        references=tuple(names),
-    )
 
 
 def _write(out: Path, rows: Sequence[Row], baseline: tuple[float, float], settings: Settings) -> None:

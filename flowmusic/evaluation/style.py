@@ -17,6 +17,7 @@ import numpy as np
 from features.audio import Audio, AudioError, read_audio, write_audio
 from features.controls import Controls
 from flowmusic.evaluation.adherence import Heard, score
+from flowmusic.evaluation.command import add_sampling, settings_for
 from flowmusic.evaluation.embeddings import EMBEDDING, EmbeddingStore, read_whole
 from flowmusic.evaluation.listening import HeardStore
 from flowmusic.evaluation.references import Reference, find_references
@@ -205,11 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--excerpt", type=float, default=4.5, help="seconds given as style (4.5)")
     parser.add_argument("--duration", type=float, default=10.0, help="seconds of each clip (10)")
     parser.add_argument("--style-alone", action="store_true", help="no controls, no listening: quick")
-    parser.add_argument("--steps", type=int, help="steps of the solver (the model's)")
-    parser.add_argument("--solver", help="of the differential equation (the model's)")
-    parser.add_argument("--guidance", help="as in `flowmusic generate` (the model's)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first clip; the others count on from it")
-    parser.add_argument("--checkpoint", help="model folder or hub id (the embedded model)")
+    add_sampling(parser)
     return parser
 
 
@@ -218,7 +215,7 @@ def run(options: argparse.Namespace) -> list[StyleRow]:
     from features.cache import FeatureCache
     from features.listen import Listener
     from flowmusic.evaluation.listening import Ears
-    from flowmusic.evaluation.protocol import Settings, check_settings
+    from flowmusic.evaluation.protocol import check_settings
     from flowmusic.pipeline import FlowMusic
 
     books = [int(word) for word in options.books.split(",") if word.strip().isdigit()]
@@ -229,18 +226,9 @@ def run(options: argparse.Namespace) -> list[StyleRow]:
         for item in find_references(options.references, options.n)
     ]
     model = FlowMusic.from_pretrained(options.checkpoint)
-    defaults = model.model.defaults
     ears = Ears.of(Listener())
-    settings = Settings(
-        model=f"{model.model.name} ({model.model.fingerprint})",
-        duration_s=options.duration,
-        solver=options.solver or defaults.solver,
-        steps=options.steps or defaults.steps,
-        guidance=str(defaults.guidance if options.guidance is None else options.guidance),
-        seed=options.seed,
-        extractors=f"{ears.version}; excerpts of {options.excerpt:g} s",
-        references=tuple(song.name for song in songs),
-    )
+    heard_by = f"{ears.version}; excerpts of {options.excerpt:g} s"
+    settings = settings_for(model, options, heard_by, (song.name for song in songs))
     check_settings(options.out, settings)
     heading = (
         f"Style: {len(songs)} songs, excerpts of {options.excerpt:g} s, model {settings.model}, "

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowmusic.evaluation.command import FlowMaker
+from flowmusic.evaluation.command import FlowMaker, add_sampling, settings_for
 
 if TYPE_CHECKING:
     from features.audio import Audio
@@ -120,10 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--n-probe", type=int, default=400, help="songs that the probe learns from (400)")
     parser.add_argument("--n-test", type=int, default=64, help="songs of the ceiling (64)")
     parser.add_argument("--duration", type=float, default=10.0, help="seconds of each clip (10)")
-    parser.add_argument("--steps", type=int, help="steps of the solver (the model's)")
-    parser.add_argument("--solver", help="of the differential equation (the model's)")
-    parser.add_argument("--guidance", help="as in `flowmusic generate` (the model's)")
-    parser.add_argument("--checkpoint", help="model folder or hub id (the embedded model)")
+    add_sampling(parser)
     return parser
 
 
@@ -133,7 +130,7 @@ def run(options: argparse.Namespace) -> list[Row]:
     from flowmusic.evaluation.embeddings import EmbeddingStore
     from flowmusic.evaluation.probe import ATTRIBUTES
     from flowmusic.evaluation.prompts import all_prompts
-    from flowmusic.evaluation.protocol import Settings, check_settings
+    from flowmusic.evaluation.protocol import check_settings
     from flowmusic.evaluation.report import write_text
     from flowmusic.evaluation.text_scores import Listener, novelty_of, row_of, to_markdown, train_probes
     from flowmusic.pipeline import FlowMusic
@@ -141,23 +138,21 @@ def run(options: argparse.Namespace) -> list[Row]:
     prompts = all_prompts()[: options.n]
     model = FlowMusic.from_pretrained(options.checkpoint)
     maker = FlowMaker(model, options.steps, options.solver, options.guidance)
-    defaults, cache = model.model.defaults, FeatureCache()
-    settings = Settings(
-        model=f"{model.model.name} ({model.model.fingerprint})",
-        duration_s=options.duration,
-        solver=options.solver or defaults.solver,
-        steps=options.steps or defaults.steps,
-        guidance=str(defaults.guidance if options.guidance is None else options.guidance),
-        seed=0,
-        extractors="",
-        references=tuple(prompt.text for prompt in all_prompts()),
-    )
+    cache = FeatureCache()
+    settings = settings_for(model, options, "", (prompt.text for prompt in all_prompts()))
     check_settings(options.out, settings)
     listener = Listener(EmbeddingStore(cache), cache)
     probes = train_probes(read_songs(options.probe, options.n_probe, options.duration, listener))
     renders = read_songs(options.test, options.n_test, options.duration, listener)
     resynthesised = read_songs(options.test, options.n_test, options.duration, listener, maker)
-    made = make_clips(maker, prompts, range(options.seeds), options.duration, listener, options.out)
+    made = make_clips(
+        maker,
+        prompts,
+        range(options.seed, options.seed + options.seeds),
+        options.duration,
+        listener,
+        options.out,
+    )
     rows = [row_of(name, probes[name], made, resynthesised, renders) for name in ATTRIBUTES]
     novel = novelty_of(prompts, read_captions(options.captions or options.probe))
     heading = (
