@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ from features.controls import CONTROL_CHANNELS, CONTROL_NAMES
 from features.frames import CONTROL_FRAME_RATE
 from flowmusic.conditioning.augment import ControlErrors, disturb
 from flowmusic.conditioning.dropout import DropoutRates, context_masks, drop_conditions
+from flowmusic.conditioning.style import StyleTokens
+from flowmusic.conditioning.style_encoder import StyleFeatures, pad_features
 from flowmusic.conditioning.text import TextTokens
 from flowmusic.config import FlowConfig
 from flowmusic.data.order import EpochOrder, Excerpt, Place, generator_of, seed_of, split_shards
 from flowmusic.data.shards import CODEC_FOLDER, DataInfo, ShardReader, Slices, read_listing, shard_files
 from flowmusic.data.stepped import SteppedData
+from flowmusic.data.style_excerpts import draw_style_pair, style_features
 from flowmusic.model.condition import Condition
 
 HEARD_SHARE_OF_CONTROLS = 0.8
@@ -37,6 +40,8 @@ class FlowBatch:
 
     `seeds` holds one for each stream; the streams have equal parts of the batch, in this order.
     known (B, T) bool: latents that are given as context, and do not count in the loss.
+    style: None, or features of 2 B excerpts: B of other parts of the songs than x_1, which cannot be copied,
+    and B within x_1, only to be compared with the first. style_kept (B,) bool: False where it is hidden.
     """
 
     number: int
@@ -44,6 +49,8 @@ class FlowBatch:
     condition: Condition
     known: Tensor
     seeds: tuple[int, ...]
+    style: StyleFeatures | None
+    style_kept: Tensor
 
     @property
     def size(self) -> int:
@@ -55,6 +62,21 @@ class FlowBatch:
             x_1=self.x_1.to(device),
             condition=self.condition.to(device),
             known=self.known.to(device),
+            style=self.style and StyleFeatures(self.style.values.to(device), self.style.mask.to(device)),
+            style_kept=self.style_kept.to(device),
+        )
+
+    @staticmethod
+    def cat(parts: Sequence[FlowBatch]) -> FlowBatch:
+        """Join the shares of several streams."""
+        return FlowBatch(
+            parts[0].number,
+            torch.cat([part.x_1 for part in parts]),
+            Condition.cat([part.condition for part in parts]),
+            torch.cat([part.known for part in parts]),
+            tuple(seed for part in parts for seed in part.seeds),
+            _cat_pairs([part.style for part in parts if part.style is not None]),
+            torch.cat([part.style_kept for part in parts]),
         )
 
 
@@ -112,37 +134,34 @@ class FlowData(SteppedData):
         shards = [(path, read_listing(path)) for path in shard_files(self.folder, split)]
         if not shards:
             raise ValueError(f"{self.folder / split} holds no prepared music: run flowmusic prepare")
+        # In training every stream has shards of its own; of the little that is held out all see all.
         sizes = [sum(song.n_frames for song in songs) for _, songs in shards]
-        for stream, indices in enumerate(split_shards(sizes, self.streams)):
+        parts = split_shards(sizes, self.streams) if split == "train" else [list(range(len(shards)))]
+        for stream, indices in enumerate(parts):
             places = [Place(shards[i][0], song) for i in indices for song in shards[i][1]]
-            for heard in (False, True):
-                lengths = [
-                    p.song.heard_frames // self.config.control_fold if heard else p.song.n_frames
-                    for p in places
-                ]
-                order_seed = seed_of(self.seed, stream, int(heard), _TRAIN if split == "train" else _VALID)
-                self._orders[split, stream, heard] = EpochOrder(
-                    places, lengths, self.excerpt_frames, order_seed
-                )
-            found = self._orders[split, stream, False].n_excerpts
-            per_stream = self.batch_size // len(self.own_streams)
-            if found < per_stream:
+            self._open_stream(split, stream, places)
+            found, needed = self._orders[split, stream, False].n_excerpts, self._per_stream()
+            if found < needed:
                 raise ValueError(
                     f"{self.folder / split} does not give one batch: {found} excerpts of "
                     f"{self.excerpt_frames} frames ({self.excerpt_frames / info.frame_rate:g} s) for a batch "
-                    f"of {per_stream}; prepare more music, or lower data.init_args.batch_size, excerpt_frames"
+                    f"of {needed}; prepare more music, or lower data.init_args.batch_size, excerpt_frames"
                 )
+
+    def _per_stream(self) -> int:
+        return self.batch_size // len(self.own_streams)
+
+    def _open_stream(self, split: str, stream: int, places: list[Place]) -> None:
+        """The orders of all parts of its songs, and of the parts that were listened to."""
+        fold, purpose = self.config.control_fold, _TRAIN if split == "train" else _VALID
+        for heard in (False, True):
+            lengths = [p.song.heard_frames // fold if heard else p.song.n_frames for p in places]
+            seed = seed_of(self.seed, stream, int(heard), purpose)
+            self._orders[split, stream, heard] = EpochOrder(places, lengths, self.excerpt_frames, seed)
 
     def draw_batch(self, split: str, number: int, streams: list[int]) -> FlowBatch:
         size = self.batch_size // len(streams)
-        parts = [self._draw_part(split, number, stream, size) for stream in streams]
-        return FlowBatch(
-            number,
-            torch.cat([part.x_1 for part in parts]),
-            Condition.cat([part.condition for part in parts]),
-            torch.cat([part.known for part in parts]),
-            tuple(seed for part in parts for seed in part.seeds),
-        )
+        return FlowBatch.cat([self._draw_part(split, number, stream, size) for stream in streams])
 
     def _draw_part(self, split: str, number: int, stream: int, size: int) -> FlowBatch:
         """The share of one stream in a batch."""
@@ -157,15 +176,26 @@ class FlowData(SteppedData):
         rates = self.dropout if training else EVERYTHING_GIVEN
         if training:
             condition = disturb(condition, self.errors, generator, CONTROL_FRAME_RATE)
+        # style tokens are made by the model: one in their place tells whether they are hidden
+        stand_in = torch.zeros(size, 1, self.config.style_dim)
+        condition = condition.with_tokens(style=StyleTokens(stand_in, torch.ones(size, 1, dtype=torch.bool)))
         condition = drop_conditions(condition, rates, generator)
+        kept = condition.style_mask[:, 0]
+        condition = condition.with_tokens(style=StyleTokens.null(size, self.config.style_dim))
         known = context_masks(size, self.excerpt_frames, rates, generator)
         seed = seed_of(self.seed, purpose, stream, number, 1)
-        return FlowBatch(number, x_1, condition.with_context(x_1, known), known, (seed,))
+        style = None
+        if self.config.style is not None:
+            style = pad_features([item[key] for key in ("style", "style_within") for item in items])
+        return FlowBatch(number, x_1, condition.with_context(x_1, known), known, (seed,), style, kept)
 
     def _excerpts(self, split: str, number: int, stream: int, size: int) -> list[tuple[Excerpt, bool]]:
         """Excerpts of a batch, and whether their controls may be as heard."""
+        if split != "train":  # the streams take turns
+            order = self._orders[split, 0, False]
+            return [(excerpt, False) for excerpt in order.batch(number * self.streams + stream, size)]
         anywhere, heard = self._orders[split, stream, False], self._orders[split, stream, True]
-        n_heard = round(size * self.heard_share) if heard.n_excerpts and split == "train" else 0
+        n_heard = round(size * self.heard_share) if heard.n_excerpts else 0
         chosen = [(excerpt, True) for excerpt in heard.batch(number, n_heard)]
         return chosen + [(excerpt, False) for excerpt in anywhere.batch(number, size - n_heard)]
 
@@ -181,6 +211,16 @@ class FlowData(SteppedData):
             if key is not None:
                 item[name] = song[key][fast].float() / 255.0
         item["text"] = _caption(song, draws[3])
+        if self.config.style is not None:
+            features = style_features(song, self.config.style, excerpt.place.song.name)
+            item["style"], item["style_within"] = draw_style_pair(
+                features,
+                excerpt.place.song.n_frames,
+                excerpt.start,
+                self.excerpt_frames,
+                self.config.style,
+                generator,
+            )
         return item
 
     def _collate(self, items: list[dict[str, Tensor]]) -> tuple[Tensor, Condition]:
@@ -195,6 +235,16 @@ class FlowData(SteppedData):
             fields[f"{name}_mask"] = given[:, None].expand(-1, frames).clone()
         text = TextTokens.of_prompts([item["text"] for item in items], self.config.text_dim)
         return x_1, replace(condition, **fields).with_tokens(text)
+
+
+def _cat_pairs(pairs: Sequence[StyleFeatures]) -> StyleFeatures | None:
+    """Joined so that all first excerpts come before all second ones."""
+    halves = [pair.mask.shape[0] // 2 for pair in pairs]
+    first = [pair.values[i][pair.mask[i]] for pair, n in zip(pairs, halves, strict=True) for i in range(n)]
+    second = [
+        pair.values[i][pair.mask[i]] for pair, n in zip(pairs, halves, strict=True) for i in range(n, 2 * n)
+    ]
+    return pad_features(first + second) if pairs else None
 
 
 def _which(song: Mapping[str, Slices], name: str, from_heard: bool, draw: float, end: int) -> str | None:

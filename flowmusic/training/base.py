@@ -62,11 +62,6 @@ class Ema(nn.Module):
         for average, value in zip(self.module.buffers(), module.buffers(), strict=True):
             average.copy_(value)
 
-    def restart(self, module: nn.Module) -> None:
-        """Average from `module` on."""
-        self.module.load_state_dict(module.state_dict())
-        self.updates.zero_()
-
 
 class Training(pl.LightningModule):
     """Base of the LightningModules. `net` is trained, `ema.module` is its average.

@@ -9,15 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flowmusic.conditioning.style import StyleTokens
 from flowmusic.config import FlowConfig
 from flowmusic.data.flow_data import FlowBatch
 from flowmusic.flow.guided_velocity import GuidedVelocity
 from flowmusic.flow.path import TIME_SAMPLERS, TIME_WEIGHTS, FlowLoss, loss_at, sample_times
 from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solver import noise, solve
+from flowmusic.model.condition import Condition
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.base import Optimisation, Training
 from flowmusic.training.init_from import load_flow_weights
+from flowmusic.training.style import encode_styles
 
 
 class FlowTraining(Training):
@@ -31,6 +34,7 @@ class FlowTraining(Training):
                    flow.json beside it
     recompute      activation checkpointing: blocks are computed again for the backward pass
     compiled       run the blocks through torch.compile
+    style_weight   weight of the style conditioner's own loss, where the model has one
     guidance, solver_steps   of the clips that validation, test and predict generate
     """
 
@@ -46,6 +50,7 @@ class FlowTraining(Training):
         init_from: Path | None = None,
         recompute: bool = False,
         compiled: bool = False,
+        style_weight: float = 0.1,
         guidance: str = "2",
         solver_steps: int = 10,
         seed: int = 0,
@@ -64,6 +69,7 @@ class FlowTraining(Training):
         super().__init__(net, optimisation or Optimisation(), total_steps)
         self.config, self.time_sampler, self.time_weight = config, time_sampler, time_weight
         self.guidance, self.solver_steps = Guidance.parse(guidance), solver_steps
+        self.style_weight = style_weight
         net.recompute = recompute
         if compiled:
             for block in net.blocks:
@@ -73,29 +79,54 @@ class FlowTraining(Training):
         return {"kind": "flow", "config": asdict(self.config)}
 
     def training_step(self, batch: FlowBatch, batch_idx: int) -> Tensor:
-        found = self.loss(self.net, batch)
+        condition, style_loss = self.told(self.net, batch)
+        found = self.loss(self.net, batch, condition)
         # each rank divides by the mean number of frames that count, so that the mean over ranks is that
         # of one process with all the items
         frames = self.trainer.strategy.reduce(found.n_frames.clone(), reduce_op="mean")
-        loss = self.check_loss(found.loss * (found.n_frames / frames))
+        loss = found.loss * (found.n_frames / frames)
         self.log_loss("train/loss", loss, batch.size)
-        return loss
+        if style_loss is not None:
+            self.log_loss("train/style_loss", style_loss, batch.size)
+            loss = loss + self.style_weight * style_loss
+        return self.check_loss(loss)
 
     def validation_step(self, batch: FlowBatch, batch_idx: int) -> None:
-        self.log_loss("valid/loss", self.loss(self.average, batch).loss, batch.size)
+        self._log_average("valid", batch)
 
     def test_step(self, batch: FlowBatch, batch_idx: int) -> None:
-        self.log_loss("test/loss", self.loss(self.average, batch).loss, batch.size)
+        self._log_average("test", batch)
+
+    def _log_average(self, split: str, batch: FlowBatch) -> None:
+        """Loss of the averaged weights; where they know style, also with another song's, and without."""
+        condition, _ = self.told(self.average, batch)
+        ways = {"loss": condition}
+        if self.config.style is not None:
+            tokens = StyleTokens(condition.style.roll(1, 0), condition.style_mask.roll(1, 0))
+            ways["loss_other_style"] = condition.with_tokens(style=tokens)
+            ways["loss_no_style"] = condition.without("style")
+        for name, told in ways.items():
+            self.log_loss(f"{split}/{name}", self.loss(self.average, batch, told).loss, batch.size)
 
     def predict_step(self, batch: FlowBatch, batch_idx: int) -> Tensor:
         """Latents (B, T, D) under the conditions of the batch."""
         return self.generate(batch)
 
-    def loss(self, net: torch.nn.Module, batch: FlowBatch) -> FlowLoss:
+    def told(self, net: torch.nn.Module, batch: FlowBatch) -> tuple[Condition, Tensor | None]:
+        """The batch's condition with the style that `net` makes of it, and the loss of that part."""
+        assert isinstance(net, FlowTransformer)
+        if net.style is None or batch.style is None:
+            return batch.condition, None
+        tokens, loss = encode_styles(
+            net.style, batch.style, torch.Generator().manual_seed(batch.seeds[0] ^ 1)
+        )
+        return batch.condition.with_tokens(style=tokens).keep("style", batch.style_kept), loss
+
+    def loss(self, net: torch.nn.Module, batch: FlowBatch, condition: Condition) -> FlowLoss:
         """Of one batch: its seeds draw noise and times, the same on every device."""
         t, x_0 = self._draw(batch)
         assert isinstance(net, FlowTransformer)
-        prepared = net.prepare(batch.condition)
+        prepared = net.prepare(condition)
         return loss_at(
             lambda x_t, times: net.velocity(x_t, times, prepared).float(),
             x_0,
@@ -119,7 +150,8 @@ class FlowTraining(Training):
     def generate(self, batch: FlowBatch, n_items: int | None = None) -> Tensor:
         """Latents (n_items, T, D) by the averaged weights; item i of a batch has always the same noise."""
         indices = range(batch.size if n_items is None else min(n_items, batch.size))
-        condition = type(batch.condition).cat([batch.condition.item(index) for index in indices])
+        told, _ = self.told(self.average, batch)
+        condition = Condition.cat([told.item(index) for index in indices])
         assert isinstance(self.average, FlowTransformer)
         field = GuidedVelocity(self.average, condition, self.guidance)
         seeds = [batch.number * 1000 + index for index in indices]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -57,17 +58,27 @@ def read_flow(source: Path) -> tuple[FlowConfig, dict[str, Tensor], Path]:
 
 
 def load_flow_weights(net: FlowTransformer, source: Path) -> None:
-    """Fill `net` with the weights of `source`. ValueError unless both have one shape."""
+    """Fill `net` with the weights of `source`.
+
+    A model without style (or without the summary of tokens) may grow one: that part starts fresh. In all
+    else both must have one shape, or it is a ValueError that says what differs.
+    """
     config, weights, path = read_flow(source)
-    if config != net.config:
-        differing = [
-            f"{key} {getattr(config, key)!r} (the model has {getattr(net.config, key)!r})"
-            for key in config.__dataclass_fields__
-            if getattr(config, key) != getattr(net.config, key)
-        ]
+    grown = tuple(
+        f"{part}." for part, had in (("style", config.style), ("summary", config.token_summary)) if not had
+    )
+    ignored = {"style"} if config.style is None else set()
+    ignored |= set() if config.token_summary else {"token_summary"}
+    differing = [
+        f"{field.name} {getattr(config, field.name)!r} (the model has {getattr(net.config, field.name)!r})"
+        for field in fields(config)
+        if field.name not in ignored and getattr(config, field.name) != getattr(net.config, field.name)
+    ]
+    if differing:
         raise ValueError(f"cannot start from {path}: it has {', '.join(differing)}")
-    check_weights(net.state_dict(), weights, path)
-    net.load_state_dict(weights)
+    expected = {key: value for key, value in net.state_dict().items() if not key.startswith(grown or ("\0",))}
+    check_weights(expected, weights, path)
+    net.load_state_dict(weights, strict=False)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

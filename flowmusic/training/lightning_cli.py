@@ -22,6 +22,8 @@ LINKS = (
 )
 """What two parts share is typed once: from the first place it is copied to the second."""
 
+_LOST = re.compile(r"[Cc]onnection (closed|reset)|NCCL|[Gg]loo|Broken pipe|[Tt]imed out|heartbeat")
+
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the data modules give each process its own streams
     "max_epochs": -1,  # everything counts in steps
@@ -95,7 +97,16 @@ def run(command: str, argv: Sequence[str]) -> None:
     ckpt_path = cli.config.ckpt_path
     if command != "fit" and ckpt_path is None:
         raise ValueError(f"flowmusic {command} needs --ckpt_path: a checkpoint, or `last`")
-    getattr(cli.trainer, command)(cli.model, cli.datamodule, ckpt_path=ckpt_path)
+    try:
+        getattr(cli.trainer, command)(cli.model, cli.datamodule, ckpt_path=ckpt_path)
+    except RuntimeError as error:
+        if cli.trainer.world_size > 1 and _LOST.search(str(error)):
+            raise ConnectionError(
+                f"another process of the training ended, so process {cli.trainer.global_rank} of "
+                f"{cli.trainer.world_size} ends too: look for the first error above, and start again with "
+                "--ckpt_path last"
+            ) from error
+        raise
 
 
 def _quiet() -> None:
@@ -103,6 +114,7 @@ def _quiet() -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "litlogger" not in record.getMessage() and "litmodels" not in record.getMessage()
     )
+    warnings.filterwarnings("ignore", ".*LightningCLI's args parameter.*")
     for text in (".*does not have many workers.*", ".*IterableDataset.*", ".*exists and is not empty.*"):
         warnings.filterwarnings("ignore", text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,20 +11,21 @@ import torch
 from flowmusic.conditioning.dropout import DropoutRates
 from flowmusic.conditioning.style_encoder import StyleConditioner, pad_features
 from flowmusic.config import FlowConfig, StyleConfig
-from flowmusic.data.dataset import FlowExcerpts, load_songs
+from flowmusic.data.flow_data import FlowData
 from flowmusic.model.transformer import FlowTransformer
-from flowmusic.training.flow import FlowTraining, flow_loss
+from flowmusic.training.checkpoint import save_tensors
+from flowmusic.training.flow_module import FlowTraining
 from flowmusic.training.style import contrast, encode_styles
-from tests.data.test_dataset import write_song
+from tests.training.conftest import write_data
 
-STYLE = StyleConfig(feature_dim=6, depth=1, heads=2, books=2, codes=16)
+STYLE = StyleConfig(feature_dim=8, depth=1, heads=2, books=2, codes=16)
 
 
 def songs(n: int, seed: int) -> list[torch.Tensor]:
     """Two excerpts of each of n songs, each song with a sound of its own."""
     generator = torch.Generator().manual_seed(seed)
-    sounds = torch.randn(n, 1, 6, generator=generator)
-    return [sound + torch.randn(40, 6, generator=generator) for _ in range(2) for sound in sounds]
+    sounds = torch.randn(n, 1, 8, generator=generator)
+    return [sound + torch.randn(40, 8, generator=generator) for _ in range(2) for sound in sounds]
 
 
 def test_songs_are_told_apart_and_codes_stay_in_use() -> None:
@@ -55,31 +57,50 @@ def test_the_contrast_compares_songs_and_leaves_out_what_is_not_there() -> None:
     torch.testing.assert_close(contrast(broken, mask), contrast(tokens, mask))
 
 
+def trained_step(data: Path, bf16: bool) -> tuple[FlowTraining, torch.Tensor]:
+    """A module with weights moved from zero, and the losses of a step with their gradients taken."""
+    config = FlowConfig(
+        latent_dim=8, width=16, heads=2, depth=1, text_dim=5, style_dim=8, token_summary=True, style=STYLE
+    )
+    rates = DropoutRates(everything=0, style=0, text=0)
+    batches = FlowData(data, config, batch_size=4, excerpt_frames=60, dropout=rates)
+    batches.open_split("train")
+    module = FlowTraining(config)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.net.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    batch = batches.draw_batch("train", 0, [0])
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        condition, style_loss = module.told(module.net.train(), batch)
+        assert style_loss is not None
+        loss = module.loss(module.net, batch, condition).loss + 0.1 * style_loss
+    loss.backward()
+    return module, loss.detach()
+
+
 @pytest.mark.parametrize("bf16", [False, True])
 def test_a_step_teaches_every_part_and_can_be_repeated(tmp_path: Path, bf16: bool) -> None:
-    config = FlowConfig(
-        latent_dim=6, width=16, heads=2, depth=1, text_dim=5, style_dim=8, token_summary=True, style=STYLE
-    )
-    write_song(tmp_path, "a", 200)
-    write_song(tmp_path, "b", 220)
-    excerpts = FlowExcerpts(load_songs(tmp_path), config, 60)
-    plan, losses = FlowTraining(batch=4, excerpt_frames=60), []
-    for _ in range(2):
-        torch.manual_seed(0)
-        model = FlowTransformer(config).train()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(0.1 * torch.randn_like(parameter))
-        loss = flow_loss(model, excerpts, plan, DropoutRates(everything=0, style=0, text=0), 7, bf16).loss
-        loss.backward()
-        losses.append(loss.item())
-    assert losses[0] == losses[1]
+    data = write_data(tmp_path, {"train": [[200, 220]]})
+    module, loss = trained_step(data, bf16)
+    assert torch.equal(loss, trained_step(data, bf16)[1])
     taught = {"style.project_in.weight", "summary.project.style.weight", "tokens.project.style.1.weight"}
-    gradients = {name: p.grad for name, p in model.named_parameters() if name in taught}
+    gradients = {name: p.grad for name, p in module.net.named_parameters() if name in taught}
     assert all(g is not None and float(g.abs().sum()) > 0 for g in gradients.values()) and len(gradients) == 3
-    assert int(model.style.quantiser.ready) == 1 if model.style is not None else False
-    model.eval()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    own, other = (flow_loss(model, excerpts, plan, DropoutRates(), 3, bf16, o).loss for o in (False, True))
-    assert float(own) != float(other)
-    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert module.net.style is not None and int(module.net.style.quantiser.ready) == 1
+
+
+def test_a_model_grows_style_and_keeps_the_rest(tmp_path: Path) -> None:
+    bare = FlowConfig(latent_dim=8, width=16, heads=2, depth=1, text_dim=5, style_dim=8)
+    old = FlowTransformer(bare)
+    save_tensors(tmp_path / "flow.safetensors", old.state_dict())
+    (tmp_path / "flow.json").write_text(bare.to_json())
+    new = FlowTraining(replace(bare, style=STYLE, token_summary=True), init_from=tmp_path)
+    for name, tensor in old.state_dict().items():
+        assert torch.equal(new.net.state_dict()[name], tensor)
+        assert torch.equal(new.average.state_dict()[name], tensor)
+    with pytest.raises(ValueError, match=r"width 16 .the model has 32"):
+        FlowTraining(replace(bare, width=32), init_from=tmp_path)
+    save_tensors(tmp_path / "flow.safetensors", {"a": torch.ones(1)})
+    with pytest.raises(ValueError, match=r"flow\.safetensors lacks the weights"):
+        FlowTraining(bare, init_from=tmp_path)

@@ -1,0 +1,135 @@
+"""The codec and the drum separator: a few steps each, from sound files to exported weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from features.audio import write_audio
+from features.separators import SmallDemucsSeparator
+from flowmusic.cli import main
+from flowmusic.data.score import STEMS
+from flowmusic.training.init_from import read_checkpoint, read_codec
+from flowmusic.training.separator_module import separation_loss
+
+RATE = 32_000
+
+SOUND = """
+seed_everything: 1
+trainer:
+  accelerator: cpu
+  devices: 1
+  max_steps: 4
+  default_root_dir: RUN
+  val_check_interval: 2
+  enable_progress_bar: false
+  enable_model_summary: false
+  logger: false
+checkpoint: {every_n_steps: 2, dirpath: "${trainer.default_root_dir}/checkpoints"}
+"""
+
+CODEC = """
+model:
+  class_path: flowmusic.training.codec_module.DecoderTraining
+  init_args:
+    config:
+      latent_dim: 6
+      decoder_width: 8
+      decoder_depth: 1
+      phase_iterations: 1
+      decoder_bands: [{window: 1024, hop: 640, low_hz: 0.0, high_hz: 16000.0}]
+      resolutions:
+        - {window: 2560, low_hz: 100.0, high_hz: 6400.0, bands_per_octave: 4, subframes: 1}
+        - {window: 512, low_hz: 200.0, high_hz: 12800.0, bands_per_octave: 1, subframes: 4}
+    components_excerpts: 3
+data:
+  class_path: flowmusic.data.sound_data.SoundData
+  init_args: {songs: SONGS, excerpt_s: 0.4, batch_size: 2, valid_batches: 1}
+"""
+
+SEPARATOR = """
+model:
+  class_path: flowmusic.training.separator_module.SeparatorTraining
+  init_args:
+    config: {channels: 4, depth: 3, window: 512}
+data:
+  class_path: flowmusic.data.sound_data.StemData
+  init_args: {songs: SONGS, excerpt_s: 0.5, batch_size: 2, valid_batches: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("songs")
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 3), ("valid", 1)):
+        for index in range(n):
+            song = folder / split / f"{index}"
+            for number, stem in enumerate(STEMS):
+                times_s = np.arange(RATE) / RATE
+                tone = (
+                    np.sin(2 * np.pi * 220 * (number + index + 1) * times_s) + rng.standard_normal(RATE) * 0.1
+                )
+                write_audio(song / f"{stem}.wav", (0.2 * tone[None]).astype(np.float32), RATE)
+            (song / "song.json").write_text(json.dumps({"sample_rate": RATE}))
+    return folder
+
+
+def config(text: str, songs: Path, folder: Path) -> str:
+    path = folder / "sound.yaml"
+    path.write_text((SOUND + text).replace("SONGS", str(songs)).replace("RUN", str(folder / "run")))
+    return str(path)
+
+
+def test_a_codec_is_fitted_trained_resumed_and_exported(songs: Path, tmp_path: Path) -> None:
+    path = config(CODEC, songs, tmp_path)
+    assert main(["fit", "-c", path]) == 0
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    first = read_checkpoint(last)["state_dict"]
+    assert bool(first["codec.components"].any())
+    assert main(["fit", "-c", path, "--ckpt_path", "last", "--trainer.max_steps", "6"]) == 0
+    second = read_checkpoint(last)["state_dict"]
+    assert torch.equal(first["codec.components"], second["codec.components"])  # fitted once
+    assert not torch.equal(first["net.leave.weight"], second["net.leave.weight"])
+    assert main(["predict", "-c", path, "--ckpt_path", "last"]) == 0
+
+    assert main(["export", str(last), str(tmp_path / "codec")]) == 0
+    codec = read_codec(tmp_path / "codec")
+    assert torch.allclose(
+        codec.state_dict()["decoder.leave.weight"], second["ema.module.leave.weight"], atol=1e-3
+    )
+    latents = codec.encode(0.1 * torch.randn(1, 1, RATE, generator=torch.Generator().manual_seed(0)))
+    assert codec.decode(latents).shape == (1, 1, RATE)
+
+
+def test_a_separator_is_trained_and_exported(songs: Path, tmp_path: Path) -> None:
+    path = config(SEPARATOR, songs, tmp_path)
+    assert main(["fit", "-c", path]) == 0
+    out = tmp_path / "separator"
+    assert main(["export", str(tmp_path / "run/checkpoints/last.ckpt"), str(out)]) == 0
+    from features.audio import Audio
+
+    sound = Audio(np.random.default_rng(0).standard_normal((1, RATE)).astype(np.float32) * 0.1, RATE)
+    stem = SmallDemucsSeparator(out / "drum_separator.safetensors").separate(sound)
+    assert stem.n_samples == sound.n_samples and np.isfinite(stem.samples).all()
+
+
+def test_quiet_items_weigh_as_much_as_loud_ones() -> None:
+    generator = torch.Generator().manual_seed(0)
+    stems = torch.randn(2, 2, 1, 800, generator=generator)
+    wrong = stems + 0.3 * torch.randn(stems.shape, generator=generator)
+    quiet = torch.tensor([1.0, 0.05])[:, None, None, None]
+    torch.testing.assert_close(
+        separation_loss(quiet * wrong, quiet * stems), separation_loss(wrong, stems), atol=1e-3, rtol=1e-3
+    )
+    assert float(separation_loss(stems, stems)) < float(separation_loss(wrong, stems))
+
+
+def test_no_sound_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "train").mkdir()
+    assert main(["fit", "-c", config(CODEC, tmp_path, tmp_path)]) == 2
+    assert "holds neither rendered songs" in capsys.readouterr().err.strip().splitlines()[-1]
