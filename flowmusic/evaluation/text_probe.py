@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder of clips and tables; resumes in it")
     parser.add_argument("--n", type=int, help="the first n prompts only (all)")
     parser.add_argument("--seeds", type=int, default=2, help="clips of each prompt (2)")
-    parser.add_argument("--n-probe", type=int, default=400, help="songs that the probe learns from (400)")
+    parser.add_argument("--n-probe", type=int, default=1000, help="songs that the probe learns from (1000)")
     parser.add_argument("--n-test", type=int, default=64, help="songs of the ceiling (64)")
     parser.add_argument("--duration", type=float, default=10.0, help="seconds of each clip (10)")
     add_sampling(parser)
