@@ -20,6 +20,7 @@ from flowmusic import __version__
 COMMANDS = {
     "generate": "make a clip that follows a text, drums, a melody or chords",
     "features": "listen to a recording and write down its controls",
+    "invert": "learn a pseudo-word that stands for the sound of recordings",
     "evaluate": "measure how well a model follows its controls",
     "gallery": "render a fixed set of clips to compare models by",
     "corpus": "render labelled training audio from scores",

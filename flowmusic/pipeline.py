@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,18 +15,22 @@ from features.frames import CONTROL_FRAME_RATE
 from features.listen import Listener, Progress, no_progress
 from features.references import Reference, ReferenceSource, open_reference
 from flowmusic import __version__
+from flowmusic.conditioning.pseudo_words import pseudo_words
 from flowmusic.conditioning.text import TransformersTextEncoder
 from flowmusic.decoding import decode_clip
 from flowmusic.editing import Canvas, Edit, HeldVelocity, lay_out, starting_point
 from flowmusic.flow.solver import SolveResult, VelocityField, noise, solve
 from flowmusic.generation import Generation, within_peak
+from flowmusic.inversion import Inversion, encode_text
 from flowmusic.length import LengthRule
 from flowmusic.model.condition import Condition
 from flowmusic.pretrained import Pretrained, load_pretrained, save_pretrained
 from flowmusic.sampler import GuidanceSource, SamplerSettings, check_seed
+from flowmusic.style import encode_style, open_style
 from flowmusic.windows import WindowedVelocity, plan_windows
 
 if TYPE_CHECKING:
+    from flowmusic.conditioning.style import StyleTokens
     from flowmusic.conditioning.text import TextEncoder, TextTokens
 
 CLIP_FORMAT = "flowmusic.clip.1"
@@ -96,6 +101,10 @@ class FlowMusic:
         beats_per_bar: float = 4,
         loop_chords: bool = True,
         edit: Edit | None = None,
+        style: AudioSource | None = None,
+        style_books: int | None = None,
+        style_excerpt: tuple[float, float] | None = None,
+        inversions: Sequence[str | Path | Inversion] = (),
         progress: Progress = no_progress,
     ) -> Generation:
         """Make one clip. The same arguments make the same bytes.
@@ -111,11 +120,16 @@ class FlowMusic:
                 (`Guidance.parse`), such as "drums=2,chords=3@0-8,text=1.5".
             bpm, beats_per_bar, loop_chords: how a chord chart is played.
             edit: sound that is kept, gone on with or varied (`flowmusic.editing.Edit`).
+            style: a recording that the clip shall sound like, by 1.5 to 4.5 s of it: those from
+                style_excerpt[0] to style_excerpt[1] seconds, or its loudest.
+            style_books: how closely, from 1 (loosest) to the model's number of books (the default).
+            inversions: pseudo-words that the text names, as `flowmusic invert` made them.
             progress: called with (stage, parts done, parts in all).
 
         Raises:
             ValueError: an argument or a reference that cannot be used; before any long work.
         """
+        started = time.perf_counter()
         check_seed(seed)
         settings = SamplerSettings.of(self.model.defaults, steps, solver, guidance)
         sources = {"drums": drums, "melody": melody, "chords": chords}
@@ -124,16 +138,17 @@ class FlowMusic:
             for role, source in sources.items()
             if source is not None
         ]
+        sounds_like = None if style is None else open_style(style, style_excerpt)
+        style_tokens = None if sounds_like is None else encode_style(self.model, sounds_like, style_books)
+        tokens = self._read(text, inversions)
         edit = None if edit is None else edit.opened()
         duration_s = self.lengths.duration_s(duration_s, references, controls, edit)
         settings.check_duration(duration_s)
         canvas = self._canvas(edit, duration_s)
-        started = time.perf_counter()
+        read = time.perf_counter()
         known = self._controls(references, controls, duration_s, loop_chords, progress)
         heard = time.perf_counter()
-        tokens = self.text_encoder.encode([text]) if text and text.strip() else None
-        read = time.perf_counter()
-        solved, rows = self.sample([known], [seed], settings, tokens, progress, canvas)
+        solved, rows = self.sample([known], [seed], settings, tokens, progress, canvas, style_tokens)
         sampled = time.perf_counter()
         n_samples = round(duration_s * self.sample_rate)
         decoded = decode_clip(
@@ -148,6 +163,8 @@ class FlowMusic:
             "references": {
                 item.role: {"name": item.name, "duration_s": item.duration_s} for item in references
             },
+            "style": None if sounds_like is None else sounds_like.describe(style_books),
+            "inversions": pseudo_words(text or ""),
             "chart": {"bpm": bpm, "beats_per_bar": beats_per_bar, "loop": loop_chords},
             "listener": self.listener.names,
             "controls": list(known.given),
@@ -161,13 +178,23 @@ class FlowMusic:
             "condition_sets": rows,
             "gain": gain,
             "seconds": {
-                "listening": round(heard - started, 3),
-                "reading the text": round(read - heard, 3),
-                "sampling": round(sampled - read, 3),
+                "reading text and style": round(read - started, 3),
+                "listening": round(heard - read, 3),
+                "sampling": round(sampled - heard, 3),
                 "decoding": round(time.perf_counter() - sampled, 3),
             },
         }
         return Generation(audio, self.sample_rate, known, solved.latents[0].cpu(), metadata)
+
+    def _read(self, text: str | None, inversions: Sequence[str | Path | Inversion]) -> TextTokens | None:
+        """Tokens of a prompt; None where it is blank."""
+        said = "" if text is None else text.strip()
+        if not inversions and not pseudo_words(said):
+            return self.text_encoder.encode([said]) if said else None
+        if not isinstance(self.text_encoder, TransformersTextEncoder):
+            raise ValueError("pseudo-words need a text encoder of transformers")
+        words = [item if isinstance(item, Inversion) else Inversion.load(item) for item in inversions]
+        return encode_text(self.text_encoder, said, words, self.model.fingerprint)
 
     @torch.no_grad()
     def sample(
@@ -178,6 +205,7 @@ class FlowMusic:
         text: TextTokens | None = None,
         progress: Progress = no_progress,
         canvas: Canvas | None = None,
+        style: StyleTokens | None = None,
     ) -> tuple[SolveResult, int]:
         """Latents (B, T, D) of B clips, and the condition sets evaluated in each step.
 
@@ -185,7 +213,7 @@ class FlowMusic:
         for one clip.
         """
         config = self.model.flow.config
-        condition = Condition.from_controls(controls, config, text)
+        condition = Condition.from_controls(controls, config, text, style)
         x_0 = noise(seeds, condition.n_frames, config.latent_dim).to(self.device)
         x_t, start = x_0, 0.0
         if canvas is not None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from flowmusic.commands.options import add_listening, listener, number, progress_bar, whole_number
+from flowmusic.commands.options import add_listening, listener, number, progress_bar, span, whole_number
 
 # Repeated here because flowmusic.flow imports torch, and --help should not; a test compares them.
 SOLVERS = ("euler", "midpoint", "heun", "rk4", "dopri5")
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--drums", metavar="FILE", help="recording or MIDI")
     what.add_argument("--melody", metavar="FILE", help="recording, MIDI or .csv of time,f0")
     what.add_argument("--chords", metavar="FILE|CHART", help="recording, .lab, or a chart: 'Am | F C | G7'")
+    add_style(what)
     what.add_argument("--controls", type=Path, metavar="FILE", help="what `flowmusic features` wrote")
     what.add_argument("--bpm", type=number("a tempo", 10, 400), help="tempo of the chord chart (120)")
     what.add_argument("--beats-per-bar", type=number("beats", 1, 32), default=4, help="of the chart (4)")
@@ -63,6 +64,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_listening(parser)
 
 
+def add_style(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--style", metavar="FILE", help="recording that the clip shall sound like")
+    group.add_argument(
+        "--style-books",
+        type=whole_number("books", 1, 64),
+        help="how closely: 1 is loosest (all)",
+    )
+    group.add_argument(
+        "--style-excerpt", type=span, metavar="FROM-TO", help="its seconds, 1.5 to 4.5 of them (the loudest)"
+    )
+    group.add_argument(
+        "--inversion",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a pseudo-word of `flowmusic invert` that the text names; repeat for more",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     from features.controls import Controls
     from flowmusic.output import output_paths
@@ -87,6 +108,10 @@ def run(args: argparse.Namespace) -> int:
             bpm=args.bpm,
             beats_per_bar=args.beats_per_bar,
             loop_chords=not args.no_loop,
+            style=args.style,
+            style_books=args.style_books,
+            style_excerpt=args.style_excerpt,
+            inversions=args.inversion,
             progress=progress,
         )
         if args.plot:

@@ -47,6 +47,18 @@ def whole_number(name: str, low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def span(text: str) -> tuple[float, float]:
+    """A reader of seconds `FROM-TO`, for `add_argument(type=...)`."""
+    parts = text.split("-")
+    try:
+        start_s, end_s = (float(part) for part in parts)
+    except ValueError:
+        start_s = end_s = math.nan
+    if not 0 <= start_s < end_s < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds such as 10-14, got {text!r}")
+    return start_s, end_s
+
+
 def add_listening(parser: argparse.ArgumentParser) -> None:
     """--separator, --melody-extractor, --chord-recogniser, --no-cache."""
     group = parser.add_argument_group("listening")

@@ -1,0 +1,62 @@
+"""`flowmusic invert`: learn a pseudo-word from recordings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from flowmusic.commands.options import number, progress_bar, whole_number
+
+EPILOG = """The word then stands in any prompt, beside references and --style:
+
+  flowmusic invert song.wav --name "<mysong>" --out mysong.safetensors
+  flowmusic generate --text "a calm <mysong> with piano" --inversion mysong.safetensors -o clip.wav"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Learn a pseudo-word that stands for the sound of recordings (textual inversion)."
+    parser.epilog = EPILOG
+    parser.add_argument("audio", metavar="AUDIO", type=Path, nargs="+", help="recordings of 4 s or more")
+    parser.add_argument("--name", required=True, help="the word, as '<mysong>'")
+    parser.add_argument("--out", type=Path, required=True, help="file to write (.safetensors)")
+    parser.add_argument(
+        "--initial-words", default="music", help="what the word begins as: more words, more room (music)"
+    )
+    parser.add_argument("--steps", type=whole_number("steps", 1, 100_000), default=300, help="at most (300)")
+    parser.add_argument(
+        "--learning-rate", type=number("a rate", 0, 1, low_included=False), default=0.005, help="(0.005)"
+    )
+    parser.add_argument("--seed", type=whole_number("a seed", 0, 2**31), default=0)
+    parser.add_argument("--checkpoint", metavar="MODEL", help="a model's folder or hub id (the embedded one)")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda")
+
+
+def run(args: argparse.Namespace) -> int:
+    from flowmusic.conditioning.pseudo_words import check_name
+    from flowmusic.conditioning.text import TransformersTextEncoder
+    from flowmusic.inversion import check_inversion_path
+    from flowmusic.output import check_folder
+    from flowmusic.pretrained import load_pretrained
+    from flowmusic.training.invert import InversionPlan, invert
+
+    check_name(args.name)
+    check_folder(check_inversion_path(args.out))
+    model = load_pretrained(args.checkpoint, args.device)
+    encoder = TransformersTextEncoder(model.defaults.text_encoder)
+    plan = InversionPlan(steps=args.steps, learning_rate=args.learning_rate, seed=args.seed)
+    with progress_bar() as progress:
+        result = invert(
+            model,
+            encoder,
+            args.audio,
+            args.name,
+            args.initial_words,
+            plan,
+            lambda step, steps, best: progress("inverting", step, steps),
+        )
+    result.inversion.save(args.out)
+    sys.stdout.write(
+        f"{args.out}: loss {result.start_loss:.4f} -> {result.best_loss:.4f} in {result.steps} steps\n"
+    )
+    return 0

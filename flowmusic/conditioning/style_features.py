@@ -1,0 +1,72 @@
+"""Frozen features of an excerpt: what the style conditioner hears."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from features.audio import Audio
+from flowmusic.codec.protocol import Codec
+from flowmusic.config import StyleConfig
+
+CODEC_FEATURES = "codec"
+
+
+class StyleExtractor(Protocol):
+    """Sound -> features (T, F)."""
+
+    def extract(self, audio: Audio) -> Tensor:
+        """Features (T, F) of a recording, on the CPU."""
+        ...
+
+
+class CodecFeatures:
+    """The latents of the model's own codec."""
+
+    def __init__(self, codec: Codec, device: torch.device | str = "cpu") -> None:
+        self.codec, self.device = codec, torch.device(device)
+
+    @torch.no_grad()
+    def extract(self, audio: Audio) -> Tensor:
+        mono = audio.resampled(self.codec.sample_rate).mono()
+        return self.codec.encode(torch.from_numpy(mono)[None, None].to(self.device))[0].cpu()  # (T, D)
+
+
+class TransformersFeatures:
+    """Any audio encoder of transformers with states or latents in time: EnCodec, HuBERT, wav2vec 2.0 ...
+
+    Raises ValueError where `source` (a folder, or the id of a model in the hub's cache) cannot be read.
+    Nothing that comes with a model is executed.
+    """
+
+    def __init__(self, source: str | Path, device: torch.device | str = "cpu") -> None:
+        from transformers import AutoFeatureExtractor, AutoModel
+
+        try:
+            settings = AutoFeatureExtractor.from_pretrained(str(source), local_files_only=True)
+            model = AutoModel.from_pretrained(str(source), local_files_only=True, dtype=torch.float32)
+        except (OSError, ValueError) as error:
+            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ValueError(f"style features {str(source)!r} cannot be loaded: {first_line}") from error
+        self.sample_rate = int(settings.sampling_rate)
+        self.model = model.eval().requires_grad_(False).to(torch.device(device))
+
+    @torch.no_grad()
+    def extract(self, audio: Audio) -> Tensor:
+        mono = torch.from_numpy(audio.resampled(self.sample_rate).mono()).to(self.model.device)
+        if self.model.config.model_type == "encodec":
+            latents = self.model.encoder(mono[None, None])[0]  # (F, T)
+            return latents.T.float().cpu()
+        levelled = (mono - mono.mean()) / mono.std().clamp(min=1e-7)  # as these encoders were trained
+        states: Tensor = self.model(levelled[None]).last_hidden_state[0]  # (T, F)
+        return states.float().cpu()
+
+
+def style_extractor(config: StyleConfig, codec: Codec, device: torch.device | str = "cpu") -> StyleExtractor:
+    """The features that a model's style conditioner was trained on."""
+    if config.features == CODEC_FEATURES:
+        return CodecFeatures(codec, device)
+    return TransformersFeatures(config.features, device)
