@@ -64,7 +64,7 @@ def measure(model: Pretrained, condition: Condition, rule: str, steps: int) -> C
         rows += x_t.shape[0]
         return velocity(x_t, *rest)  # type: ignore[arg-type]
 
-    model.flow.velocity = counted  # type: ignore[method-assign]
+    model.flow.velocity = counted  # type: ignore[method-assign, assignment]
     x_0 = noise([0], condition.n_frames, model.flow.config.latent_dim)
     started = time.perf_counter()
     solve(field, x_0, "euler", steps, apart=False)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from flowmusic.commands.options import number, progress_bar, whole_number
 
-EPILOG = """The word then stands in any prompt, beside references and --style:
+EPILOG = """The word then stands in any prompt, beside references and --style.
 
+examples:
   flowmusic invert song.wav --name "<mysong>" --out mysong.safetensors
   flowmusic generate --text "a calm <mysong> with piano" --inversion mysong.safetensors -o clip.wav"""
 
