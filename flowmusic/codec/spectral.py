@@ -38,7 +38,12 @@ CROSSOVER_HZ = 300.0
 
 @dataclass(frozen=True)
 class SpectralCodecConfig:
-    """Shape of a `SpectralCodec`; `hop` samples a latent frame, `decoder_hop` a column of the decoder."""
+    """Shape of a `SpectralCodec`; `hop` samples a latent frame, `decoder_hop` a column of the decoder.
+
+    The levels of the first `level_groups` resolutions (the long windows) are corrected by at most
+    `level_raise_db` and `level_cut_db`; those of the last (the shortest window) are cut by at most
+    `envelope_cut_db`, in `envelope_passes`.
+    """
 
     sample_rate: int = 32000
     hop: int = 1280
@@ -49,6 +54,9 @@ class SpectralCodecConfig:
     phase_iterations: int = 4
     envelope_cut_db: float = 20.0
     envelope_passes: int = 2
+    level_groups: int = 2
+    level_raise_db: float = 6.0
+    level_cut_db: float = 12.0
     decoder_bands: tuple[DecoderBand, ...] = DEFAULT_BANDS
     resolutions: tuple[Resolution, ...] = DEFAULT_RESOLUTIONS
 
@@ -175,7 +183,7 @@ class SpectralCodec(nn.Module):
         audio = torch.zeros(latents.shape[0], n_samples)
         for band, log_magnitude in zip(self.bands, self.decoder(latents), strict=True):
             audio += band.synthesise(log_magnitude.float(), n_samples, self.config.phase_iterations)
-        return self.impose_envelopes(audio, latents)[:, None]
+        return self._impose_features(audio, self.features(latents))[:, None]
 
     def log_magnitudes(self, audio: Tensor) -> list[Tensor]:
         """What the decoder is to predict, of (B, S) sound: a (B, T', F) tensor a band, floored at -100 dB."""
@@ -185,30 +193,38 @@ class SpectralCodec(nn.Module):
             for band in self.bands
         ]
 
-    def impose_envelopes(self, audio: Tensor, latents: Tensor) -> Tensor:
-        """Cut the short-time band levels of (B, S) sound down to those that the latents store."""
-        index = len(self.config.resolutions) - 1
-        resolution = self.config.resolutions[index]
-        n_columns = latents.shape[1] * resolution.subframes
-        wanted = self.features(latents)[..., self.analysis.feature_slice(index)]
-        wanted = wanted.reshape(audio.shape[0], n_columns, resolution.n_bands)
-        fine = Stft(resolution.window, resolution.window // 4)
-        n_frames = -(-audio.shape[-1] // fine.hop)
-        spread = self._spread(resolution, fine)
-        for _ in range(self.config.envelope_passes):
+    def _impose_features(self, audio: Tensor, features: Tensor) -> Tensor:
+        """Bring (B, S) sound nearer to the band levels (B, T, N) that the latents store."""
+        config = self.config
+        for index in range(config.level_groups):
+            audio = self.impose_levels(audio, features, index, config.level_raise_db, config.level_cut_db)
+        for _ in range(config.envelope_passes):
             # Only cut: what long windows smear before and after a stroke goes; raising a band would raise
             # the noise between its partials as well.
-            excess = wanted - self.analysis.levels(audio, index)  # (B, T', N) in log10 amplitude
-            gain = excess.clamp(-self.config.envelope_cut_db / 20.0, 0.0).transpose(1, 2)
-            spectrum = fine.spectrum(audio, n_frames)  # (B, F, n_frames + 2)
-            gain = torch.nn.functional.interpolate(gain, size=spectrum.shape[-1], mode="linear")
-            shaped = spectrum * 10.0 ** torch.einsum("fn,bnt->bft", spread, gain)
-            audio = fine.synthesise(shaped, audio.shape[-1])
+            last = len(config.resolutions) - 1
+            audio = self.impose_levels(audio, features, last, 0.0, config.envelope_cut_db)
         return audio
 
+    def impose_levels(
+        self, audio: Tensor, features: Tensor, index: int, raise_db: float, cut_db: float
+    ) -> Tensor:
+        """Move the band levels of resolution `index` of (B, S) sound towards those of features (B, T, N)."""
+        resolution = self.config.resolutions[index]
+        n_columns = features.shape[1] * resolution.subframes
+        wanted = features[..., self.analysis.feature_slice(index)]
+        wanted = wanted.reshape(audio.shape[0], n_columns, resolution.n_bands)
+        excess = wanted - self.analysis.levels(audio, index)  # (B, T', N) in log10 amplitude
+        gain = excess.clamp(-cut_db / 20.0, raise_db / 20.0).transpose(1, 2)
+        stft = Stft(resolution.window, resolution.window // 4)
+        spectrum = stft.spectrum(audio, -(-audio.shape[-1] // stft.hop))  # (B, F, T'')
+        gain = torch.nn.functional.interpolate(gain, size=spectrum.shape[-1], mode="linear")
+        shaped = spectrum * 10.0 ** torch.einsum("fn,bnt->bft", self._spread(resolution, stft), gain)
+        return stft.synthesise(shaped, audio.shape[-1])
+
     def _spread(self, resolution: Resolution, stft: Stft) -> Tensor:
-        """Linear interpolation in log frequency from bands to bins, (F, N); rows sum to one."""
-        bins_hz = torch.arange(stft.n_bins) * (self.sample_rate / stft.window)
-        position = torch.log2(bins_hz.clamp(min=1.0) / resolution.low_hz) * resolution.bands_per_octave - 0.5
+        """Linear interpolation in log frequency from bands to bins, (F, N); zero outside all bands."""
+        bin_hz = torch.arange(stft.n_bins) * (self.sample_rate / stft.window)
+        position = torch.log2(bin_hz.clamp(min=1.0) / resolution.low_hz) * resolution.bands_per_octave - 0.5
         position = position.clamp(0, resolution.n_bands - 1)
-        return (1.0 - (position[:, None] - torch.arange(resolution.n_bands)).abs()).clamp(min=0.0)
+        spread = (1.0 - (position[:, None] - torch.arange(resolution.n_bands)).abs()).clamp(min=0.0)
+        return spread * (bin_hz <= resolution.high_hz)[:, None]

@@ -139,14 +139,8 @@ def decoder_loss(predicted: Tensor, target: Tensor, with_motion: bool) -> tuple[
 
 
 def bands_loss(predicted: list[Tensor], targets: list[Tensor], with_motion: bool) -> tuple[Tensor, Tensor]:
-    """Mean of `decoder_loss` over the bands, each weighted by the square root of its number of bins.
-
-    The few low bins carry most partials: by their number alone they would hardly count.
-    """
-    weights = torch.tensor([target.shape[-1] ** 0.5 for target in targets], device=targets[0].device)
+    """Mean of `decoder_loss` over the bands: the low one has few bins but most partials."""
     pairs = [
         decoder_loss(p.float(), target, with_motion) for p, target in zip(predicted, targets, strict=True)
     ]
-    shares = weights / weights.sum()
-    loss = torch.stack([pair[0] for pair in pairs]) @ shares
-    return loss, torch.stack([pair[1] for pair in pairs]) @ shares
+    return torch.stack([pair[0] for pair in pairs]).mean(), torch.stack([pair[1] for pair in pairs]).mean()

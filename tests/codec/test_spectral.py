@@ -95,6 +95,24 @@ def test_a_band_whose_hop_does_not_fit_is_named() -> None:
         SpectralCodec(SpectralCodecConfig(decoder_bands=(DecoderBand(1024, 300, 0.0, 16000.0),)))
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_imposed_levels_come_nearer_to_those_stored(index: int) -> None:
+    codec = small_codec()
+    original, wrong = (
+        0.1 * torch.randn(1, 64000, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)
+    )
+    features = codec.analysis(original)
+    stored = features[..., codec.analysis.feature_slice(index)]
+    mended = codec.impose_levels(wrong, features, index, raise_db=6.0, cut_db=12.0)
+    before, after = (
+        (codec.analysis(x)[..., codec.analysis.feature_slice(index)] - stored).abs().mean()
+        for x in (wrong, mended)
+    )
+    assert after < 0.8 * before
+    unchanged = codec.impose_levels(wrong, features, index, raise_db=0.0, cut_db=0.0)
+    torch.testing.assert_close(unchanged, wrong, atol=1e-4, rtol=0)
+
+
 def test_wrong_shapes_are_named() -> None:
     codec = small_codec()
     with pytest.raises(ValueError, match=r"\(B, 1, S\)"):
