@@ -19,6 +19,7 @@ from flowmusic import __version__
 
 COMMANDS = {
     "generate": "make a clip that follows a text, drums, a melody or chords",
+    "batch": "make the clips of a manifest or a folder: many, scored, resumable",
     "features": "listen to a recording and write down its controls",
     "invert": "learn a pseudo-word that stands for the sound of recordings",
     "evaluate": "measure how well a model follows its controls",

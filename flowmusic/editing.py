@@ -104,6 +104,10 @@ class Canvas:
     kept: tuple[tuple[int, int], ...]
     sound: np.ndarray
 
+    def kept_s(self, sample_rate: int) -> list[list[float]]:
+        """The kept spans in seconds."""
+        return [[first / sample_rate, end / sample_rate] for first, end in self.kept]
+
 
 def parse_spans(text: str) -> Spans:
     """Read `0-4,9-15` as seconds; ValueError where it is something else."""

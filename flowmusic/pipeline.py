@@ -169,6 +169,7 @@ class FlowMusic:
             "listener": self.listener.names,
             "controls": list(known.given),
             "duration_s": duration_s,
+            "kept_s": [] if canvas is None else canvas.kept_s(self.sample_rate),
             "sample_rate": self.sample_rate,
             "seed": seed,
             "solver": settings.solver,

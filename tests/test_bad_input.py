@@ -120,8 +120,8 @@ def test_bad_recordings_of_features(kind: str, tmp_path: Path, refused: Refused)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--duration", "-3"], ["--duration", "0.5 to 300", "'-3'"]),
-        (["--duration", "nan"], ["--duration", "0.5 to 300"]),
+        (["--duration", "-3"], ["--duration", "0.5 to 3600", "'-3'"]),
+        (["--duration", "nan"], ["--duration", "0.5 to 3600"]),
         (["--duration", "ten"], ["--duration", "'ten'"]),
         (["--steps", "0"], ["--steps", "from 1 to 1000"]),
         (["--seed", "-1"], ["--seed"]),

@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowmusic.commands.options import add_listening, listener, number, progress_bar, span, whole_number
+
+if TYPE_CHECKING:
+    from flowmusic.jobs import Job
+    from flowmusic.making import Recipe
 
 # Repeated here because flowmusic.flow imports torch, and --help should not; a test compares them.
 SOLVERS = ("euler", "midpoint", "heun", "rk4", "dopri5")
@@ -19,7 +24,11 @@ examples:
   flowmusic generate --text "calm piano trio" --chords "Am | F | C | G7" --bpm 90 -o clip.wav
   flowmusic generate --drums beat.wav --melody tune.mid --chords song.lab --duration 12 -o clip.wav
   flowmusic generate --drums song.mp3 --melody song.mp3 --chords song.mp3 --plot -o cover.wav
-  flowmusic generate --controls song.safetensors --guidance drums=2,chords=3 --steps 20 -o clip.wav"""
+  flowmusic generate --controls song.safetensors --guidance drums=2,chords=3 --steps 20 -o clip.wav
+  flowmusic generate --context song.wav --keep 0-4,9-15 --chords "Am | F" -o repaired.wav
+  flowmusic generate --context song.wav --continue --duration 40 -o longer.wav
+  flowmusic generate --chords "C | G" --duration 8 --loop -o loop.wav
+  flowmusic generate --from clip.json -o again.wav"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,18 +42,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_style(what)
     what.add_argument("--controls", type=Path, metavar="FILE", help="what `flowmusic features` wrote")
     what.add_argument("--bpm", type=number("a tempo", 10, 400), help="tempo of the chord chart (120)")
-    what.add_argument("--beats-per-bar", type=number("beats", 1, 32), default=4, help="of the chart (4)")
-    what.add_argument("--no-loop", action="store_true", help="play a short chord chart once only")
+    what.add_argument("--beats-per-bar", type=number("beats", 1, 32), help="of the chart (4)")
+    what.add_argument("--chart-once", action="store_true", help="do not play a short chord chart again")
+    add_editing(parser)
     how = parser.add_argument_group("how")
     how.add_argument(
         "--duration",
-        type=number("seconds", 0.5, 300),
+        type=number("seconds", 0.5, 3600),
         metavar="SECONDS",
         help="length of the clip (the longest reference's, up to 30; 10 without one)",
     )
     how.add_argument(
-        "--seed", type=whole_number("a seed", 0, 2**63 - 1), default=0, help="another seed, another clip"
+        "--seed", type=whole_number("a seed", 0, 2**63 - 1), help="another seed, another clip (0)"
     )
+    how.add_argument(
+        "--candidates",
+        type=whole_number("candidates", 1, 64),
+        default=1,
+        help="seeds to choose from (1)",
+    )
+    how.add_argument("--weights", metavar="chords=2,drums=1", help="what counts in choosing it (all alike)")
+    how.add_argument("--loudness", type=number("LUFS", -40, -5), help="bring the clip to it, unclipped")
     how.add_argument("--steps", type=whole_number("steps", 1, 1000), help="steps of the solver (the model's)")
     how.add_argument("--solver", choices=SOLVERS, help="of the differential equation (the model's)")
     how.add_argument(
@@ -84,36 +102,89 @@ def add_style(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_editing(parser: argparse.ArgumentParser) -> None:
+    """Arguments that make a clip out of sound that exists."""
+    group = parser.add_argument_group("sound that exists")
+    group.add_argument("--context", metavar="FILE", help="recording of which parts are kept")
+    group.add_argument("--keep", metavar="0-4,9-15", help="seconds of the clip that are kept (all of it)")
+    group.add_argument(
+        "--context-at", type=number("seconds", 0, 3600), help="where in the clip the recording begins (0)"
+    )
+    group.add_argument("--continue", dest="goes_on", action="store_true", help="go on after its end")
+    group.add_argument("--loop", action="store_true", help="the end of the clip goes on at its start")
+    group.add_argument("--from-clip", metavar="FILE", help="sound to vary; a clip's controls stay")
+    group.add_argument("--vary", type=number("a strength", 0.01, 1), help="how much of it is made anew (0.5)")
+    group.add_argument("--from", dest="sidecar", type=Path, metavar="JSON", help="make this clip again")
+
+
+def asked_job(args: argparse.Namespace) -> tuple[Job, Recipe | None]:
+    """The job of the command line; on top of that of a sidecar, where one is given."""
+    from dataclasses import replace
+
+    from flowmusic.jobs import Job
+    from flowmusic.making import read_recipe
+
+    recipe = None if args.sidecar is None else read_recipe(args.sidecar)
+    beside = None if args.from_clip is None else Path(args.from_clip).with_suffix(".json")
+    varied = read_recipe(beside) if recipe is None and beside is not None and beside.is_file() else None
+    base = Job()
+    if recipe is not None:
+        base = recipe.job
+    elif varied is not None:  # of the same noise the same clip would come
+        base = replace(varied.job, seed=(varied.job.seed + 1) % 2**63)
+    given = {
+        "text": args.text,
+        "drums": args.drums,
+        "melody": args.melody,
+        "chords": args.chords,
+        "controls": None if args.controls is None else str(args.controls),
+        "duration_s": args.duration,
+        "seed": args.seed,
+        "steps": args.steps,
+        "solver": args.solver,
+        "guidance": args.guidance,
+        "bpm": args.bpm,
+        "beats_per_bar": args.beats_per_bar,
+        "loop_chords": False if args.chart_once else None,
+        "context": args.context,
+        "keep": args.keep,
+        "context_at_s": args.context_at,
+        "goes_on": args.goes_on or None,
+        "loop": args.loop or None,
+        "vary_from": args.from_clip,
+        "strength": args.vary,
+        "loudness_lufs": args.loudness,
+        "style": args.style,
+        "style_books": args.style_books,
+        "style_excerpt": args.style_excerpt and "{:g}-{:g}".format(*args.style_excerpt),
+        "inversions": tuple(map(str, args.inversion)) or None,
+    }
+    job = replace(base, **{name: value for name, value in given.items() if value is not None})
+    return job.beside(Path.cwd()), recipe
+
+
 def run(args: argparse.Namespace) -> int:
-    from features.controls import Controls
+    from flowmusic.making import check_model, make_clip
     from flowmusic.output import output_paths
     from flowmusic.pipeline import FlowMusic
+    from flowmusic.scoring import Choice, Judge, best_clip, parse_weights
 
     output_paths(args.out, args.plot)
-    controls = None if args.controls is None else Controls.load(args.controls)
+    job, recipe = asked_job(args)
+    choice = Choice(args.candidates, None if args.weights is None else parse_weights(args.weights))
+    if recipe is not None:
+        args.separator = recipe.listener["separator"]
+        args.melody_extractor = recipe.listener["melody"]
+        args.chord_recogniser = recipe.listener["chords"]
+        if args.checkpoint is None and recipe.model_name != "embedded":
+            args.checkpoint = recipe.model_name
     ears = listener(args)
     model = FlowMusic.from_pretrained(args.checkpoint, args.device, ears)
+    if recipe is not None:
+        check_model(model, recipe, args.sidecar)
     with progress_bar() as progress:
-        clip = model.generate(
-            text=args.text,
-            drums=args.drums,
-            melody=args.melody,
-            chords=args.chords,
-            controls=controls,
-            duration_s=args.duration,
-            seed=args.seed,
-            steps=args.steps,
-            solver=args.solver,
-            guidance=args.guidance,
-            bpm=args.bpm,
-            beats_per_bar=args.beats_per_bar,
-            loop_chords=not args.no_loop,
-            style=args.style,
-            style_books=args.style_books,
-            style_excerpt=args.style_excerpt,
-            inversions=args.inversion,
-            progress=progress,
-        )
+        judge = Judge(ears) if choice.candidates > 1 else None
+        clip = best_clip(lambda asked: make_clip(model, asked, progress), job, judge, choice)
         if args.plot:
             progress("listening to the clip", 0, 1)
         written = clip.save(args.out, plot=args.plot, listener=ears)

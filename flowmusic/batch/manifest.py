@@ -1,0 +1,145 @@
+"""Manifests: one JSON object a line, read by line, so that their length costs no memory to speak of."""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowmusic.jobs import KEYS, Job, read_job
+
+MAX_LINE_BYTES = 1 << 20
+MAX_PROBLEMS = 1000
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a line of a manifest; lines count from 1."""
+
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.message}"
+
+
+class ManifestError(ValueError):
+    """A manifest with bad rows: all of them in `problems` (up to MAX_PROBLEMS)."""
+
+    def __init__(self, path: Path, problems: list[Problem], n_problems: int) -> None:
+        self.problems, self.n_problems = problems, n_problems
+        rows = "1 bad row" if n_problems == 1 else f"{n_problems} bad rows"
+        super().__init__(f"{path} has {rows}; the first is {problems[0]}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One clip to make: `name` is that of its files, unique in its manifest."""
+
+    line: int
+    name: str
+    job: Job
+
+
+class Manifest:
+    """A manifest whose every row was checked; of each row only its place in the file is kept.
+
+    Relative paths in it start from its folder.
+
+    Raises:
+        ManifestError: rows that cannot be jobs: not JSON, unknown keys, bad values, repetitions.
+        ValueError: no such file, or no rows.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._offsets, self._lines = array("q"), array("q")
+        problems: list[Problem] = []
+        n_problems = 0
+        seen: dict[bytes, int] = {}
+        for line, offset, text in self._read_lines():
+            try:
+                row = self._row(line, text)
+                key = row.name.lower().encode()  # some file systems do not tell A from a
+                if key in seen:
+                    raise ValueError(f"it is the same clip as line {seen[key]}: give another seed")
+                seen[key] = line
+                self._offsets.append(offset)
+                self._lines.append(line)
+            except ValueError as error:
+                n_problems += 1
+                if len(problems) < MAX_PROBLEMS:
+                    problems.append(Problem(line, " ".join(str(error).split())))
+        if problems:
+            raise ManifestError(self.path, problems, n_problems)
+        if not self._offsets:
+            raise ValueError(f"{self.path} holds no rows; expected one JSON object a line")
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def row(self, index: int) -> Row:
+        with self.path.open("rb") as file:
+            file.seek(self._offsets[index])
+            return self._row(self._lines[index], file.readline())
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self.row(index) for index in range(len(self)))
+
+    def _read_lines(self) -> Iterator[tuple[int, int, bytes]]:
+        """(line, offset, content) of every line that is not blank."""
+        try:
+            file = self.path.open("rb")
+        except OSError as error:
+            raise ValueError(f"{self.path} cannot be read as a manifest ({error.strerror})") from error
+        with file:
+            line = offset = 0
+            while text := file.readline(MAX_LINE_BYTES + 1):
+                line += 1
+                if len(text) > MAX_LINE_BYTES:
+                    raise ValueError(f"{self.path}: line {line} is longer than {MAX_LINE_BYTES} bytes")
+                if text.strip():
+                    yield line, offset, text
+                offset += len(text)
+
+    def _row(self, line: int, text: bytes) -> Row:
+        values = _parse(text)
+        name = values.pop("name", None)
+        if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):
+            raise ValueError(f"name must be letters, digits, '.', '_' and '-' (up to 80), got {name!r}")
+        job = read_job(values)
+        unique = f"{name or _stem(job)}-{job.digest[:10]}"  # wherever the manifest's folder lies
+        return Row(line, unique, job.beside(self.path.absolute().parent))
+
+
+def _parse(text: bytes) -> dict[str, object]:
+    try:
+        values = json.loads(text, object_pairs_hook=_no_repeats)
+    except RecursionError as error:
+        raise ValueError("it is not JSON that can be read: nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not UTF-8 text") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON: {error.msg} at column {error.colno}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"expected an object with some of the keys name, {', '.join(KEYS)}")
+    return values
+
+
+def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        repeated = next(key for key, _ in pairs if sum(other == key for other, _ in pairs) > 1)
+        raise ValueError(f"the key {repeated!r} stands there twice")
+    return values
+
+
+def _stem(job: Job) -> str:
+    """A readable beginning of a name: what is followed."""
+    parts = [Path(path).stem for path in dict.fromkeys(job.files.values())]
+    source = parts[0] if parts else job.chords or job.text or "clip"
+    return re.sub(r"[^A-Za-z0-9]+", "-", source).strip("-").lower()[:32].strip("-") or "clip"

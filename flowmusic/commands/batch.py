@@ -1,0 +1,148 @@
+"""`flowmusic batch`: a manifest or a folder of references in, many clips out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowmusic.commands.options import add_listening, listener, number, whole_number
+
+if TYPE_CHECKING:
+    from flowmusic.batch.manifest import Manifest
+    from flowmusic.batch.run import Progress
+
+EXIT_BAD_ROWS, EXIT_INCOMPLETE = 2, 3
+SHOWN_PROBLEMS = 50
+
+EPILOG = """A manifest has one JSON object a line, with keys as the options of `flowmusic generate`:
+  {"text": "slow jazz trio", "chords": "Am | F | C | G", "duration": 12, "seed": 7}
+  {"drums": "beats/one.wav", "melody": "tunes/two.mid", "guidance": "drums=2,melody=3"}
+A second run goes on where the first stopped. Exit code 3: some rows have no clip; the table says why.
+
+examples:
+  flowmusic batch jobs.jsonl --out clips --devices 2
+  flowmusic batch references/ --out clips --format flac
+  flowmusic batch references/ --grid --prompt "brass band" --prompt "solo piano" --seeds 0-9 --out clips
+  torchrun --nnodes 2 --nproc-per-node 8 -m flowmusic batch jobs.jsonl --out clips --devices 8 --nodes 2"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Make the clips of a manifest: finished ones are never lost or made twice."
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "source", type=Path, nargs="?", metavar="JOBS", help="manifest, or folder of references"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="clips, sidecars and tables"
+    )
+    rows = parser.add_argument_group("rows from a folder or a grid")
+    rows.add_argument("--roles", default="drums,melody,chords", help="controls to take from recordings (all)")
+    rows.add_argument("--grid", action="store_true", help="every prompt with every reference and every seed")
+    rows.add_argument("--prompt", action="append", default=[], help="of the grid; repeat for more")
+    rows.add_argument("--prompts", type=Path, metavar="FILE", help="of the grid, one a line")
+    rows.add_argument("--seeds", default="0", metavar="0-9", help="of the grid (0)")
+    clips = parser.add_argument_group("clips")
+    clips.add_argument("--format", choices=("wav", "flac", "ogg"), default="wav")
+    clips.add_argument("--loudness", type=number("LUFS", -40, -5), default=-16.0, help="of all clips (-16)")
+    clips.add_argument("--no-loudness", action="store_true", help="leave clips as loud as they come")
+    clips.add_argument("--no-scores", action="store_true", help="do not listen to the clips (faster)")
+    clips.add_argument("--plot", action="store_true", help="draw every control against what is heard")
+    clips.add_argument(
+        "--candidates", type=whole_number("candidates", 1, 64), default=1, help="seeds to choose from (1)"
+    )
+    clips.add_argument("--weights", metavar="chords=2,drums=1", help="what counts in choosing (all alike)")
+    how = parser.add_argument_group("how")
+    how.add_argument("--checkpoint", metavar="MODEL", help="a model's folder or hub id (the embedded model)")
+    how.add_argument("--device", default="cpu", help="cpu, or cuda")
+    how.add_argument(
+        "--devices", type=whole_number("devices", 1, 1024), default=1, help="processes, or GPUs, a node (1)"
+    )
+    how.add_argument("--nodes", type=whole_number("nodes", 1, 4096), default=1, help="of a cluster (1)")
+    how.add_argument(
+        "--workers",
+        type=whole_number("workers", 0, 256),
+        default=1,
+        help="further processes that listen to references ahead, for each device (1)",
+    )
+    add_listening(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from flowmusic.batch.manifest import Manifest, ManifestError
+
+    if args.no_cache:
+        raise ValueError("a batch needs the cache: expected no --no-cache")
+    try:
+        manifest = Manifest(_manifest_path(args))
+    except ManifestError as error:
+        for problem in error.problems[:SHOWN_PROBLEMS]:
+            sys.stderr.write(f"{problem}\n")
+        raise
+    return _make(args, manifest)
+
+
+def _manifest_path(args: argparse.Namespace) -> Path:
+    """The manifest given, or one written from a folder or a grid."""
+    from flowmusic.batch.sources import grid_rows, parse_seeds, reference_rows, write_manifest
+
+    source: Path | None = args.source
+    if not args.grid and (args.prompt or args.prompts or args.seeds != "0"):
+        raise ValueError("--prompt, --prompts and --seeds are for a grid: expected --grid with them")
+    if source is not None and not source.is_dir():
+        if args.grid:
+            raise ValueError(f"{source} is not a folder: a grid takes a folder of references, or none")
+        return source
+    if source is None and not args.grid:
+        raise ValueError("expected a manifest, a folder of references, or --grid")
+    roles = [role.strip() for role in args.roles.split(",") if role.strip()]
+    references = [] if source is None else reference_rows(source, roles)
+    prompts = list(args.prompt)
+    if args.prompts is not None:
+        prompts += [line.strip() for line in args.prompts.read_text(encoding="utf-8").splitlines()]
+    prompts = [prompt for prompt in prompts if prompt]
+    return write_manifest(args.out / "jobs.jsonl", grid_rows(prompts, references, parse_seeds(args.seeds)))
+
+
+def _make(args: argparse.Namespace, manifest: Manifest) -> int:
+    from flowmusic.batch.run import run_batch
+    from flowmusic.batch.store import BatchSettings
+    from flowmusic.pipeline import FlowMusic
+    from flowmusic.scoring import parse_weights
+
+    model = FlowMusic.from_pretrained(args.checkpoint, args.device, listener(args))
+    settings = BatchSettings(
+        model=model.model.fingerprint,
+        listener=model.listener.names,
+        suffix=f".{args.format}",
+        loudness_lufs=None if args.no_loudness else args.loudness,
+        scores=not args.no_scores,
+        plots=args.plot,
+        candidates=args.candidates,
+        weights=None if args.weights is None else parse_weights(args.weights),
+    )
+    with _bar() as progress:
+        summary = run_batch(
+            model, manifest, args.out, settings, args.devices, args.nodes, args.workers, progress
+        )
+    if summary is None:
+        return 0
+    sys.stdout.write(f"{summary}: {summary.table}\n")
+    return 0 if summary.complete else EXIT_INCOMPLETE
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    """A bar of clips on stderr, where that is a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(total=None, unit="clip", disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show

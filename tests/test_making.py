@@ -1,0 +1,109 @@
+"""Clips made again from their sidecars, and the command line's ways to edit, vary and choose."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.audio import read_audio
+from features.cache import FeatureCache
+from features.listen import Listener
+from flowmusic.cli import main
+from flowmusic.jobs import Job
+from flowmusic.loudness import loudness_gain
+from flowmusic.making import check_model, make_clip, read_recipe
+from flowmusic.pipeline import FlowMusic
+from flowmusic.scoring import Choice, Judge, best_clip
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> FlowMusic:
+    return FlowMusic.from_pretrained(tiny_model, listener=Listener("none", cache=FeatureCache()))
+
+
+@pytest.fixture
+def song(music_file: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(music_file, tmp_path / "song.wav"))
+
+
+def test_a_sidecar_makes_the_same_bytes(tiny_model: Path, song: Path, tmp_path: Path) -> None:
+    first, again, other = (tmp_path / name for name in ("first.wav", "again.wav", "other.wav"))
+    arguments = ["generate", "--chords", "Am | F", "--melody", str(song), "--text", "organ", "--seed", "4"]
+    arguments += ["--context", str(song), "--keep", "0-0.5", "--guidance", "2", "--loudness", "-20"]
+    arguments += ["--separator", "none", "--checkpoint", str(tiny_model), "--duration", "1.5"]
+    assert main([*arguments, "-o", str(first)]) == 0
+    sidecar = str(first.with_suffix(".json"))
+    assert main(["generate", "--from", sidecar, "-o", str(again)]) == 0
+    assert again.read_bytes() == first.read_bytes()
+    assert main(["generate", "--from", sidecar, "--seed", "5", "-o", str(other)]) == 0
+    assert other.read_bytes() != first.read_bytes()
+
+
+def test_a_changed_a_moved_and_a_lost_reference(model: FlowMusic, song: Path, tmp_path: Path) -> None:
+    clip = make_clip(model, Job(melody=str(song), duration_s=1.0))
+    (tmp_path / "out").mkdir()
+    sidecar = clip.save(tmp_path / "out" / "clip.wav")[1]
+    moved = tmp_path / "out" / "song.wav"
+    shutil.move(song, moved)
+    recipe = read_recipe(sidecar)
+    assert recipe.job.melody == str(moved)
+    assert np.array_equal(make_clip(model, recipe.job).audio, clip.audio)
+    moved.write_bytes(moved.read_bytes()[:-2] + b"xx")
+    with pytest.raises(ValueError, match=r"song\.wav has changed since .*clip\.json"):
+        read_recipe(sidecar)
+    moved.unlink()
+    with pytest.raises(ValueError, match=r"song\.wav, from which .* is gone"):
+        read_recipe(sidecar)
+
+
+def test_a_sidecar_of_another_model_is_refused(model: FlowMusic, tmp_path: Path) -> None:
+    sidecar = make_clip(model, Job(duration_s=1.0)).save(tmp_path / "clip.wav")[1]
+    values = json.loads(sidecar.read_text())
+    values["model"]["fingerprint"] = "0" * 16
+    sidecar.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="was made by the model"):
+        check_model(model, read_recipe(sidecar), sidecar)
+    sidecar.write_text("[]")
+    with pytest.raises(ValueError, match=r"not the \.json of a clip"):
+        read_recipe(sidecar)
+
+
+def test_varying_a_clip_keeps_its_controls(tiny_model: Path, tmp_path: Path) -> None:
+    clip, varied = tmp_path / "clip.wav", tmp_path / "varied.wav"
+    base = ["generate", "--checkpoint", str(tiny_model)]
+    assert main([*base, "--chords", "Am | F", "--duration", "1", "-o", str(clip)]) == 0
+    assert main([*base, "--from-clip", str(clip), "--vary", "0.3", "-o", str(varied)]) == 0
+    sidecar = json.loads(varied.with_suffix(".json").read_text())
+    assert sidecar["controls"] == ["chords"] and sidecar["seed"] == 1
+    assert sidecar["job"]["vary"] == 0.3 and read_audio(varied).duration_s == 1.0
+    assert varied.read_bytes() != clip.read_bytes()
+
+
+def test_the_best_of_several_is_kept(model: FlowMusic, song: Path) -> None:
+    job = Job(chords="C", melody=str(song), duration_s=1.0, seed=3)
+    judge = Judge(Listener("none", cache=FeatureCache()))
+    best = best_clip(lambda asked: make_clip(model, asked), job, judge, Choice(3, {"melody": 2.0}))
+    table = best.metadata["candidates"]
+    assert isinstance(table, list) and [item["seed"] for item in table] == [3, 4, 5]
+    assert best.metadata["overall"] == max(item["overall"] for item in table)
+    chosen = next(item["seed"] for item in table if item["overall"] == best.metadata["overall"])
+    assert best.metadata["seed"] == chosen
+    alone = make_clip(model, Job(chords="C", melody=str(song), duration_s=1.0, seed=chosen))
+    assert np.array_equal(alone.audio, best.audio)
+
+
+def test_loudness_is_met_where_the_peak_allows() -> None:
+    import pyloudnorm
+
+    rng = np.random.default_rng(0)
+    noise = (0.05 * rng.standard_normal((1, 64_000))).astype(np.float32)
+    gain = loudness_gain(noise, 32_000, -20.0, 0.95)
+    assert pyloudnorm.Meter(32_000).integrated_loudness((noise * gain).T) == pytest.approx(-20, abs=0.1)
+    click = noise.copy()
+    click[0, 100] = 0.9
+    assert np.abs(click * loudness_gain(click, 32_000, -5.0, 0.95)).max() == pytest.approx(0.95)
+    assert loudness_gain(np.zeros((1, 32_000)), 32_000, -16.0, 0.95) == 1.0

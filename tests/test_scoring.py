@@ -1,0 +1,91 @@
+"""Scores from events: what is right, what is wrong, what is left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.cache import FeatureCache
+from features.chord_labels import ChordSegment
+from features.events import Events, hear_events, pack_segments, unpack_segments
+from features.listen import Listener
+from features.references import open_reference
+from features.symbols import DrumHit, Note
+from flowmusic.scoring import Choice, holes, parse_weights, score_events
+
+CHORDS = (ChordSegment(0, 2, "C:maj"), ChordSegment(2, 4, "A:min"))
+ASKED = Events(200, np.arange(0.25, 4, 0.5), np.full(200, 440.0), np.ones(200), CHORDS)
+WHOLE = [(0.0, 4.0)]
+
+
+def test_the_same_events_score_one_and_others_less() -> None:
+    assert score_events(ASKED, ASKED, WHOLE) == {"drums": 1.0, "melody": 1.0, "chords": 1.0}
+    other = replace(
+        ASKED,
+        onsets_s=np.arange(0.5, 4, 0.5),
+        f0_hz=np.full(200, 466.2),
+        segments=(ChordSegment(0, 4, "C:maj"),),
+    )
+    scores = score_events(ASKED, other, WHOLE)
+    assert scores == {"drums": 0.0, "melody": 0.0, "chords": pytest.approx(0.5)}
+
+
+def test_only_the_holes_count() -> None:
+    wrong_at_first = replace(
+        ASKED,
+        onsets_s=np.arange(2.25, 4, 0.5),
+        f0_hz=np.where(np.arange(200) < 100, 300.0, 440.0),
+        segments=(ChordSegment(0, 2, "F:maj"), ChordSegment(2, 4, "A:min")),
+    )
+    assert holes([[0.0, 2.0]], 4.0) == [(2.0, 4.0)] and holes([], 4.0) == WHOLE
+    assert holes([[1.0, 2.0]], 4.0) == [(0.0, 1.0), (2.0, 4.0)]
+    assert score_events(ASKED, wrong_at_first, [(2.0, 4.0)]) == {"drums": 1.0, "melody": 1.0, "chords": 1.0}
+    first = score_events(ASKED, wrong_at_first, [(0.0, 2.0)])
+    assert first == {"drums": 0.0, "melody": 0.0, "chords": 0.0}
+
+
+def test_nothing_to_follow_is_no_score() -> None:
+    silent = Events(200, onsets_s=np.zeros(0), segments=(ChordSegment(0, 4, "N"),))
+    assert score_events(silent, ASKED, WHOLE) == {"drums": None, "chords": None}
+
+
+def test_symbols_are_events_exactly() -> None:
+    references = [
+        open_reference("drums", [DrumHit(0.5, 36), DrumHit(0.51, 42), DrumHit(1.0, 38)]),
+        open_reference("melody", [Note(0.0, 0.5, 69)]),
+        open_reference("chords", "C | G", bpm=240),
+    ]
+    events = hear_events(Listener("none"), references, 2.0)
+    assert events.given == ("drums", "melody", "chords")
+    assert events.onsets_s is not None and events.onsets_s.tolist() == [0.5, 1.0]
+    assert events.f0_hz is not None and events.confidence is not None and events.segments is not None
+    assert events.f0_hz[:25].tolist() == [440.0] * 25 and events.confidence.sum() == 25
+    assert [segment.label for segment in events.segments] == ["C:maj", "G:maj"]
+
+
+def test_a_recording_is_heard_once_for_controls_and_events(music_file: Path, tmp_path: Path) -> None:
+    listener = Listener("none", cache=FeatureCache(tmp_path))
+    reference = open_reference("melody", music_file)
+    listener.listen([reference], 2.0)
+    entries = sorted(tmp_path.rglob("*.safetensors"))
+    events = hear_events(listener, [reference], 2.0)
+    assert sorted(tmp_path.rglob("*.safetensors")) == entries
+    assert events.f0_hz is not None and abs(np.log2(events.f0_hz[25] / 523.25)) < 0.05
+
+
+def test_segments_survive_packing() -> None:
+    assert unpack_segments(pack_segments(CHORDS)) == CHORDS
+
+
+def test_weights() -> None:
+    choice = Choice(2, parse_weights("chords=3,drums=1"))
+    assert choice.overall({"chords": 1.0, "drums": 0.0}) == 0.75
+    assert choice.overall({"chords": None, "drums": 0.5}) == 0.5 and Choice().overall({}) == 0.0
+    for text in ("chords", "tempo=1", "chords=-1", "chords=x"):
+        with pytest.raises(ValueError, match="weights"):
+            parse_weights(text)
+    with pytest.raises(ValueError, match="candidates must be 1 to"):
+        Choice(0)
