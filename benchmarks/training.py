@@ -1,0 +1,196 @@
+"""What training costs: memory by shape and precision, a step's time, and how much of the machine it uses.
+
+    python benchmarks/training.py memory
+    python benchmarks/training.py step --recipe configs/embedded-flow.yaml --data DATA --steps 6
+    python benchmarks/training.py step --recipe configs/400m.yaml --batch 1 --frames 500 --steps 1
+
+All times are CPU seconds of one thread, so that other work on the machine hardly counts, and stand beside
+the rate of fp32 matrix products that was measured just before: `share of the GEMM rate` is the model FLOPs
+utilisation. Without --data the batch is made of random numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+import yaml
+from torch.utils.flop_counter import FlopCounterMode
+
+from flowmusic.conditioning.text import TextTokens
+from flowmusic.config import FlowConfig
+from flowmusic.data.flow_data import FlowBatch, FlowData
+from flowmusic.model.condition import Condition
+from flowmusic.training.flow_module import FlowTraining
+from flowmusic.training.memory import training_memory
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+SHAPES = {"embedded-flow": (12, 200), "400m": (1, 500), "1b": (1, 500)}
+MIB = 2**20
+
+
+def gemm_rate(n: int = 1024, repeats: int = 12) -> float:
+    """Best rate of fp32 matrix products, FLOP a CPU second."""
+    a, b = torch.randn(n, n), torch.randn(n, n)
+    best = float("inf")
+    for _ in range(repeats):
+        started = time.process_time()
+        torch.mm(a, b)
+        best = min(best, time.process_time() - started)
+    return 2 * n**3 / best
+
+
+def shape_of(recipe: Path) -> FlowConfig:
+    model = yaml.safe_load(recipe.read_text())["model"]
+    settings = yaml.safe_load((recipe.parent / model).read_text()) if isinstance(model, str) else model
+    return FlowConfig.from_dict(settings["init_args"]["config"])
+
+
+def random_batch(config: FlowConfig, batch_size: int, n_frames: int) -> FlowBatch:
+    """Every control and a text of 32 tokens are given."""
+    null = Condition.null(batch_size, n_frames, config)
+    values = {name: torch.rand(null.get(name).shape) for name in ("drums", "melody", "chords")}
+    masks = {f"{name}_mask": torch.ones_like(null.mask(name)) for name in values}
+    fields = {key: getattr(null, key) for key in null.__dataclass_fields__} | values | masks
+    text = TextTokens(
+        torch.randn(batch_size, 32, config.text_dim), torch.ones(batch_size, 32, dtype=torch.bool)
+    )
+    x_1 = torch.randn(batch_size, n_frames, config.latent_dim)
+    known = torch.zeros(batch_size, n_frames, dtype=torch.bool)
+    kept = torch.ones(batch_size, dtype=torch.bool)
+    return FlowBatch(0, x_1, Condition(**fields).with_tokens(text), known, (0,), None, kept)
+
+
+def memory_table() -> None:
+    """MiB of one process, by shape and precision."""
+    names = ("parameters", "gradients", "optimiser", "average", "activations", "total")
+    sys.stdout.write(f"| shape | batch | precision | {' | '.join(names)} | total, recomputing |\n")
+    sys.stdout.write("| --- " * (len(names) + 4) + "|\n")
+    for name, (batch_size, n_frames) in SHAPES.items():
+        config = shape_of(CONFIGS / f"{name}.yaml")
+        for precision in ("32-true", "bf16-mixed"):
+            plain = training_memory(config, batch_size, n_frames, precision)
+            again = training_memory(config, batch_size, n_frames, precision, recompute=True)
+            cells = [f"{getattr(plain, part) / MIB:.0f}" for part in names] + [f"{again.total / MIB:.0f}"]
+            size = f"{batch_size} × {n_frames} frames"
+            sys.stdout.write(f"| {name} | {size} | {precision} | {' | '.join(cells)} |\n")
+
+
+def step_figures(args: argparse.Namespace) -> None:
+    """CPU seconds of data, forward, backward and optimiser of a training step."""
+    config = shape_of(args.recipe)
+    module = FlowTraining(config)
+    if not args.average:
+        del module.ema
+    module.net.recompute = args.recompute
+    trained = list(module.net.parameters())
+    optimiser = torch.optim.AdamW(trained, lr=1e-4)
+    data = (
+        FlowData(args.data, config, args.batch, args.frames, heard_share=args.heard_share)
+        if args.data
+        else None
+    )
+    if data is not None:
+        data.open_split("train")
+    rate = gemm_rate()
+    seconds = {"data": 0.0, "step": 0.0}
+    flops = 0
+    for number in range(args.steps + 1):
+        started = time.process_time()
+        batch = (
+            random_batch(config, args.batch, args.frames)
+            if data is None
+            else data.draw_batch("train", number, [0])
+        )
+        drawn = time.process_time()
+        if number == 0 and args.steps > 1:  # counting takes time of its own: the first step is not measured
+            with FlopCounterMode(display=False) as counter:
+                train_step(module, batch, optimiser, args)
+            flops = counter.get_total_flops()
+            continue
+        train_step(module, batch, optimiser, args)
+        seconds["data"] += drawn - started if number else 0.0
+        seconds["step"] += time.process_time() - drawn
+        if args.steps == 1:
+            break
+    report(module, args, rate, seconds, flops)
+
+
+def train_step(
+    module: FlowTraining, batch: FlowBatch, optimiser: torch.optim.Optimizer, args: argparse.Namespace
+) -> None:
+    with torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bf16-mixed"):
+        condition, _ = module.told(module.net, batch)
+        loss = module.loss(module.net, batch, condition).loss
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(module.net.parameters(), 1.0)
+    optimiser.step()
+    if args.average:
+        module.ema.update(module.net)
+
+
+@torch.no_grad()
+def report(
+    module: FlowTraining, args: argparse.Namespace, rate: float, seconds: dict[str, float], flops: int
+) -> None:
+    per_step = {name: value / args.steps for name, value in seconds.items()}
+    n_parameters = sum(parameter.numel() for parameter in module.net.parameters())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    rows = [
+        ("parameters", f"{n_parameters / 1e6:.1f} M"),
+        ("fp32 GEMM rate, one thread", f"{rate / 1e9:.0f} GFLOP/s"),
+        ("training step", f"{per_step['step']:.2f} CPU-s"),
+        ("peak memory of training", f"{peak:.0f} MiB"),
+        ("latent frames a CPU second", f"{args.batch * args.frames / per_step['step']:.0f}"),
+    ]
+    if flops:
+        share = flops / per_step["step"] / rate
+        rows += [("FLOP of a step", f"{flops / 1e9:.0f} G"), ("share of the GEMM rate", f"{share:.2f}")]
+    if args.data:
+        waiting = per_step["data"] / (per_step["data"] + per_step["step"])
+        rows.append(("drawing data, share of the time", f"{100 * waiting:.1f} %"))
+    module.net.eval()
+    for n_rows in args.rows:
+        batch = random_batch(module.config, n_rows, args.frames)
+        prepared = module.net.prepare(batch.condition)
+        started = time.process_time()
+        module.net.velocity(batch.x_1, torch.full((n_rows,), 0.5), prepared)
+        rows.append((f"a velocity with {n_rows} guidance rows", f"{time.process_time() - started:.2f} CPU-s"))
+    for name, value in rows:
+        sys.stdout.write(f"| {name} | {value} |\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["memory", "step"])
+    parser.add_argument("--recipe", type=Path, default=CONFIGS / "embedded-flow.yaml")
+    parser.add_argument("--data", type=Path, help="prepared music")
+    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
+    parser.add_argument("--heard-share", type=float, default=0.0)
+    parser.add_argument("--recompute", action="store_true")
+    parser.add_argument("--average", action="store_true", help="with the moving average of the weights")
+    parser.add_argument(
+        "--rows", type=int, nargs="*", default=[], help="also time velocities of so many rows"
+    )
+    args = parser.parse_args()
+    if args.what == "memory":
+        memory_table()
+    else:
+        step_figures(args)
+
+
+if __name__ == "__main__":
+    main()
