@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from flowmusic.conditioning.style import StyleTokens
+from flowmusic.conditioning.style_encoder import StyleConditioner
 from flowmusic.config import FlowConfig
 from flowmusic.data.flow_data import FlowBatch
 from flowmusic.flow.guided_velocity import GuidedVelocity
@@ -114,21 +115,17 @@ class FlowTraining(Training):
 
     def told(self, net: torch.nn.Module, batch: FlowBatch) -> tuple[Condition, Tensor | None]:
         """The batch's condition with the style that `net` makes of it, and the loss of that part."""
-        assert isinstance(net, FlowTransformer)
-        if net.style is None or batch.style is None:
+        style = net.style  # of a FlowTransformer, also where FSDP has wrapped it
+        if not isinstance(style, StyleConditioner) or batch.style is None:
             return batch.condition, None
-        tokens, loss = encode_styles(
-            net.style, batch.style, torch.Generator().manual_seed(batch.seeds[0] ^ 1)
-        )
+        tokens, loss = encode_styles(style, batch.style, torch.Generator().manual_seed(batch.seeds[0] ^ 1))
         return batch.condition.with_tokens(style=tokens).keep("style", batch.style_kept), loss
 
     def loss(self, net: torch.nn.Module, batch: FlowBatch, condition: Condition) -> FlowLoss:
         """Of one batch: its seeds draw noise and times, the same on every device."""
         t, x_0 = self._draw(batch)
-        assert isinstance(net, FlowTransformer)
-        prepared = net.prepare(condition)
         return loss_at(
-            lambda x_t, times: net.velocity(x_t, times, prepared).float(),
+            lambda x_t, times: net(x_t, times, condition).float(),
             x_0,
             batch.x_1,
             t,
