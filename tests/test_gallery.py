@@ -31,13 +31,13 @@ def test_clips_plots_settings_and_page(tiny_model: Path, tmp_path: Path) -> None
     # One chord model of five, because the plots are not what is tested here.
     model = FlowMusic.from_pretrained(tiny_model, listener=Listener(chords=LvChordia(n_models=1)))
     items = (
-        Item("one", "a <b>bold</b> tune", duration_s=1.0, seed=3),
+        Item("one", "a bold & calm tune", duration_s=1.0, seed=3),
         Item("two", chords="Am | F", bpm=120, duration_s=1.0),
     )
     page = make_gallery(model, tmp_path, items=items)
     text = page.read_text(encoding="utf-8")
     assert text.count("<audio") == text.count("<img") == 2
-    assert "&lt;b&gt;bold" in text and "<b>bold" not in text and "chords: Am | F" in text
+    assert "bold &amp; calm" in text and "bold & calm" not in text and "chords: Am | F" in text
     assert json.loads((tmp_path / "one.json").read_text())["seed"] == 3
     assert {path.suffix for path in tmp_path.glob("two.*")} == {".wav", ".png", ".json"}
 

@@ -37,13 +37,28 @@ CROSSOVER_HZ = 300.0
 
 
 @dataclass(frozen=True)
-class SpectralCodecConfig:
-    """Shape of a `SpectralCodec`; `hop` samples a latent frame, `decoder_hop` a column of the decoder.
+class Correction:
+    """Band levels of `resolution` (its index) are moved towards the stored ones by at most so much."""
 
-    The levels of the first `level_groups` resolutions (the long windows) are corrected by at most
-    `level_raise_db` and `level_cut_db`; those of the last (the shortest window) are cut by at most
-    `envelope_cut_db`, in `envelope_passes`.
-    """
+    resolution: int
+    raise_db: float
+    cut_db: float
+
+
+# Long windows put partials at their level. Short ones only cut: what long windows smear before and after a
+# stroke goes; raising a band would raise the noise between its partials as well.
+DEFAULT_CORRECTIONS = (
+    Correction(0, 6.0, 12.0),
+    Correction(1, 6.0, 12.0),
+    Correction(3, 0.0, 6.0),
+    Correction(4, 0.0, 20.0),
+    Correction(4, 0.0, 20.0),
+)
+
+
+@dataclass(frozen=True)
+class SpectralCodecConfig:
+    """Shape of a `SpectralCodec`; `hop` samples a latent frame, `decoder_hop` a column of the decoder."""
 
     sample_rate: int = 32000
     hop: int = 1280
@@ -52,12 +67,8 @@ class SpectralCodecConfig:
     decoder_width: int = 384
     decoder_depth: int = 6
     phase_iterations: int = 4
-    envelope_cut_db: float = 20.0
-    envelope_passes: int = 2
-    level_groups: int = 2
-    level_raise_db: float = 6.0
-    level_cut_db: float = 12.0
     decoder_bands: tuple[DecoderBand, ...] = DEFAULT_BANDS
+    corrections: tuple[Correction, ...] = DEFAULT_CORRECTIONS
     resolutions: tuple[Resolution, ...] = DEFAULT_RESOLUTIONS
 
     def to_dict(self) -> dict[str, object]:
@@ -70,7 +81,8 @@ class SpectralCodecConfig:
         if unknown:
             raise ValueError(f"unknown codec settings {sorted(unknown)}")
         parsed = dict(values)
-        for key, kind in (("resolutions", Resolution), ("decoder_bands", DecoderBand)):
+        kinds = {"resolutions": Resolution, "decoder_bands": DecoderBand, "corrections": Correction}
+        for key, kind in kinds.items():
             if key in values:
                 parsed[key] = tuple(kind(**item) for item in values[key])  # type: ignore[attr-defined]
         return cls(**parsed)  # type: ignore[arg-type]
@@ -127,6 +139,12 @@ class SpectralCodec(nn.Module):
         for band in config.decoder_bands:
             if config.decoder_hop % band.hop:
                 raise ValueError(f"a band's hop {band.hop} does not divide decoder_hop {config.decoder_hop}")
+        for correction in config.corrections:
+            if not 0 <= correction.resolution < len(config.resolutions):
+                raise ValueError(
+                    f"a correction is of resolution {correction.resolution}, "
+                    f"but there are {len(config.resolutions)} resolutions"
+                )
         self.config = config
         self.sample_rate, self.latent_dim = config.sample_rate, config.latent_dim
         self.frame_rate = config.sample_rate / config.hop
@@ -183,7 +201,10 @@ class SpectralCodec(nn.Module):
         audio = torch.zeros(latents.shape[0], n_samples)
         for band, log_magnitude in zip(self.bands, self.decoder(latents), strict=True):
             audio += band.synthesise(log_magnitude.float(), n_samples, self.config.phase_iterations)
-        return self._impose_features(audio, self.features(latents))[:, None]
+        features = self.features(latents)
+        for correction in self.config.corrections:
+            audio = self.impose_levels(audio, features, correction)
+        return audio[:, None]
 
     def log_magnitudes(self, audio: Tensor) -> list[Tensor]:
         """What the decoder is to predict, of (B, S) sound: a (B, T', F) tensor a band, floored at -100 dB."""
@@ -193,28 +214,15 @@ class SpectralCodec(nn.Module):
             for band in self.bands
         ]
 
-    def _impose_features(self, audio: Tensor, features: Tensor) -> Tensor:
-        """Bring (B, S) sound nearer to the band levels (B, T, N) that the latents store."""
-        config = self.config
-        for index in range(config.level_groups):
-            audio = self.impose_levels(audio, features, index, config.level_raise_db, config.level_cut_db)
-        for _ in range(config.envelope_passes):
-            # Only cut: what long windows smear before and after a stroke goes; raising a band would raise
-            # the noise between its partials as well.
-            last = len(config.resolutions) - 1
-            audio = self.impose_levels(audio, features, last, 0.0, config.envelope_cut_db)
-        return audio
-
-    def impose_levels(
-        self, audio: Tensor, features: Tensor, index: int, raise_db: float, cut_db: float
-    ) -> Tensor:
-        """Move the band levels of resolution `index` of (B, S) sound towards those of features (B, T, N)."""
+    def impose_levels(self, audio: Tensor, features: Tensor, correction: Correction) -> Tensor:
+        """Move the band levels of (B, S) sound towards those of features (B, T, N)."""
+        index = correction.resolution
         resolution = self.config.resolutions[index]
         n_columns = features.shape[1] * resolution.subframes
         wanted = features[..., self.analysis.feature_slice(index)]
         wanted = wanted.reshape(audio.shape[0], n_columns, resolution.n_bands)
         excess = wanted - self.analysis.levels(audio, index)  # (B, T', N) in log10 amplitude
-        gain = excess.clamp(-cut_db / 20.0, raise_db / 20.0).transpose(1, 2)
+        gain = excess.clamp(-correction.cut_db / 20.0, correction.raise_db / 20.0).transpose(1, 2)
         stft = Stft(resolution.window, resolution.window // 4)
         spectrum = stft.spectrum(audio, -(-audio.shape[-1] // stft.hop))  # (B, F, T'')
         gain = torch.nn.functional.interpolate(gain, size=spectrum.shape[-1], mode="linear")

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from flowmusic.codec.protocol import Codec
-from flowmusic.codec.spectral import DEFAULT_BANDS, BandStft, DecoderBand, SpectralCodec, SpectralCodecConfig
+from flowmusic.codec.spectral import (
+    DEFAULT_BANDS,
+    BandStft,
+    Correction,
+    DecoderBand,
+    SpectralCodec,
+    SpectralCodecConfig,
+)
 
 
 def small_codec(latent_dim: int = 32) -> SpectralCodec:
@@ -103,14 +110,19 @@ def test_imposed_levels_come_nearer_to_those_stored(index: int) -> None:
     )
     features = codec.analysis(original)
     stored = features[..., codec.analysis.feature_slice(index)]
-    mended = codec.impose_levels(wrong, features, index, raise_db=6.0, cut_db=12.0)
+    mended = codec.impose_levels(wrong, features, Correction(index, raise_db=6.0, cut_db=12.0))
     before, after = (
         (codec.analysis(x)[..., codec.analysis.feature_slice(index)] - stored).abs().mean()
         for x in (wrong, mended)
     )
     assert after < 0.8 * before
-    unchanged = codec.impose_levels(wrong, features, index, raise_db=0.0, cut_db=0.0)
+    unchanged = codec.impose_levels(wrong, features, Correction(index, raise_db=0.0, cut_db=0.0))
     torch.testing.assert_close(unchanged, wrong, atol=1e-4, rtol=0)
+
+
+def test_a_correction_of_no_resolution_is_named() -> None:
+    with pytest.raises(ValueError, match="resolution 5, but there are 5 resolutions"):
+        SpectralCodec(SpectralCodecConfig(corrections=(Correction(5, 0.0, 6.0),)))
 
 
 def test_wrong_shapes_are_named() -> None:
