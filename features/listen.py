@@ -188,6 +188,8 @@ class Listener:
     ) -> dict[str, Tensor]:
         if self.cache is None:
             return hear()
+        # With other threads its last bits are others, and with them every byte of a clip that follows it.
+        version = f"{version}|threads {torch.get_num_threads()}"
         return self.cache.get_or_compute(key, f"hear {what}", version, hear)
 
 

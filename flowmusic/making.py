@@ -30,6 +30,7 @@ class Recipe:
     model_name: str
     fingerprint: str
     listener: dict[str, str]
+    threads: int | None = None
 
 
 def make_clip(model: FlowMusic, job: Job, progress: Progress = no_progress) -> Generation:
@@ -60,7 +61,12 @@ def make_clip(model: FlowMusic, job: Job, progress: Progress = no_progress) -> G
     if job.loudness_lufs is not None:
         clip = _at_loudness(clip, job.loudness_lufs, model.model.defaults.peak)
     files = {key: {"path": path, "sha256": _hash(Path(path))} for key, path in job.files.items()}
-    made_of = {"job": job.to_dict(), "files": files, "torch": torch.__version__}
+    made_of = {
+        "job": job.to_dict(),
+        "files": files,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
     return replace(clip, metadata=clip.metadata | made_of)
 
 
@@ -94,10 +100,18 @@ def read_recipe(sidecar: str | Path) -> Recipe:
     values = _read_sidecar(sidecar)
     try:
         job, model = read_job(values["job"]), values["model"]
-        recipe = Recipe(job, str(model["name"]), str(model["fingerprint"]), dict(values["listener"]))
+        recipe = Recipe(
+            job,
+            str(model["name"]),
+            str(model["fingerprint"]),
+            dict(values["listener"]),
+            values.get("threads"),
+        )
         paths = {key: _found(sidecar, item["path"], item["sha256"]) for key, item in values["files"].items()}
     except (KeyError, TypeError) as error:
         raise ValueError(f"{sidecar} does not say how its clip was made (it lacks {error})") from error
+    if recipe.threads is not None and (type(recipe.threads) is not int or not 1 <= recipe.threads <= 4096):
+        raise ValueError(f"{sidecar} does not say how its clip was made (threads are {recipe.threads!r})")
     if values.get("torch") != torch.__version__:
         log.warning(
             "%s was made with torch %s, this is %s: the bytes may differ",

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from flowmusic.length import LengthRule
 from flowmusic.making import make_clip
 from flowmusic.pipeline import FlowMusic
 from flowmusic.scoring import Choice, Judge, best_clip
+from flowmusic.threads import using_threads
 
 Progress = Callable[[int, int], None]
 """Called in the first process with (rows done, rows in all of this process)."""
@@ -169,9 +171,9 @@ def run_batch(
         collate_fn=_as_list,
         num_workers=workers,
         multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_one_thread if workers else None,
+        worker_init_fn=partial(_use_threads, settings.threads) if workers else None,
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), using_threads(settings.threads):
         # It advises more worker processes, and uses what torch means to drop.
         warnings.filterwarnings("ignore", module="lightning")
         trainer.predict(ClipMaker(model, store, progress), loader, return_predictions=False)
@@ -210,5 +212,5 @@ def _as_list(items: Sequence[Heard]) -> list[Heard]:
     return list(items)
 
 
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)
+def _use_threads(count: int, _: int) -> None:
+    torch.set_num_threads(count)

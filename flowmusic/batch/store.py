@@ -33,6 +33,7 @@ class BatchSettings:
     plots: bool = False
     candidates: int = 1
     weights: dict[str, float] | None = None
+    threads: int = 1
 
     def __post_init__(self) -> None:
         if self.suffix not in SUFFIXES:

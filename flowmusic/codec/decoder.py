@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 LOG_FLOOR = -5.0  # log10 of the smallest magnitude that is told from silence: -100 dB
+
+
+def from_log10(levels: Tensor) -> Tensor:
+    """10 ** levels. Unlike torch's power of a number, it has the same bits whatever the number of threads."""
+    return torch.exp(levels * math.log(10.0))
 
 
 class ConvNeXtBlock(nn.Module):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from flowmusic.codec.analysis import DEFAULT_RESOLUTIONS, BandAnalysis, Resolution
-from flowmusic.codec.decoder import LOG_FLOOR, MagnitudeDecoder
+from flowmusic.codec.decoder import LOG_FLOOR, MagnitudeDecoder, from_log10
 from flowmusic.codec.phase import Stft, reconstruct
 
 
@@ -120,7 +120,7 @@ class BandStft:
 
     def synthesise(self, log_magnitude: Tensor, n_samples: int, iterations: int) -> Tensor:
         """(B, T', F) -> this band's share of the sound, (B, n_samples)."""
-        magnitude = torch.where(log_magnitude > LOG_FLOOR, 10.0**log_magnitude, 0.0) * self.weight
+        magnitude = torch.where(log_magnitude > LOG_FLOOR, from_log10(log_magnitude), 0.0) * self.weight
         padded = nn.functional.pad(magnitude, (self.first, self.stft.n_bins - self.last))
         return reconstruct(padded, self.stft, n_samples, iterations)
 
@@ -226,7 +226,7 @@ class SpectralCodec(nn.Module):
         stft = Stft(resolution.window, resolution.window // 4)
         spectrum = stft.spectrum(audio, -(-audio.shape[-1] // stft.hop))  # (B, F, T'')
         gain = torch.nn.functional.interpolate(gain, size=spectrum.shape[-1], mode="linear")
-        shaped = spectrum * 10.0 ** torch.einsum("fn,bnt->bft", self._spread(resolution, stft), gain)
+        shaped = spectrum * from_log10(torch.einsum("fn,bnt->bft", self._spread(resolution, stft), gain))
         return stft.synthesise(shaped, audio.shape[-1])
 
     def _spread(self, resolution: Resolution, stft: Stft) -> Tensor:

@@ -68,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="further processes that listen to references ahead, for each device (1)",
     )
+    how.add_argument(
+        "--threads",
+        type=whole_number("threads", 1, 256),
+        default=1,
+        help="of each process (1); another number gives clips that sound alike, but not the same bytes",
+    )
     add_listening(parser)
 
 
@@ -123,6 +129,7 @@ def _make(args: argparse.Namespace, manifest: Manifest) -> int:
         plots=args.plot,
         candidates=args.candidates,
         weights=None if args.weights is None else parse_weights(args.weights),
+        threads=args.threads,
     )
     with _bar() as progress:
         summary = run_batch(

@@ -168,6 +168,7 @@ def run(args: argparse.Namespace) -> int:
     from flowmusic.output import output_paths
     from flowmusic.pipeline import FlowMusic
     from flowmusic.scoring import Choice, Judge, best_clip, parse_weights
+    from flowmusic.threads import using_threads
 
     output_paths(args.out, args.plot)
     job, recipe = asked_job(args)
@@ -182,7 +183,7 @@ def run(args: argparse.Namespace) -> int:
     model = FlowMusic.from_pretrained(args.checkpoint, args.device, ears)
     if recipe is not None:
         check_model(model, recipe, args.sidecar)
-    with progress_bar() as progress:
+    with progress_bar() as progress, using_threads(None if recipe is None else recipe.threads):
         judge = Judge(ears) if choice.candidates > 1 else None
         clip = best_clip(lambda asked: make_clip(model, asked, progress), job, judge, choice)
         if args.plot:

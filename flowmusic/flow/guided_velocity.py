@@ -125,6 +125,11 @@ def _std(values: Tensor, frame_mask: Tensor | None) -> Tensor:
     counted = (
         torch.ones_like(values[..., :1]) if frame_mask is None else frame_mask[..., None].to(values.dtype)
     )
-    n = counted.sum(dim=(1, 2), keepdim=True) * values.shape[2]
-    mean = (values * counted).sum(dim=(1, 2), keepdim=True) / n
-    return (((values - mean).square() * counted).sum(dim=(1, 2), keepdim=True) / n).sqrt()
+    n = _total(counted) * values.shape[2]
+    mean = _total(values * counted) / n
+    return (_total((values - mean).square() * counted) / n).sqrt()
+
+
+def _total(values: Tensor) -> Tensor:
+    """(B, T, D) -> (B, 1, 1). One sum over both axes would be split among threads, and its bits change."""
+    return values.sum(dim=2, keepdim=True).sum(dim=1, keepdim=True)

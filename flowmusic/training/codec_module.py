@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from flowmusic.codec.decoder import LOG_FLOOR, MagnitudeDecoder
-from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
+from flowmusic.codec.spectral import BandStft, SpectralCodec, SpectralCodecConfig
 from flowmusic.data.excerpts import ExcerptSampler
 from flowmusic.data.sound_data import SoundBatch, SoundData
 from flowmusic.training.base import Optimisation, Training
@@ -28,6 +28,7 @@ class DecoderTraining(Training):
     total_steps           optimiser steps in all (linked to trainer.max_steps)
     components_excerpts   excerpts of 6 s that the principal components are fitted on
     plain_steps           first steps with the absolute error alone
+    chroma_weight         weight of `chroma_error` in the lowest band
     init_from             a codec to start from (encoder and decoder): a folder with codec.safetensors and
                           codec.json, a model's folder, or 'embedded'
     """
@@ -41,6 +42,7 @@ class DecoderTraining(Training):
         total_steps: int = 1,
         components_excerpts: int = 900,
         plain_steps: int = 0,
+        chroma_weight: float = 0.0,
         init_from: Path | None = None,
         compiled: bool = False,
         seed: int = 0,
@@ -58,6 +60,8 @@ class DecoderTraining(Training):
         super().__init__(codec.decoder, optimisation or Optimisation(), total_steps)
         self.codec = codec
         self.components_excerpts, self.plain_steps = components_excerpts, plain_steps
+        self.chroma_weight = chroma_weight
+        self.register_buffer("chroma", chroma_filters(codec.bands[0], config.sample_rate), persistent=False)
         if compiled:
             for block in codec.decoder.blocks:
                 block.compile()
@@ -102,7 +106,13 @@ class DecoderTraining(Training):
     def loss(self, net: torch.nn.Module, batch: SoundBatch, with_motion: bool) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), torch.autocast(batch.sound.device.type, enabled=False):
             latents, targets = self.codec.encode(batch.sound[:, None]), self.codec.log_magnitudes(batch.sound)
-        return bands_loss(net(latents), targets, with_motion)
+        predicted = net(latents)
+        loss, error_db = bands_loss(predicted, targets, with_motion)
+        if self.chroma_weight:
+            loss = loss + self.chroma_weight * chroma_error(
+                predicted[0].float(), targets[0], self.get_buffer("chroma")
+            )
+        return loss, error_db
 
 
 @torch.inference_mode()
@@ -136,6 +146,26 @@ def decoder_loss(predicted: Tensor, target: Tensor, with_motion: bool) -> tuple[
     motion = torch.stack([(error[:, lag:] - error[:, :-lag]).abs().mean() for lag in (1, 3, 8)]).mean()
     root = (10.0 ** (predicted / 2) - 10.0 ** (target / 2)).abs().mean()
     return 0.3 * plain + peaks + 0.7 * motion + 4.0 * root, plain * 20.0
+
+
+def chroma_filters(band: BandStft, sample_rate: int) -> Tensor:
+    """Filters (F, 12) from power at the band's bins to pitch classes (librosa's, tuned to A4 = 440 Hz)."""
+    from librosa.filters import chroma
+
+    filters = torch.from_numpy(chroma(sr=sample_rate, n_fft=band.stft.window, tuning=0.0))
+    return filters[:, band.first : band.last].T.float()
+
+
+def chroma_error(predicted: Tensor, target: Tensor, filters: Tensor) -> Tensor:
+    """Mean |difference| of two chromagrams, each column scaled to a maximum of 1.
+
+    predicted, target: log10 magnitudes (B, T, F); filters (F, 12). An error of a decibel costs more at the
+    loudest partials of a column than at all others, whatever the column's level.
+    """
+    with torch.autocast(predicted.device.type, enabled=False):
+        pair = [10.0 ** (2.0 * levels.clamp(max=3.0)) @ filters for levels in (predicted, target)]
+    scaled = [chroma / chroma.amax(dim=-1, keepdim=True).clamp(min=1e-8) for chroma in pair]
+    return (scaled[0] - scaled[1]).abs().mean()
 
 
 def bands_loss(predicted: list[Tensor], targets: list[Tensor], with_motion: bool) -> tuple[Tensor, Tensor]:

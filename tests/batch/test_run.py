@@ -183,6 +183,24 @@ def test_two_processes_share_the_rows_and_make_the_same_bytes(
     assert sorted(ranks) == [0, 0, 1, 1], "each process has its half"
 
 
+def test_threads_of_the_caller_do_not_change_the_bytes(
+    model: FlowMusic, jobs: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            run(model, jobs, tmp_path / f"{threads}")
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert sounds(tmp_path / "1") == sounds(tmp_path / "3")
+    sidecar = next((tmp_path / "3" / "clips").glob("*.json"))
+    assert json.loads(sidecar.read_text())["threads"] == 1
+
+
 def test_a_full_disk_leaves_no_half_clip(tiny_model: Path, jobs: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for the end of the disk: writing stops in the middle of a clip."""
     code = (
