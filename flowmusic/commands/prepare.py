@@ -39,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--codec", default="embedded", help="embedded, a model's or codec's folder, or an EnCodec of the hub"
     )
     parser.add_argument("--text-encoder", default="embedded", help="embedded, a folder, or an id of the hub")
+    parser.add_argument("--style-features", metavar="MODEL",
+                        help="audio encoder of transformers for style (the codec's own latents)")  # fmt: skip
     parser.add_argument("--separator", choices=(*choices.SEPARATORS, "stems"), default="embedded",
                         help="stems: the true stems of rendered songs")  # fmt: skip
     parser.add_argument("--melody-extractor", choices=choices.MELODY_EXTRACTORS, default="crepe")
@@ -84,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     from features.listen import Listener
+    from flowmusic.conditioning.style_features import TransformersFeatures
     from flowmusic.conditioning.text import TransformersTextEncoder
     from flowmusic.data.prepare import Preparer
 
@@ -93,8 +96,10 @@ def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     listener = Listener(separator, args.melody_extractor, args.chord_recogniser)
     if args.fast:
         listener = _fast_listener(separator, args.melody_extractor, args.chord_recogniser)
-    preparer = Preparer(codec, text, listener, args.piece, args.heard, args.separator == "stems")
+    style = None if args.style_features is None else TransformersFeatures(args.style_features)
+    preparer = Preparer(codec, text, listener, args.piece, args.heard, args.separator == "stems", style)
     names = listener.names | {"separator": args.separator}
+    names |= {} if style is None else {"style": args.style_features}
     return preparer, data_info(args.codec, codec, args.text_encoder, text.text_dim, names)
 
 

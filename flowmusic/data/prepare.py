@@ -22,6 +22,7 @@ from features.listen import Listener, read_symbols
 from features.references import Reference, open_reference
 from features.symbols import Note, notes_to_salience
 from flowmusic.codec.build import AnyCodec
+from flowmusic.conditioning.style_features import StyleExtractor
 from flowmusic.conditioning.text import TextEncoder
 from flowmusic.data.score import STEMS
 from flowmusic.data.sources import SONG_FILE, Source
@@ -49,6 +50,7 @@ class Preparer:
     heard_s      seconds of a rendered song that the extractors listen to as well
     true_stems   rendered songs: the melody is heard without the true drum stem, with a leak of it, instead
                  of what a separator leaves
+    style        hears the features that style is made of, where they are not the codec's latents
     """
 
     codec: AnyCodec
@@ -57,6 +59,7 @@ class Preparer:
     piece_s: float = 60.0
     heard_s: float = 16.0
     true_stems: bool = False
+    style: StyleExtractor | None = None
 
     @property
     def fold(self) -> int:
@@ -97,7 +100,7 @@ class Preparer:
                 continue  # the end of a recording that was cut into pieces
             latents = self.codec.encode(torch.from_numpy(part.samples)[None])[0]  # (T, D)
             n_frames = self.fold * latents.shape[0]
-            tensors = {"latents": latents.half()} | self._text(list(source.captions))
+            tensors = {"latents": latents.half()} | self._text(list(source.captions)) | self._style(part)
             first = round(start / audio.sample_rate * CONTROL_FRAME_RATE)
             for name, value in labelled.items():
                 tensors[name] = to_bytes(fit_frames(value[first : first + n_frames], n_frames))
@@ -131,7 +134,9 @@ class Preparer:
         latents = self.codec.encode(torch.from_numpy(mix)[None, None])[0]  # (T, D)
         grid = FrameGrid(CONTROL_FRAME_RATE, self.fold * latents.shape[0])
         controls = exact_controls(labels, stems, grid)
+        sample_rate = int(labels.get("sample_rate", self.codec.sample_rate))
         tensors = {"latents": latents.half()} | self._text(labels["captions"])
+        tensors |= self._style(Audio(mix[None], sample_rate))
         tensors |= {name: to_bytes(v) for name in controls.given if (v := controls.get(name)) is not None}
         leaky = stems["drums"] + LEAK * (mix - stems["drums"])
         # A song without drums stays without: alone, the leak would be scaled up to full strength.
@@ -140,7 +145,6 @@ class Preparer:
             if tensors["drums"].any()
             else tensors["drums"]
         )
-        sample_rate = int(labels.get("sample_rate", self.codec.sample_rate))
         n_samples = min(round(self.heard_s * sample_rate), len(mix))
         n_heard = min(round(n_samples / sample_rate * CONTROL_FRAME_RATE), grid.n_frames)
         if n_heard:
@@ -158,6 +162,9 @@ class Preparer:
             "heard_chords": self.listener.chords.extract(mix).posteriors,
         }
         return {name: to_bytes(fit_frames(value, n_frames)) for name, value in heard.items()}
+
+    def _style(self, audio: Audio) -> dict[str, Tensor]:
+        return {} if self.style is None else {"style_features": self.style.extract(audio).half()}
 
     def _text(self, captions: list[str]) -> dict[str, Tensor]:
         """States of all captions in one row (sum of L, E), and how long each is."""

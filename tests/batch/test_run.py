@@ -183,9 +183,7 @@ def test_two_processes_share_the_rows_and_make_the_same_bytes(
     assert sorted(ranks) == [0, 0, 1, 1], "each process has its half"
 
 
-def test_threads_of_the_caller_do_not_change_the_bytes(
-    model: FlowMusic, jobs: Path, tmp_path: Path
-) -> None:
+def test_threads_of_the_caller_do_not_change_the_bytes(model: FlowMusic, jobs: Path, tmp_path: Path) -> None:
     import torch
 
     before = torch.get_num_threads()

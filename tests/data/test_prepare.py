@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from features.listen import Listener
 from flowmusic.cli import main
 from flowmusic.codec.build import AnyCodec
 from flowmusic.commands.prepare import data_info
+from flowmusic.conditioning.style_features import CodecFeatures
 from flowmusic.conditioning.text import TextTokens
 from flowmusic.data.prepare import Preparer
 from flowmusic.data.prepare_run import Preparation, Share, check_data
@@ -108,6 +110,14 @@ def test_labels_captions_and_latents_of_a_file(tmp_path: Path, codec: AnyCodec) 
     assert check_data(tmp_path / "data").problems == []
     split = {text.split()[0] for text in contents(tmp_path / "data").values()}
     assert split == {"train", "valid"}  # the share is small, but one file is always for validation
+
+
+def test_other_features_for_style_are_kept(tmp_path: Path, codec: AnyCodec) -> None:
+    source = find_sources(manifest(tmp_path / "music", 1), 0)[0]
+    plain = next(preparer(codec).pieces(source)).tensors
+    styled = next(replace(preparer(codec), style=CodecFeatures(codec)).pieces(source)).tensors
+    assert set(styled) - set(plain) == {"style_features"}
+    assert torch.equal(styled["style_features"], plain["latents"])
 
 
 def test_long_recordings_are_cut_and_nothing_is_lost(tmp_path: Path, codec: AnyCodec) -> None:
