@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -227,3 +228,14 @@ def segments_mask(segments: Sequence[ChordSegment], grid: FrameGrid) -> Tensor:
             frames, weights = frame_overlap(grid, segment.start_s, segment.end_s)
             covered[frames] += weights
     return torch.from_numpy(covered >= 0.5 - 1e-6)
+
+
+def pack_segments(segments: Sequence[ChordSegment]) -> Tensor:
+    """Chord segments as bytes (N,) uint8, for files that hold tensors alone."""
+    text = json.dumps([asdict(segment) for segment in segments])
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+
+
+def unpack_segments(packed: Tensor) -> tuple[ChordSegment, ...]:
+    """Inverse of `pack_segments`."""
+    return tuple(ChordSegment(**item) for item in json.loads(bytes(packed.numpy())))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from features.audio import Audio
-from features.chord_labels import ChordSegment
+from features.chord_labels import ChordSegment, unpack_segments
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.symbols import DrumHit, Note
 
@@ -139,14 +136,3 @@ def _segments(
 def _fitted(values: np.ndarray, n_frames: int) -> np.ndarray:
     """Cut, or lengthened with zeros, to (n_frames,)."""
     return np.pad(values[:n_frames], (0, max(0, n_frames - len(values)))).astype(np.float64)
-
-
-def pack_segments(segments: Sequence[ChordSegment]) -> Tensor:
-    """Chord segments as bytes (N,) uint8, for files that hold tensors alone."""
-    text = json.dumps([asdict(segment) for segment in segments])
-    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
-
-
-def unpack_segments(packed: Tensor) -> tuple[ChordSegment, ...]:
-    """Inverse of `pack_segments`."""
-    return tuple(ChordSegment(**item) for item in json.loads(bytes(packed.numpy())))

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from features import choices
 from features.audio import Audio
-from features.chord_labels import ChordSegment, segments_mask, segments_to_channels
+from features.chord_labels import ChordSegment, pack_segments, segments_mask, segments_to_channels
 from features.controls import Controls
 from features.drums import DRUMS_VERSION, drum_stem, energies, onsets
-from features.events import pack_segments
 from features.filters import fit_frames
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.notation import F0Track, hits_to_drum_energies

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from features.cache import FeatureCache
-from features.chord_labels import ChordSegment
-from features.events import Events, hear_events, pack_segments, unpack_segments
+from features.chord_labels import ChordSegment, pack_segments, unpack_segments
+from features.events import Events, hear_events
 from features.listen import Listener
 from features.references import open_reference
 from features.symbols import DrumHit, Note
