@@ -14,5 +14,7 @@ steps          adherence and fidelity against the number of evaluations
 neighbours     nearest neighbours among embeddings; novelty looks for copies of the training set
 probe          what a clip is, learnt from renders; prompts, text_scores, text_probe: does text work
 style          similarity to a style reference, copying, adherence (style_scores: its figures)
+balance        text against style over double guidance (balance_scores: its figures)
+inversions     pseudo-words learnt from recordings (inversion_scores; style_models: the model as both see it)
 command        arguments of `flowmusic evaluate`
 """

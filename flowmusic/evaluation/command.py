@@ -109,7 +109,7 @@ def settings_for(
         model=f"{model.model.name} ({model.model.fingerprint})",
         duration_s=args.duration,
         solver=args.solver or defaults.solver,
-        steps=args.steps or defaults.steps,
+        steps=defaults.steps if args.steps is None else args.steps,
         guidance=str(defaults.guidance if args.guidance is None else args.guidance),
         seed=args.seed,
         extractors=extractors,

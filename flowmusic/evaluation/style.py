@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -33,17 +33,21 @@ TABLE_FILE, NUMBERS_FILE = "style.md", "style.json"
 N_FLOOR = 4
 
 
-class StyleMaker(Protocol):
+class Resynthesiser(Protocol):
+    """Something with a codec."""
+
+    def resynthesise(self, audio: Audio) -> Audio:
+        """What the codec leaves of a recording."""
+        ...
+
+
+class StyleMaker(Resynthesiser, Protocol):
     """What is evaluated: something that makes sound of a style, controls, or both."""
 
     def make(
         self, style: Audio | None, books: int | None, controls: Controls | None, duration_s: float, seed: int
     ) -> Audio:
         """A clip of `duration_s` seconds."""
-        ...
-
-    def resynthesise(self, audio: Audio) -> Audio:
-        """What the codec leaves of a recording."""
         ...
 
 
@@ -59,16 +63,15 @@ class FlowStyleMaker:
     def make(
         self, style: Audio | None, books: int | None, controls: Controls | None, duration_s: float, seed: int
     ) -> Audio:
-        given = {} if style is None else {"style": style, "style_books": books}
-        generate = cast(Any, self.model.generate)
-        clip = generate(
+        clip = self.model.generate(
+            style=style,
+            style_books=books,
             controls=controls,
             duration_s=duration_s,
             seed=seed,
             steps=self.steps,
             solver=self.solver,
             guidance=self.guidance,
-            **given,
         )
         return Audio(clip.audio, clip.sample_rate)
 
@@ -109,7 +112,7 @@ def load_song(reference: Reference, excerpt_s: float, duration_s: float) -> Styl
     return StyleSong(reference.name, cut(start_s, excerpt_s), cut(other_s, duration_s))
 
 
-def embed_songs(songs: Sequence[StyleSong], maker: StyleMaker, store: EmbeddingStore) -> SongStyles:
+def embed_songs(songs: Sequence[StyleSong], maker: Resynthesiser, store: EmbeddingStore) -> SongStyles:
     """The embeddings of both excerpts and of the second after the codec."""
     items = list(_bar(songs, "references"))
     return SongStyles(
@@ -218,9 +221,10 @@ def run(options: argparse.Namespace) -> list[StyleRow]:
     from flowmusic.evaluation.protocol import check_settings
     from flowmusic.pipeline import FlowMusic
 
-    books = [int(word) for word in options.books.split(",") if word.strip().isdigit()]
-    if not books:
+    words = [word.strip() for word in options.books.split(",")]
+    if not all(word.isdigit() and int(word) > 0 for word in words):
         raise ValueError(f"--books must be whole numbers separated by commas, got {options.books!r}")
+    books = [int(word) for word in words]
     songs = [
         load_song(item, options.excerpt, options.duration)
         for item in find_references(options.references, options.n)

@@ -1,0 +1,109 @@
+"""A `FlowMusic` as the evaluations of style with text see it, and the checks before their long work."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from features.audio import Audio
+from flowmusic.evaluation.inversion_scores import WORD, Learnt
+
+if TYPE_CHECKING:
+    from flowmusic.inversion import Inversion
+    from flowmusic.pipeline import FlowMusic
+    from flowmusic.training.invert import InversionPlan
+
+
+@dataclass(frozen=True)
+class FlowBalanceMaker:
+    """`flowmusic.evaluation.balance.BalanceMaker`."""
+
+    model: FlowMusic
+    steps: int | None = None
+    solver: str | None = None
+    books: int | None = None
+
+    def make(self, style: Audio, text: str, guidance: str, duration_s: float, seed: int) -> Audio:
+        clip = self.model.generate(
+            text=text,
+            style=style,
+            style_books=self.books,
+            duration_s=duration_s,
+            seed=seed,
+            steps=self.steps,
+            solver=self.solver,
+            guidance=guidance,
+        )
+        return Audio(clip.audio, clip.sample_rate)
+
+    def resynthesise(self, audio: Audio) -> Audio:
+        return self.model.resynthesise(audio)
+
+
+@dataclass(frozen=True)
+class FlowInversionMaker:
+    """`flowmusic.evaluation.inversions.InversionMaker`."""
+
+    model: FlowMusic
+    plan: InversionPlan
+    steps: int | None = None
+    solver: str | None = None
+    guidance: str | None = None
+
+    def learn(self, audio: Audio, initial_words: str) -> tuple[Inversion, Learnt]:
+        """The word `WORD`; ValueError where the model's text encoder has no room for words."""
+        from tqdm import tqdm
+
+        from flowmusic.conditioning.text import TransformersTextEncoder
+        from flowmusic.training.invert import invert
+
+        encoder = self.model.text_encoder
+        if not isinstance(encoder, TransformersTextEncoder):
+            raise ValueError("pseudo-words need a text encoder of transformers")
+        with tqdm(total=self.plan.steps, desc="word", unit="step", leave=False) as bar:
+
+            def progress(step: int, steps: int, best_loss: float) -> None:
+                bar.update(step - bar.n)
+
+            started = time.perf_counter()
+            result = invert(self.model.model, encoder, [audio], WORD, initial_words, self.plan, progress)
+            seconds = time.perf_counter() - started
+        return result.inversion, Learnt(result.start_loss, result.best_loss, result.steps, seconds)
+
+    def make(
+        self, text: str, word: Inversion | None, style: Audio | None, duration_s: float, seed: int
+    ) -> Audio:
+        clip = self.model.generate(
+            text=text,
+            style=style,
+            inversions=() if word is None else (word,),
+            duration_s=duration_s,
+            seed=seed,
+            steps=self.steps,
+            solver=self.solver,
+            guidance=self.guidance,
+        )
+        return Audio(clip.audio, clip.sample_rate)
+
+    def resynthesise(self, audio: Audio) -> Audio:
+        return self.model.resynthesise(audio)
+
+
+def load_styled(options: argparse.Namespace, excerpt: Audio, books: int | None = None) -> FlowMusic:
+    """The model of `options` (checkpoint, steps, solver, guidance, duration, seed).
+
+    Raises:
+        ValueError: no such model, or one that cannot take this excerpt as style, or be sampled so.
+    """
+    from flowmusic.pipeline import FlowMusic
+    from flowmusic.sampler import SamplerSettings, check_seed
+    from flowmusic.style import encode_style, open_style
+
+    check_seed(options.seed)
+    model = FlowMusic.from_pretrained(options.checkpoint)
+    sampler = SamplerSettings.of(model.model.defaults, options.steps, options.solver, options.guidance)
+    sampler.check_duration(options.duration)
+    encode_style(model.model, open_style(excerpt), books)
+    return model
