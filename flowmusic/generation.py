@@ -16,6 +16,7 @@ from features.controls import Controls
 from features.listen import Listener
 from features.separators import NoSeparator
 from flowmusic.editing import Canvas, put_back
+from flowmusic.loudness import limited
 from flowmusic.output import output_paths
 
 
@@ -91,13 +92,14 @@ def within_peak(
 ) -> tuple[np.ndarray, float]:
     """The clip (C, S), turned down if it is louder than `peak`, and by how much that was.
 
-    What is kept of a context has its own level: only the sound between is turned down, all of it
-    only if a sample lies beyond 1 even so.
+    What is kept of a context has its own level, and the sound between belongs beside it: there only the
+    peaks are turned down, all of it only if a sample lies beyond 1 even so.
     """
-    audio, gain = _turned_down(decoded, peak, peak)
     if canvas is not None and canvas.kept:
-        audio, again = _turned_down(put_back(audio, canvas, sample_rate), 1.0, peak)
-        gain *= again
+        filled = put_back(limited(decoded, peak, sample_rate), canvas, sample_rate)
+        audio, gain = _turned_down(filled, 1.0, peak)
+    else:
+        audio, gain = _turned_down(decoded, peak, peak)
     return np.ascontiguousarray(audio, dtype=np.float32), gain
 
 

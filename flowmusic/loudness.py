@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 LOWEST_LUFS, HIGHEST_LUFS = -40.0, -5.0
+LIMITER_S = 0.02
 
 
 def loudness_gain(audio: np.ndarray, sample_rate: int, target_lufs: float, peak: float) -> float:
@@ -21,3 +22,16 @@ def loudness_gain(audio: np.ndarray, sample_rate: int, target_lufs: float, peak:
     if not math.isfinite(measured):
         return 1.0
     return min(float(10 ** ((target_lufs - measured) / 20)), peak / largest)
+
+
+def limited(audio: np.ndarray, peak: float, sample_rate: int) -> np.ndarray:
+    """A clip (C, S) with no sample beyond `peak`; what is 20 ms from any such sample stays as it is."""
+    from scipy.ndimage import minimum_filter1d, uniform_filter1d
+
+    needed = np.minimum(1.0, peak / np.maximum(np.abs(audio).max(axis=0), 1e-9))  # (S,)
+    if not needed.size or needed.min() == 1.0:
+        return audio
+    size = 2 * round(LIMITER_S * sample_rate / 2) + 1
+    # Each value of a mean over held minima is at most what its middle needs.
+    gain = uniform_filter1d(minimum_filter1d(needed, size), size)
+    return np.asarray(np.clip(audio * gain, -peak, peak), dtype=audio.dtype)

@@ -14,7 +14,7 @@ from features.cache import FeatureCache
 from features.listen import Listener
 from flowmusic.cli import main
 from flowmusic.jobs import Job
-from flowmusic.loudness import loudness_gain
+from flowmusic.loudness import limited, loudness_gain
 from flowmusic.making import check_model, make_clip, read_recipe
 from flowmusic.pipeline import FlowMusic
 from flowmusic.scoring import Choice, Judge, best_clip
@@ -94,6 +94,20 @@ def test_the_best_of_several_is_kept(model: FlowMusic, song: Path) -> None:
     assert best.metadata["seed"] == chosen
     alone = make_clip(model, Job(chords="C", melody=str(song), duration_s=1.0, seed=chosen))
     assert np.array_equal(alone.audio, best.audio)
+
+
+def test_peaks_are_limited_and_the_rest_stays() -> None:
+    rng = np.random.default_rng(0)
+    noise = (0.1 * rng.standard_normal((2, 32_000))).astype(np.float32)
+    loud = noise.copy()
+    loud[1, 16_000], loud[0, 100] = -2.0, 1.5
+    calm = limited(loud, 0.95, 32_000)
+    assert np.abs(calm).max() == pytest.approx(0.95) and calm.dtype == np.float32
+    assert abs(calm[1, 16_000]) == pytest.approx(0.95, abs=0.01)
+    far = np.ones(32_000, dtype=bool)
+    far[15_300:16_700] = far[:800] = False
+    assert np.array_equal(calm[:, far], noise[:, far])
+    assert limited(noise, 0.95, 32_000) is noise
 
 
 def test_loudness_is_met_where_the_peak_allows() -> None:
