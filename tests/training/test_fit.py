@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,20 @@ def test_a_run_leaves_a_checkpoint_of_plain_values(tiny_config: Path, tmp_path: 
     for command in ("validate", "test", "predict"):
         assert main([command, "-c", str(tiny_config), "--ckpt_path", "last"]) == 0
     assert main(["test", "-c", str(tiny_config)]) == 2  # without a checkpoint nothing would be tested
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_blocks_train_alike(tiny_config: Path, tmp_path: Path) -> None:
+    weights = []
+    for compiled in ("false", "true"):
+        folder = tmp_path / compiled
+        options = ("--model.init_args.compiled", compiled, "--trainer.default_root_dir", str(folder))
+        assert fit(tiny_config, "--trainer.max_steps", "4", *options) == 0
+        weights.append(read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"])
+    plain, fused = weights
+    assert plain.keys() == fused.keys()
+    for name, value in plain.items():
+        assert torch.allclose(value, fused[name], atol=1e-4), name
 
 
 def test_what_is_shared_is_typed_once(tiny_config: Path) -> None:
