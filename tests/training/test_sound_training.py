@@ -12,7 +12,9 @@ import torch
 from features.audio import write_audio
 from features.separators import SmallDemucsSeparator
 from flowmusic.cli import main
+from flowmusic.codec.spectral import BandStft, DecoderBand
 from flowmusic.data.score import STEMS
+from flowmusic.training.codec_module import chroma_error, chroma_filters, rise_error
 from flowmusic.training.init_from import read_checkpoint, read_codec
 from flowmusic.training.separator_module import separation_loss
 
@@ -134,3 +136,26 @@ def test_no_sound_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "train").mkdir()
     assert main(["fit", "-c", config(CODEC, tmp_path, tmp_path)]) == 2
     assert "holds neither rendered songs" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_chroma_error_counts_pitch_classes_not_levels() -> None:
+    band = BandStft(DecoderBand(4096, 640, 0.0, 1550.0), 32_000)
+    filters = chroma_filters(band, 32_000)
+    times_s = torch.arange(32_000) / 32_000
+    a, d_sharp = (
+        band.log_magnitude(0.5 * torch.sin(2 * torch.pi * hz * times_s)[None], 40)[:, 8:32]
+        for hz in (440.0, 622.25)
+    )
+    assert filters.shape == (band.n_bins, 12)
+    assert int((10 ** (2 * a[0, 5]) @ filters).argmax()) == 9  # A, counted from C
+    assert float(chroma_error(a - 0.5, a, filters)) < 1e-3, "the same chroma, 10 dB softer"
+    assert float(chroma_error(d_sharp, a, filters)) > 0.1
+
+
+def test_rise_error_is_of_strokes_not_of_levels() -> None:
+    flat = torch.full((1, 40, 64), -2.0)
+    stroke = flat.clone()
+    stroke[:, 20:] = -1.0
+    assert float(rise_error(flat + 0.4, flat)) < 1e-3
+    assert float(rise_error(flat, stroke)) == pytest.approx(1.0 * (1 / 39 + 2 / 38 + 4 / 36) / 3, rel=0.01)
+    assert float(rise_error(flat, stroke.flip(1))) < 1e-3, "a fall is no rise"
