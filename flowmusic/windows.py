@@ -16,7 +16,7 @@ from torch import Tensor
 
 from features.controls import CONTROL_NAMES
 from flowmusic.flow.guidance import GuidanceSpec
-from flowmusic.flow.guided_velocity import GuidedVelocity
+from flowmusic.flow.guided_velocity import GuidedVelocity, TokenReader
 from flowmusic.flow.schedule import Guidance
 from flowmusic.model.condition import Condition
 from flowmusic.model.transformer import FlowTransformer
@@ -127,11 +127,12 @@ class WindowedVelocity:
         self.model, self.condition, self.guidance, self.plan = model, condition, guidance, plan
         self.taper = plan.taper().to(condition.context.device)[:, None]  # (size, 1)
         self.windows: list[tuple[Tensor, GuidedVelocity]] = []
+        reader = TokenReader(model, condition)
         for index in range(len(plan.starts)):
             frames = plan.frames(index)
             part = take_frames(condition, frames, model.config.control_fold)
             if not part.context_mask.all():
-                field = GuidedVelocity(model, part, guidance, frames=frames)
+                field = GuidedVelocity(model, part, guidance, frames=frames, reader=reader)
                 self.windows.append((frames.to(self.taper.device), field))
         self.rows = max((field.rows for _, field in self.windows), default=0)
 

@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.controls import CONTROL_NAMES, Controls
+from flowmusic.conditioning.text import TextTokens
 from flowmusic.config import FlowConfig
 from flowmusic.flow.guidance import GuidanceSpec
 from flowmusic.flow.guided_velocity import GuidedVelocity
+from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solver import noise, solve
 from flowmusic.model.condition import Condition
-from flowmusic.model.transformer import FlowTransformer
+from flowmusic.model.transformer import FlowTransformer, ReadTokens
 from flowmusic.windows import WindowedVelocity, WindowPlan, plan_windows, take_frames
 
 CONFIG = FlowConfig(latent_dim=6, width=16, depth=2, heads=2, text_dim=8, style_dim=8, time_channels=16)
@@ -123,6 +125,24 @@ def test_windows_that_are_known_cost_nothing(model: FlowTransformer) -> None:
     assert len(field.windows) == 1
     velocity = field(noise([1], 60, 6), torch.tensor([0.5]))
     assert float(velocity[:, :40].abs().max()) == 0 and float(velocity[:, 40:].abs().min()) > 0
+
+
+def test_tokens_are_read_once_a_clip(model: FlowTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by window, by row of guidance, by step, nor again where guidance does not act."""
+    read: list[frozenset[str]] = []
+    read_tokens = FlowTransformer.read_tokens
+
+    def counted(self: FlowTransformer, condition: Condition) -> ReadTokens:
+        read.append(frozenset(condition.given))
+        return read_tokens(self, condition)
+
+    monkeypatch.setattr(FlowTransformer, "read_tokens", counted)
+    text = TextTokens(torch.randn(1, 3, 8), torch.ones(1, 3, dtype=torch.bool))
+    guidance = Guidance.parse("drums=2,text=3; t=0-0.5")  # rows: all, all but the drums, all but the text
+    condition = condition_of(60).with_tokens(text)
+    field = WindowedVelocity(model, condition, guidance, WindowPlan(60, 30, (0, 15, 30)))
+    solve(field, noise([1], 60, 6), steps=4, apart=False)
+    assert field.rows == 3 and sorted(map(sorted, read)) == [[], ["text"]]
 
 
 def test_bytes_do_not_depend_on_the_neighbours(model: FlowTransformer) -> None:

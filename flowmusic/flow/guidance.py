@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from features.controls import CONTROL_NAMES
 
 GUIDED_NAMES = (*CONTROL_NAMES, "text", "style")
+MAX_SCALE = 1000.0
 EXAMPLES = "'2', 'jasco:3,1', 'double:3,2' or 'drums=2,chords=3,text=1.5'"
 
 
@@ -126,13 +127,16 @@ def merged(sets: Sequence[WeightedSet]) -> tuple[WeightedSet, ...]:
 
 
 def number(text: str, whole: str) -> float:
-    """A finite number in the text of a guidance, `whole`."""
+    """A number of at most MAX_SCALE in the text of a guidance, `whole`."""
     try:
         value = float(text)
     except ValueError as error:
         raise ValueError(
             f"guidance {whole!r} is not understood at {text.strip()!r}: expected {EXAMPLES}"
         ) from error
-    if not math.isfinite(value):
-        raise ValueError(f"guidance {whole!r} holds {value}: expected finite numbers, as in {EXAMPLES}")
+    if not abs(value) <= MAX_SCALE:
+        raise ValueError(
+            f"guidance {whole!r} holds {value:g}: expected finite numbers up to {MAX_SCALE:g}, "
+            f"as in {EXAMPLES}"
+        )
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -11,7 +12,24 @@ from features.frames import CONTROL_FRAME_RATE
 from flowmusic.flow.guidance import GUIDED_NAMES, GuidanceSpec, WeightedSet, merged
 from flowmusic.flow.schedule import Guidance
 from flowmusic.model.condition import Condition
-from flowmusic.model.transformer import FlowTransformer, Prepared
+from flowmusic.model.transformer import FlowTransformer, Prepared, ReadTokens
+
+
+class TokenReader:
+    """Keys and values of a batch's text and style, told or not: each combination is read once a clip."""
+
+    def __init__(self, model: FlowTransformer, condition: Condition) -> None:
+        self.model, self.condition = model, condition
+        self._read: dict[frozenset[str], ReadTokens] = {}
+
+    def rows(self, sets: Sequence[frozenset[str]]) -> ReadTokens:
+        """Of the batch once for each set of what is told."""
+        return ReadTokens.cat([self._of(told & {"text", "style"}) for told in sets])
+
+    def _of(self, told: frozenset[str]) -> ReadTokens:
+        if told not in self._read:
+            self._read[told] = self.model.read_tokens(self.condition.only(*told))
+        return self._read[told]
 
 
 class GuidedVelocity:
@@ -23,6 +41,7 @@ class GuidedVelocity:
     guidance     a rule, or one with spans, a part of the ODE, or rescaling
     frame_mask   None or (B, T): False where a clip is padded
     frames       None or (T,): which latent frames of the clip these are, where they are a part of it
+    reader       of the whole clip's tokens, where they are read for other parts too
     """
 
     def __init__(
@@ -32,8 +51,10 @@ class GuidedVelocity:
         guidance: GuidanceSpec | Guidance,
         frame_mask: Tensor | None = None,
         frames: Tensor | None = None,
+        reader: TokenReader | None = None,
     ) -> None:
         self.model, self.condition, self.frame_mask, self.frames = model, condition, frame_mask, frames
+        self.reader = reader or TokenReader(model, condition)
         self.guidance = Guidance.of(guidance) if isinstance(guidance, GuidanceSpec) else guidance
         weights = self._weights()
         self.told = list(weights)
@@ -74,13 +95,17 @@ class GuidedVelocity:
     def prepared(self) -> Prepared:
         mask = None if self.frame_mask is None else self.frame_mask.repeat(self.rows, 1)
         return self.model.prepare(
-            Condition.cat([self.condition.only(*told, "context") for told in self.told]), mask
+            Condition.cat([self.condition.only(*told, "context") for told in self.told]),
+            mask,
+            self.reader.rows(self.told),
         )
 
     @cached_property
     def plain(self) -> GuidedVelocity:
         """v_all."""
-        return GuidedVelocity(self.model, self.condition, GuidanceSpec.none(), self.frame_mask)
+        return GuidedVelocity(
+            self.model, self.condition, GuidanceSpec.none(), self.frame_mask, reader=self.reader
+        )
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """x_t (B, T, D), t (B,) -> (B, T, D)."""

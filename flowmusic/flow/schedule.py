@@ -79,9 +79,9 @@ class Guidance:
         return self.t_from == 0 and self.t_to == 1
 
     def check_duration(self, duration_s: float) -> None:
-        """ValueError if a span begins after the end of a clip of duration_s."""
+        """ValueError if a span begins or ends after the end of a clip of duration_s."""
         last = self.spans[-1].start_s
-        if last >= duration_s:
+        if last > duration_s + 1e-6:
             raise ValueError(
                 f"guidance has a span with an edge at {last:g} s, but the clip ends at {duration_s:g} s"
             )

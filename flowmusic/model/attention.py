@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,6 +83,13 @@ class KeysValues:
 
     keys: Tensor
     values: Tensor
+
+    @staticmethod
+    def cat(parts: Sequence[KeysValues]) -> KeysValues:
+        """Join along the batch."""
+        return KeysValues(
+            torch.cat([part.keys for part in parts]), torch.cat([part.values for part in parts])
+        )
 
 
 class CrossAttention(nn.Module):

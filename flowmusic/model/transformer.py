@@ -19,19 +19,38 @@ from flowmusic.model.condition import Condition
 
 
 @dataclass(frozen=True)
+class ReadTokens:
+    """Text and style as the blocks attend to them; no part of it depends on the frames of the clip.
+
+    Shape:
+        keys_values  one per block, None where a block has no cross-attention
+        mask         (B, 1, 1, L + M + 2) bool
+    """
+
+    keys_values: tuple[KeysValues | None, ...]
+    mask: Tensor
+
+    @staticmethod
+    def cat(parts: Sequence[ReadTokens]) -> ReadTokens:
+        """Join along the batch; all have equally many tokens."""
+        blocks = zip(*(part.keys_values for part in parts), strict=True)
+        return ReadTokens(
+            tuple(None if of_block[0] is None else KeysValues.cat(of_block) for of_block in blocks),
+            torch.cat([part.mask for part in parts]),
+        )
+
+
+@dataclass(frozen=True)
 class Prepared:
     """All of a condition that depends neither on x_t nor on t: computed once for all steps.
 
     Shape:
         temporal    (B, T, H)              controls and context, projected
-        tokens      one per block          keys and values, None where a block has no cross-attention
-        token_mask  (B, 1, 1, L + M + 2)   bool
         frame_mask  None or (B, T) bool    False on frames that are padding
     """
 
     temporal: Tensor
-    tokens: tuple[KeysValues | None, ...]
-    token_mask: Tensor
+    tokens: ReadTokens
     frame_mask: Tensor | None
     rotation: Rotation
 
@@ -61,23 +80,33 @@ class FlowTransformer(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def prepare(self, condition: Condition, frame_mask: Tensor | None = None) -> Prepared:
-        """What the solver computes once a clip. frame_mask (B, T): False where a clip is padded."""
-        tokens, token_mask = self.tokens(condition)
+    def read_tokens(self, condition: Condition) -> ReadTokens:
+        """Keys and values of the text and the style."""
+        tokens, mask = self.tokens(condition)
+        return ReadTokens(tuple(block.keys_values(tokens) for block in self.blocks), mask[:, None, None])
+
+    def prepare(
+        self, condition: Condition, frame_mask: Tensor | None = None, tokens: ReadTokens | None = None
+    ) -> Prepared:
+        """What the solver computes once a clip.
+
+        frame_mask (B, T): False where a clip is padded. tokens: `read_tokens` of the condition, where
+        they are at hand.
+        """
         if frame_mask is not None and frame_mask.shape != condition.context_mask.shape:
             raise ValueError(
                 f"frame_mask must be {tuple(condition.context_mask.shape)}, got {tuple(frame_mask.shape)}"
             )
         head_dim = self.config.width // self.config.heads
+        tokens = self.read_tokens(condition) if tokens is None else tokens
         temporal = self.temporal(condition)
         if self.summary is not None:
             temporal = temporal + self.summary(condition)
         return Prepared(
             temporal=temporal,
-            tokens=tuple(block.keys_values(tokens) for block in self.blocks),
-            token_mask=token_mask[:, None, None],
+            tokens=tokens,
             frame_mask=frame_mask,
-            rotation=rotation(condition.n_frames, head_dim, tokens.device),
+            rotation=rotation(condition.n_frames, head_dim, temporal.device),
         )
 
     def velocity(self, x_t: Tensor, t: Tensor, prepared: Prepared) -> Tensor:
@@ -97,8 +126,9 @@ class FlowTransformer(nn.Module):
         frames = None if mask is None else mask.unsqueeze(-1)  # (B, T, 1)
         x = (self.project_in(x_t) + prepared.temporal).float()
         recompute = self.recompute and torch.is_grad_enabled()
-        for block, tokens in zip(self.blocks, prepared.tokens, strict=True):
-            inputs = (x, modulation, prepared.rotation, key_mask, frames, tokens, prepared.token_mask)
+        tokens = prepared.tokens
+        for block, keys_values in zip(self.blocks, tokens.keys_values, strict=True):
+            inputs = (x, modulation, prepared.rotation, key_mask, frames, keys_values, tokens.mask)
             x = checkpoint(block, *inputs, use_reentrant=False) if recompute else block(*inputs)
         velocity: Tensor = self.project_out(modulate(x, shift, scale)).float()
         return velocity

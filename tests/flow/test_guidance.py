@@ -60,6 +60,7 @@ def test_weights_of_another_sum_are_refused() -> None:
         ("strong", "not understood at 'strong'"),
         ("nan", "finite"),
         ("inf", "finite"),
+        ("drums=1e308,chords=1e308", "up to 1000"),
         ("jasco:3", "not understood"),
         ("jasco:3,x", "not understood at 'x'"),
         ("double:1,2,3", "not understood"),

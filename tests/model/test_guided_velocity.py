@@ -52,6 +52,17 @@ def test_rules_equal_their_formulas(model: FlowTransformer, condition: Condition
     check(model, condition, x_t, "drums=2,chords=1,text=0.5", plain, 3)
 
 
+def test_any_sets_and_weights_equal_their_sum(
+    model: FlowTransformer, condition: Condition, x_t: torch.Tensor
+) -> None:
+    t = torch.tensor([0.1, 0.5, 0.9])
+    pairs = [(1.5, ("drums", "text")), (0.75, ("style",)), (-0.5, ("melody", "chords")), (-0.75, ())]
+    guided = GuidedVelocity(model, condition, GuidanceSpec.of(*pairs))
+    plain = sum(weight * model(x_t, t, condition.only(*names, "context")) for weight, names in pairs)
+    assert guided.rows == 4
+    torch.testing.assert_close(guided(x_t, t), plain, atol=2e-5, rtol=1e-4)
+
+
 def test_what_is_not_given_costs_no_row(
     model: FlowTransformer, condition: Condition, x_t: torch.Tensor
 ) -> None:
@@ -125,6 +136,17 @@ def test_spans_equal_the_rule_of_each_span(
     guided = GuidedVelocity(model, condition, Guidance(halves))
     assert guided.rows == 3
     torch.testing.assert_close(guided(x_t, t), plain, atol=2e-5, rtol=1e-4)
+
+
+def test_spans_of_two_names_overlap(model: FlowTransformer, condition: Condition, x_t: torch.Tensor) -> None:
+    """Of 20 frames: chords up to 10, text from 5 on; without rescaling, and with all of it."""
+    t = torch.tensor([0.1, 0.5, 0.9])
+    v_all = model(x_t, t, condition)
+    plain = v_all.clone()
+    plain[:, :10] += 2 * (v_all - model(x_t, t, condition.without("chords")))[:, :10]
+    plain[:, 5:] += (v_all - model(x_t, t, condition.without("text")))[:, 5:]
+    check(model, condition, x_t, "chords=3@0-0.4,text=2@0.2-", plain, 3)
+    check(model, condition, x_t, "chords=3@0-0.4,text=2@0.2-; rescale=1", rescaled(plain, v_all), 3)
 
 
 def test_a_span_that_touches_no_frame_costs_no_row(
