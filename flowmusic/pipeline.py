@@ -131,6 +131,8 @@ class FlowMusic:
         """
         started = time.perf_counter()
         check_seed(seed)
+        if style is None and (style_books is not None or style_excerpt is not None):
+            raise ValueError("style_books and style_excerpt need style: the sound to be like")
         settings = SamplerSettings.of(self.model.defaults, steps, solver, guidance)
         sources = {"drums": drums, "melody": melody, "chords": chords}
         references = [

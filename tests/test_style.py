@@ -11,13 +11,23 @@ import pytest
 import torch
 
 from features.audio import Audio, write_audio
+from features.cache import FeatureCache
+from features.listen import Listener
+from flowmusic.batch.run import run_batch
+from flowmusic.batch.sources import write_manifest
 from flowmusic.cli import main
+from flowmusic.conditioning.pseudo_words import encoder_fingerprint
 from flowmusic.conditioning.style_encoder import pad_features
+from flowmusic.conditioning.text import TransformersTextEncoder
 from flowmusic.config import StyleConfig
+from flowmusic.inversion import Inversion
+from flowmusic.jobs import read_job
+from flowmusic.making import make_clip
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.pipeline import FlowMusic
 from flowmusic.pretrained import load_pretrained, save_pretrained
 from flowmusic.style import encode_style, open_style
+from flowmusic.threads import using_threads
 
 RATE = 16_000
 
@@ -116,6 +126,43 @@ def test_the_command_takes_style(styled: Path, tmp_path: Path, capsys: pytest.Ca
     assert said == {"name": "song.wav", "start_s": 1.0, "end_s": 4.0, "books": 2}
     assert main([*words, "--style-excerpt", "4-1"]) == 2
     assert "expected seconds such as 10-14, got '4-1'" in capsys.readouterr().err
+
+
+def test_excerpt_word_and_text_mix_in_every_way_to_ask(styled: Path, tmp_path: Path) -> None:
+    """The same clip by the command, a manifest's row and Python; without any of the three it is another."""
+    model = FlowMusic.from_pretrained(styled, listener=Listener(cache=FeatureCache()))
+    encoder = model.text_encoder
+    assert isinstance(encoder, TransformersTextEncoder)
+    embeddings = torch.randn(2, encoder.text_dim, generator=torch.Generator().manual_seed(3))
+    fingerprints = model.model.fingerprint, encoder_fingerprint(encoder)
+    Inversion("<mysong>", embeddings, *fingerprints, "x").save(tmp_path / "word.safetensors")
+    write_audio(tmp_path / "song.wav", sound(4.0).samples, RATE)
+    row: dict[str, object] = {
+        "text": "a calm <mysong>",
+        "inversions": ["word.safetensors"],
+        "style": "song.wav",
+        "style_books": 2,
+        "guidance": "double:2,1.5",
+        "duration": 1,
+    }
+    summary = run_batch(model, write_manifest(tmp_path / "jobs.jsonl", [row]), tmp_path / "clips")
+    assert summary is not None and summary.complete
+    asked = read_job(row).beside(tmp_path)
+    python = {text: make_clip(model, replace(asked, **changes)).latents for text, changes in {
+        "all": {},
+        "no style": {"style": None, "style_books": None},
+        "no word": {"text": "a calm", "inversions": ()},
+        "another text": {"text": "a loud <mysong>"},
+    }.items()}  # fmt: skip
+    clip = next((tmp_path / "clips" / "clips").glob("*.wav"))
+    words = ["generate", "--checkpoint", str(styled), "--text", "a calm <mysong>", "--duration", "1"]
+    words += ["--style", str(tmp_path / "song.wav"), "--style-books", "2", "--guidance", "double:2,1.5"]
+    words += ["--inversion", str(tmp_path / "word.safetensors"), "--loudness", "-16"]
+    with using_threads(1):  # as a batch computes
+        assert main([*words, "-o", str(tmp_path / "clip.wav")]) == 0
+    assert (tmp_path / "clip.wav").read_bytes() == clip.read_bytes()
+    for changed in ("no style", "no word", "another text"):
+        assert not torch.equal(python["all"], python[changed])
 
 
 def test_other_extractors_of_features_take_the_place_of_the_codec(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from flowmusic.commands.options import number, progress_bar, whole_number
+from flowmusic.commands.options import number, whole_number
 
 EPILOG = """The word then stands in any prompt, beside references and --style.
 
@@ -34,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
     from flowmusic.conditioning.pseudo_words import check_name
     from flowmusic.conditioning.text import TransformersTextEncoder
     from flowmusic.inversion import check_inversion_path
@@ -46,7 +48,12 @@ def run(args: argparse.Namespace) -> int:
     model = load_pretrained(args.checkpoint, args.device)
     encoder = TransformersTextEncoder(model.defaults.text_encoder)
     plan = InversionPlan(steps=args.steps, learning_rate=args.learning_rate, seed=args.seed)
-    with progress_bar() as progress:
+    with tqdm(total=args.steps, desc="inverting", leave=False, disable=None) as bar:
+
+        def show(step: int, steps: int, best: float) -> None:
+            bar.update(step - bar.n)
+            bar.set_postfix(loss=f"{best:.4f}")
+
         result = invert(
             model,
             encoder,
@@ -54,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             args.name,
             args.initial_words,
             plan,
-            lambda step, steps, best: progress("inverting", step, steps),
+            show,
         )
     result.inversion.save(args.out)
     sys.stdout.write(

@@ -39,6 +39,12 @@ def test_every_machine_goes_with_the_large_shapes(trainer: str) -> None:
     assert config.trainer.accelerator in ("cpu", "gpu") and config.trainer.max_steps > 0
 
 
+def test_style_goes_with_the_large_shapes() -> None:
+    shape = parsed("400m", "model/style-encodec").model.init_args.config
+    assert (shape.width, shape.token_summary) == (1024, True)
+    assert shape.style.feature_dim == shape.latent_dim == 128 and shape.style.features == "codec"
+
+
 def test_the_embedded_recipe_has_the_shapes_of_the_embedded_model() -> None:
     model = load_pretrained()
     flow = yaml.safe_load((CONFIGS / "model/embedded-flow.yaml").read_text())["init_args"]["config"]
