@@ -148,12 +148,13 @@ def test_excerpt_word_and_text_mix_in_every_way_to_ask(styled: Path, tmp_path: P
     summary = run_batch(model, write_manifest(tmp_path / "jobs.jsonl", [row]), tmp_path / "clips")
     assert summary is not None and summary.complete
     asked = read_job(row).beside(tmp_path)
-    python = {text: make_clip(model, replace(asked, **changes)).latents for text, changes in {
-        "all": {},
-        "no style": {"style": None, "style_books": None},
-        "no word": {"text": "a calm", "inversions": ()},
-        "another text": {"text": "a loud <mysong>"},
-    }.items()}  # fmt: skip
+    others = [
+        replace(asked, style=None, style_books=None),
+        replace(asked, text="a calm", inversions=()),
+        replace(asked, text="a loud <mysong>"),
+    ]
+    latents = make_clip(model, asked).latents
+    assert not any(torch.equal(make_clip(model, other).latents, latents) for other in others)
     clip = next((tmp_path / "clips" / "clips").glob("*.wav"))
     words = ["generate", "--checkpoint", str(styled), "--text", "a calm <mysong>", "--duration", "1"]
     words += ["--style", str(tmp_path / "song.wav"), "--style-books", "2", "--guidance", "double:2,1.5"]
@@ -161,8 +162,6 @@ def test_excerpt_word_and_text_mix_in_every_way_to_ask(styled: Path, tmp_path: P
     with using_threads(1):  # as a batch computes
         assert main([*words, "-o", str(tmp_path / "clip.wav")]) == 0
     assert (tmp_path / "clip.wav").read_bytes() == clip.read_bytes()
-    for changed in ("no style", "no word", "another text"):
-        assert not torch.equal(python["all"], python[changed])
 
 
 def test_other_extractors_of_features_take_the_place_of_the_codec(tmp_path: Path) -> None:
