@@ -5,9 +5,8 @@
     python benchmarks/training.py step --recipe configs/400m.yaml --batch 1 --frames 500 --steps 1
 
 All times are CPU seconds of one thread, so that other work on the machine hardly counts (--threads 2: of the
-wall), and stand beside
-the rate of fp32 matrix products that was measured just before: `share of the GEMM rate` is the model FLOPs
-utilisation. Without --data the batch is made of random numbers.
+wall), and stand beside the rate of fp32 matrix products that was measured just before: `share of the GEMM
+rate` is the model FLOPs utilisation. Without --data the batch is made of random numbers.
 """
 
 from __future__ import annotations
@@ -170,7 +169,12 @@ def report(
         prepared = module.net.prepare(batch.condition)
         started = clock()
         module.net.velocity(batch.x_1, torch.full((n_rows,), 0.5), prepared)
-        rows.append((f"a velocity with {n_rows} guidance rows", f"{clock() - started:.2f} {unit}"))
+        spent = clock() - started
+        rows.append((f"a velocity with {n_rows} guidance rows", f"{spent:.2f} {unit}"))
+        for count in args.evaluations:
+            rows.append(
+                (f"all of a clip of {args.frames} frames, {count} evaluations", f"{count * spent:.1f} {unit}")
+            )
     for name, value in rows:
         sys.stdout.write(f"| {name} | {value} |\n")
 
@@ -192,6 +196,9 @@ def main() -> None:
     parser.add_argument("--average", action="store_true", help="with the moving average of the weights")
     parser.add_argument(
         "--rows", type=int, nargs="*", default=[], help="also time velocities of so many rows"
+    )
+    parser.add_argument(
+        "--evaluations", type=int, nargs="*", default=[], help="and say what so many of them take"
     )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
