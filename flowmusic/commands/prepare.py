@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
         return _check(args.out)
     if args.music is None:
         raise ValueError("expected MUSIC, a folder or a manifest, or --check")
-    from flowmusic.data.prepare_run import Preparation, Share
+    from flowmusic.data.prepare_run import Preparation
+    from flowmusic.data.shard_store import Share
     from flowmusic.data.sources import find_sources
 
     share = Share.parse(args.shard)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ SHARD_FORMAT = "flowmusic.shard.1"
 DATA_FORMAT = "flowmusic.data.1"
 INFO_FILE, CODEC_FOLDER = "data.json", "codec"
 SPLITS = ("train", "valid", "test")
+PARTIAL_PREFIX = "partial-"
+"""How the names of files begin that `whole_file` has not finished."""
 _OPEN_SHARDS = 64
 
 
@@ -53,7 +56,8 @@ class DataInfo:
     listeners: dict[str, str]
 
     def save(self, folder: Path) -> None:
-        with whole_file(folder / INFO_FILE) as partial:
+        path = folder / INFO_FILE
+        with naming(path), whole_file(path) as partial:
             partial.write_text(json.dumps({"format": DATA_FORMAT} | asdict(self), indent=2) + "\n")
 
     @classmethod
@@ -106,8 +110,19 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return found.hexdigest()[:32]
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of writing become an OSError that names `path`: those of a full disk name no file."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, OSError) as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
+
+
 def write_shard(path: Path, songs: Sequence[tuple[SongEntry, Mapping[str, Tensor]]]) -> None:
-    """Write songs with their tensors as one shard, whole or not at all."""
+    """Write songs with their tensors as one shard, whole or not at all. OSError, naming it, if it cannot."""
     from safetensors.torch import save_file
 
     tensors = {
@@ -116,7 +131,7 @@ def write_shard(path: Path, songs: Sequence[tuple[SongEntry, Mapping[str, Tensor
         for name, tensor in values.items()
     }
     listing = json.dumps([asdict(entry) for entry, _ in songs])
-    with whole_file(path) as partial:
+    with naming(path), whole_file(path) as partial:
         save_file(tensors, partial, {"format": SHARD_FORMAT, "songs": listing})
 
 
@@ -134,9 +149,14 @@ def read_listing(path: Path) -> list[SongEntry]:
         raise ValueError(f"{path} cannot be read as a shard of prepared data: {error}") from error
 
 
+def finished_files(folder: Path, pattern: str) -> list[Path]:
+    """Files in `folder` that are whole, sorted: what is being written, or was by a killed process, is not."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith(PARTIAL_PREFIX))
+
+
 def shard_files(folder: Path, split: str) -> list[Path]:
     """Shards of a split, sorted by name."""
-    return sorted((folder / split).glob("*.safetensors"))
+    return finished_files(folder / split, "*.safetensors")
 
 
 class ShardReader:
