@@ -61,7 +61,10 @@ class Preparation:
         self._store = ShardStore(folder, share, songs_per_shard)
 
     def run(self, sources: Sequence[Source], progress: Callable[[int, int], None]) -> Report:
-        """Prepare this process's share of `sources`; failures are also written to failures-*.jsonl."""
+        """Prepare this process's share of `sources`; failures are also written to failures-*.jsonl.
+
+        OSError, naming the file, where something cannot be written: a full disk is no fault of a source.
+        """
         mine = sources[self.share.index :: self.share.count]
         prepared = kept = duplicates = 0
         seen: set[str] = set()
@@ -70,17 +73,17 @@ class Preparation:
             progress(number, len(mine))
             try:
                 key = source.key()
-                if key in seen:
-                    duplicates += 1
-                elif key in self._store:
-                    kept += 1
-                else:
-                    self._store.add(key, source.split, self._songs(source, key))
-                    prepared += 1
-                seen.add(key)
-            except (ValueError, FileNotFoundError, KeyError) as error:
-                failures.append((str(source.path), " ".join(str(error).split())))
-            self._store.pack(source.split, self._store.songs_per_shard)
+                songs = [] if key in seen or key in self._store else self._songs(source, key)
+            except Exception as error:  # one file, whatever it does to an extractor, does not end the run
+                failures.append((str(source.path), _reason(error)))
+                continue
+            if songs:
+                self._store.add(key, source.split, songs)
+                self._store.pack(source.split, self._store.songs_per_shard)
+            prepared += bool(songs)
+            duplicates += key in seen
+            kept += not songs and key not in seen
+            seen.add(key)
         for split in SPLITS:
             self._store.pack(split, 1)
         progress(len(mine), len(mine))
@@ -98,6 +101,16 @@ class Preparation:
             )
             songs.append((entry, piece.tensors))
         return songs
+
+
+def _reason(error: Exception) -> str:
+    """The message of an error on one line, with its kind where that is not what this program says."""
+    message = " ".join(str(error).split())
+    return (
+        message
+        if isinstance(error, (ValueError, OSError))
+        else f"{type(error).__name__}: {message}".rstrip(": ")
+    )
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class Source:
     path       a sound file, or the folder of a rendered song
     labels     files of symbols (.lab, .mid, .csv) by control, instead of what extractors hear
     duration_s what a manifest says, to be checked; None: nothing
+    problem    why it cannot be used, where that was found already
     """
 
     path: Path
@@ -34,13 +35,19 @@ class Source:
     captions: tuple[str, ...] = ()
     labels: Mapping[str, Path] = field(default_factory=dict)
     duration_s: float | None = None
+    problem: str = ""
 
     @property
     def is_rendered(self) -> bool:
         return self.path.is_dir()
 
     def key(self) -> str:
-        """Hash of all content that what is prepared of it depends on; names of files play no part."""
+        """Hash of all content that what is prepared of it depends on; names of files play no part.
+
+        ValueError or OSError where a part of it cannot be read.
+        """
+        if self.problem:
+            raise ValueError(self.problem)
         files = [self.path / f"{stem}.wav" for stem in STEMS] if self.is_rendered else [self.path]
         files += (
             [self.path / SONG_FILE] if self.is_rendered else [self.labels[n] for n in sorted(self.labels)]
@@ -78,13 +85,14 @@ def _walk(folder: Path) -> Iterator[Source]:
     for path in folder.rglob("*"):
         if path.suffix.lower() in READABLE_SUFFIXES and path.parent not in songs and path.is_file():
             captions, chords = path.with_suffix(".txt"), path.with_suffix(".lab")
-            lines = captions.read_text(encoding="utf-8").splitlines() if captions.is_file() else []
-            yield Source(
-                path,
-                _split_of(path.relative_to(folder)),
-                tuple(line.strip() for line in lines if line.strip()),
-                {"chords": chords} if chords.is_file() else {},
-            )
+            labels = {"chords": chords} if chords.is_file() else {}
+            source = Source(path, _split_of(path.relative_to(folder)), labels=labels)
+            try:
+                lines = captions.read_text(encoding="utf-8").splitlines() if captions.is_file() else []
+                source = replace(source, captions=tuple(line.strip() for line in lines if line.strip()))
+            except (OSError, UnicodeDecodeError) as error:
+                source = replace(source, problem=f"{captions} cannot be read as captions in UTF-8: {error}")
+            yield source
 
 
 def _split_of(path: Path) -> str:
@@ -92,7 +100,7 @@ def _split_of(path: Path) -> str:
 
 
 def _read_manifest(manifest: Path) -> Iterator[Source]:
-    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(manifest.read_bytes().splitlines(), 1):
         if line.strip():
             try:
                 yield _manifest_entry(json.loads(line), manifest.parent)

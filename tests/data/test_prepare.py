@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from flowmusic.cli import main
 from flowmusic.codec.build import AnyCodec
 from flowmusic.commands.prepare import data_info
 from flowmusic.conditioning.style_features import CodecFeatures
+from flowmusic.data.prepare import Piece, Preparer
 from flowmusic.data.prepare_run import Preparation, check_data
 from flowmusic.data.shard_store import Share
 from flowmusic.data.shards import DataInfo, ShardReader, read_listing, shard_files
-from flowmusic.data.sources import find_sources
-from tests.data.preparing import contents, manifest, preparer, run
+from flowmusic.data.sources import Source, find_sources
+from tests.data.preparing import contents, info, manifest, preparer, run, tone
 
 
 def test_labels_captions_and_latents_of_a_file(tmp_path: Path, codec: AnyCodec) -> None:
@@ -73,6 +75,58 @@ def test_failures_are_reported_by_file(tmp_path: Path, codec: AnyCodec) -> None:
     assert [Path(json.loads(line)["path"]).name for line in lines] == ["0.wav", "1.wav"]
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (PermissionError(13, "Permission denied", "0.wav"), "[Errno 13] Permission denied: '0.wav'"),
+        (RuntimeError("Kernel size\nis greater than input"), "RuntimeError: Kernel size is greater"),
+        (MemoryError(), "MemoryError"),
+        (KeyError("melody"), "KeyError: 'melody'"),
+    ],
+)  # fmt: skip
+def test_whatever_a_file_does_the_others_go_on(
+    tmp_path: Path, codec: AnyCodec, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    pieces = Preparer.pieces
+
+    def refuse_the_first(self: Preparer, source: Source) -> Iterator[Piece]:
+        if source.path.name == "0.wav":
+            raise error
+        return pieces(self, source)
+
+    monkeypatch.setattr(Preparer, "pieces", refuse_the_first)
+    report = run(manifest(tmp_path / "music", 2), tmp_path / "data", codec)
+    assert report.prepared == 1 and len(report.failures) == 1
+    assert report.failures[0][0].endswith("0.wav") and report.failures[0][1].startswith(reason)
+
+
+def test_captions_that_are_not_utf_8_are_a_failure_of_their_file(tmp_path: Path, codec: AnyCodec) -> None:
+    manifest(tmp_path / "music", 3)
+    (tmp_path / "music/1.txt").write_bytes("dolce, più mosso".encode("latin-1"))
+    (tmp_path / "music/2.txt").write_text("più mosso", encoding="utf-8")
+    for index in (0, 2):
+        (tmp_path / f"music/{index}.wav").unlink()
+    tone(tmp_path / "music/2.wav", 0.5, 330)  # too short: nothing has to be listened to
+    report = run(tmp_path / "music", tmp_path / "data", codec)
+    assert [Path(path).name for path, _ in report.failures] == ["1.wav", "2.wav"]
+    assert "1.txt cannot be read as captions in UTF-8" in report.failures[0][1]
+
+
+def test_a_full_disk_ends_the_run_with_the_name_of_the_file(tmp_path: Path, codec: AnyCodec) -> None:
+    import resource
+
+    sources = find_sources(manifest(tmp_path / "music", 2), 0.2)
+    work = Preparation(tmp_path / "data", info(codec), preparer(codec), Share(), 3)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # bytes of a file, then writing fails
+    try:
+        with pytest.raises(OSError, match=r"pending/0-of-1/.*\.safetensors cannot be written: .*too large"):
+            work.run(sources, lambda done, total: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "data").rglob("partial-*"))
+
+
 def test_another_codec_is_not_mixed_in(tmp_path: Path, codec: AnyCodec) -> None:
     run(manifest(tmp_path / "music", 2), tmp_path / "data", codec)
     other = data_info("tiny", codec, "t5", 4, {})
@@ -95,10 +149,11 @@ def test_manifest_errors_name_the_line(tmp_path: Path) -> None:
     for text, message in (
         ('{"path": "a.wav", "titel": 1}', "line 1: unknown keys"),
         ("{", "line 1"),
+        ('{"path": "a.wav", "captions": "più"}', "line 1: 'utf-8' codec can't decode"),
         ('{"path": "a.wav", "split": "all"}', "split"),
         ("", "holds no music"),
     ):
-        path.write_text(text + "\n")
+        path.write_text(text + "\n", encoding="latin-1")
         with pytest.raises(ValueError, match=message):
             find_sources(path, 0.1)
 
