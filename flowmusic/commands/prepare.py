@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     report = Preparation(args.out, info, preparer, share, args.songs_per_shard).run(sources, _progress)
     sys.stdout.write(
         f"{report.prepared} prepared, {report.kept} were there, {report.duplicates} the same as another, "
-        f"{len(report.failures)} failed\n"
+        f"{report.replaced} replaced, {len(report.failures)} failed\n"
     )
     for path, reason in report.failures[:20]:
         sys.stdout.write(f"failed: {reason if path in reason else f'{path}: {reason}'}\n")

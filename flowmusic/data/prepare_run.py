@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from features.files import whole_file
@@ -12,6 +12,7 @@ from flowmusic.data.prepare import Preparer
 from flowmusic.data.shard_store import PENDING_FOLDER, ShardStore, Share, Songs
 from flowmusic.data.shards import (
     CODEC_FOLDER,
+    INFO_FILE,
     SPLITS,
     DataInfo,
     ShardReader,
@@ -27,11 +28,12 @@ from flowmusic.data.sources import Source
 
 @dataclass(frozen=True)
 class Report:
-    """What became of the sources of one process."""
+    """What became of the sources of one process; `replaced` older ones had other captions or labels."""
 
     prepared: int
     kept: int
     duplicates: int
+    replaced: int
     failures: list[tuple[str, str]]
 
     @property
@@ -46,12 +48,15 @@ class Preparation:
         self, folder: Path, info: DataInfo, preparer: Preparer, share: Share, songs_per_shard: int
     ) -> None:
         self.folder, self.preparer, self.share = folder, preparer, share
-        if (folder / "data.json").is_file() and (found := DataInfo.load(folder)) != info:
-            differing = [key for key in asdict(info) if asdict(found)[key] != asdict(info)[key]]
-            raise ValueError(
-                f"{folder} was prepared with another {', '.join(differing)}: "
-                "choose another folder, or the same settings"
-            )
+        info = replace(info, piece_s=preparer.piece_s, heard_s=preparer.heard_s)
+        if (folder / INFO_FILE).is_file():
+            found = asdict(DataInfo.load(folder))
+            differing = [key for key, value in asdict(info).items() if found[key] not in (value, None)]
+            if differing:
+                raise ValueError(
+                    f"{folder} was prepared with another {', '.join(differing)}: "
+                    "choose another folder, or the same settings"
+                )
         from flowmusic.training.init_from import write_codec
 
         if not (folder / CODEC_FOLDER / "codec.safetensors").is_file():
@@ -67,38 +72,47 @@ class Preparation:
         """
         mine = sources[self.share.index :: self.share.count]
         prepared = kept = duplicates = 0
-        seen: set[str] = set()
+        outdated: set[str] = set()
         failures: list[tuple[str, str]] = []
         for number, source in enumerate(mine):
             progress(number, len(mine))
+            if source.same_as is not None:
+                duplicates += 1
+                continue
             try:
-                key = source.key()
-                songs = [] if key in seen or key in self._store else self._songs(source, key)
+                key, sound = source.keys()
+                current = {key, *source.siblings}
+                older = self._store.outdated(sound, current)
+                songs = None if key in self._store else self._songs(source, key, sound)
             except Exception as error:  # one file, whatever it does to an extractor, does not end the run
                 failures.append((str(source.path), _reason(error)))
                 continue
-            if songs:
-                self._store.add(key, source.split, songs)
-                self._store.pack(source.split, self._store.songs_per_shard)
-            prepared += bool(songs)
-            duplicates += key in seen
-            kept += not songs and key not in seen
-            seen.add(key)
+            outdated |= older
+            if songs is None:
+                kept += 1
+                continue
+            split = self._store.split_of(sound, current) or source.split
+            self._store.add(key, split, songs)
+            self._store.pack(split, self._store.songs_per_shard)
+            prepared += 1
         for split in SPLITS:
             self._store.pack(split, 1)
+        self._store.drop(outdated)
         progress(len(mine), len(mine))
+        self._write_failures(failures)
+        return Report(prepared, kept, duplicates, len(outdated), failures)
+
+    def _write_failures(self, failures: list[tuple[str, str]]) -> None:
         report = self.folder / f"failures-{self.share}.jsonl"
         with naming(report), whole_file(report) as partial:
             partial.write_text("".join(json.dumps({"path": p, "reason": r}) + "\n" for p, r in failures))
-        return Report(prepared, kept, duplicates, failures)
 
-    def _songs(self, source: Source, key: str) -> Songs:
+    def _songs(self, source: Source, key: str, sound: str) -> Songs:
         songs = []
         for index, piece in enumerate(self.preparer.pieces(source)):
             n_frames = int(piece.tensors["latents"].shape[0])
-            entry = SongEntry(
-                f"{key}-{index:03d}", piece.name, n_frames, piece.heard_frames, digest(piece.tensors)
-            )
+            content = digest(piece.tensors)
+            entry = SongEntry(f"{key}-{index:03d}", piece.name, n_frames, piece.heard_frames, content, sound)
             songs.append((entry, piece.tensors))
         return songs
 

@@ -69,16 +69,38 @@ class ShardStore:
         self.folder, self.share, self.songs_per_shard = folder, share, songs_per_shard
         self._clean()
         self._adopt()
-        self._keys = self._find()
+        self._files: dict[str, Path] = {}  # by key of the source
+        self._sounds: dict[str, set[str]] = {}  # keys of the sources of a sound
+        self._find()
 
     def __contains__(self, key: str) -> bool:
         """Whether the source of that key stands in a shard, or waits for one."""
-        return key in self._keys
+        return key in self._files
+
+    def outdated(self, sound: str, current: set[str]) -> set[str]:
+        """Keys of what stands here of a sound with captions or labels that it no longer has.
+
+        ValueError where that may be in the hands of another process.
+        """
+        found = self._sounds.get(sound, set()) - current
+        for key in found:
+            if self.share.count > 1 and not self._is_own(self._files[key]):
+                raise ValueError(
+                    f"its captions or labels differ from those in {self._files[key]}, which another "
+                    "process may be using: prepare once without --shard, to replace them"
+                )
+        return found
+
+    def split_of(self, sound: str, current: set[str]) -> str | None:
+        """Where another current source of that sound stands."""
+        found = sorted(self._sounds.get(sound, set()) & current)
+        return self._files[found[0]].parent.name if found else None
 
     def add(self, key: str, split: str, songs: Songs) -> None:
         """Keep all that was made of one source. OSError, naming the file, where the disk is full."""
-        write_shard(self._pending(split) / f"{key}.safetensors", songs)
-        self._keys.add(key)
+        path = self._pending(split) / f"{key}.safetensors"
+        write_shard(path, songs)
+        self._note(path, [entry for entry, _ in songs])
 
     def pack(self, split: str, least: int) -> None:
         """Turn what waits into shards, of `least` sources or more."""
@@ -92,6 +114,19 @@ class ShardStore:
             for path in part:  # or another process has seen the shard, and removed it
                 path.unlink(missing_ok=True)
 
+    def drop(self, keys: set[str]) -> None:
+        """Take sources out of the shards of this process, or of all where it is the only one."""
+        shards = [path for split in SPLITS for path in shard_files(self.folder, split)] if keys else []
+        for path in shards:
+            entries = read_listing(path)
+            left = [entry for entry in entries if entry.source_key not in keys]
+            if len(left) == len(entries) or not (self.share.count == 1 or self._is_own(path)):
+                continue
+            if left:
+                write_shard(path, _songs(path, left))
+            else:
+                path.unlink()
+
     def _pending(self, split: str) -> Path:
         return self.folder / PENDING_FOLDER / str(self.share) / split
 
@@ -100,10 +135,17 @@ class ShardStore:
         number = max((int(path.stem.rpartition("-")[2]) for path in found), default=-1) + 1
         return self.folder / split / f"{self.share}-{number:05d}.safetensors"
 
+    def _owner(self, path: Path) -> str:
+        found = re.search(r"\d+-of-\d+", str(path.relative_to(self.folder)))
+        return found[0] if found else ""
+
+    def _is_own(self, path: Path) -> bool:
+        return self._owner(path) == str(self.share)
+
     def _is_free(self, path: Path) -> bool:
         """Whether `path` is a file of this process, or of one that has ended."""
-        owner = re.search(r"\d+-of-(\d+)", str(path.relative_to(self.folder)))
-        return owner is not None and (owner[0] == str(self.share) or int(owner[1]) != self.share.count)
+        count = self._owner(path).rpartition("-")[2]
+        return self._is_own(path) or count not in ("", str(self.share.count))
 
     def _clean(self) -> None:
         for path in self.folder.rglob(f"{PARTIAL_PREFIX}*"):
@@ -118,14 +160,22 @@ class ShardStore:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target)
 
-    def _find(self) -> set[str]:
-        shards = [path for split in SPLITS for path in shard_files(self.folder, split)]
-        keys = {song.key.partition("-")[0] for path in shards for song in read_listing(path)}
+    def _find(self) -> None:
+        for path in (path for split in SPLITS for path in shard_files(self.folder, split)):
+            self._note(path, read_listing(path))
         for path in finished_files(self.folder / PENDING_FOLDER, "*/*/*.safetensors"):
-            if path.stem in keys:  # killed between writing the shard and this
+            if path.stem in self._files:  # killed between writing the shard and this
                 path.unlink(missing_ok=True)
-            keys.add(path.stem)
-        return keys
+            elif self._is_own(path):
+                self._note(path, read_listing(path))
+            else:  # its process may pack it before it could be read here
+                self._files[path.stem] = path
+
+    def _note(self, path: Path, entries: Sequence[SongEntry]) -> None:
+        for entry in entries:
+            self._files[entry.source_key] = path
+            if entry.sound:
+                self._sounds.setdefault(entry.sound, set()).add(entry.source_key)
 
 
 def _songs(path: Path, entries: Sequence[SongEntry]) -> Songs:

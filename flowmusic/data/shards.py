@@ -43,6 +43,9 @@ class DataInfo:
     control_rate   control frames a second
     text_encoder   what made the text states, with `text_dim` channels
     listeners      extractors by role
+    piece_s        longer recordings are cut into pieces of so many seconds
+    heard_s        seconds of a rendered song that the extractors listened to as well; older data have None
+                   for both
     """
 
     codec: str
@@ -54,6 +57,8 @@ class DataInfo:
     text_encoder: str
     text_dim: int
     listeners: dict[str, str]
+    piece_s: float | None = None
+    heard_s: float | None = None
 
     def save(self, folder: Path) -> None:
         path = folder / INFO_FILE
@@ -73,20 +78,32 @@ class DataInfo:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} cannot be read as JSON: {error}") from error
         known = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or values.pop("format", None) != DATA_FORMAT or set(values) != known:
+        needed = known - {"piece_s", "heard_s"}
+        is_ours = isinstance(values, dict) and values.pop("format", None) == DATA_FORMAT
+        if not is_ours or not needed <= set(values) <= known:
             raise ValueError(f"{path} is not of the format {DATA_FORMAT!r}: prepare the data again")
         return cls(**values)
 
 
 @dataclass(frozen=True)
 class SongEntry:
-    """One song of a shard, as its list of songs has it; `digest` is that of its tensors."""
+    """One song of a shard, as its list of songs has it.
+
+    key      of its source, and the number of the piece
+    digest   that of its tensors
+    sound    hash of its source's sound alone; empty in older data
+    """
 
     key: str
     name: str
     n_frames: int
     heard_frames: int
     digest: str
+    sound: str = ""
+
+    @property
+    def source_key(self) -> str:
+        return self.key.partition("-")[0]
 
 
 @dataclass(frozen=True)

@@ -127,11 +127,31 @@ def test_a_full_disk_ends_the_run_with_the_name_of_the_file(tmp_path: Path, code
     assert not list((tmp_path / "data").rglob("partial-*"))
 
 
-def test_another_codec_is_not_mixed_in(tmp_path: Path, codec: AnyCodec) -> None:
-    run(manifest(tmp_path / "music", 2), tmp_path / "data", codec)
-    other = data_info("tiny", codec, "t5", 4, {})
-    with pytest.raises(ValueError, match="prepared with another text_encoder"):
-        Preparation(tmp_path / "data", other, preparer(codec), Share(), 3)
+def test_other_settings_are_not_mixed_in(tmp_path: Path, codec: AnyCodec) -> None:
+    out, plain = tmp_path / "data", preparer(codec)
+    run(manifest(tmp_path / "music", 2), out, codec)
+    for other, work, name in (
+        (data_info("tiny", codec, "t5", 4, {}), plain, "text_encoder"),
+        (info(codec), replace(plain, piece_s=30.0), "piece_s"),
+        (info(codec), replace(plain, heard_s=8.0), "heard_s"),
+    ):
+        with pytest.raises(ValueError, match=f"prepared with another {name}: choose"):
+            Preparation(out, other, work, Share(), 3)
+    info(codec).save(out)  # data from before pieces were recorded may be gone on with, and then are
+    Preparation(out, info(codec), replace(plain, piece_s=30.0), Share(), 3)
+    assert DataInfo.load(out).piece_s == 30
+
+
+def test_data_from_before_some_settings_were_kept_can_be_read(tmp_path: Path, codec: AnyCodec) -> None:
+    info(codec).save(tmp_path)
+    values = json.loads((tmp_path / "data.json").read_text())
+    del values["piece_s"], values["heard_s"]
+    (tmp_path / "data.json").write_text(json.dumps(values))
+    assert DataInfo.load(tmp_path) == info(codec)
+    del values["listeners"]
+    (tmp_path / "data.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="is not of the format"):
+        DataInfo.load(tmp_path)
 
 
 def test_damage_is_found(tmp_path: Path, codec: AnyCodec) -> None:
