@@ -90,6 +90,7 @@ def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     from flowmusic.conditioning.style_features import TransformersFeatures
     from flowmusic.conditioning.text import TransformersTextEncoder
     from flowmusic.data.prepare import Preparer
+    from flowmusic.data.style_excerpts import STYLE_EXCERPT_S
 
     codec = read_any_codec(args.codec)
     text = TransformersTextEncoder(args.text_encoder)
@@ -100,7 +101,9 @@ def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     style = None if args.style_features is None else TransformersFeatures(args.style_features)
     preparer = Preparer(codec, text, listener, args.piece, args.heard, args.separator == "stems", style)
     names = listener.names | {"separator": args.separator}
-    names |= {} if style is None else {"style": args.style_features}
+    if style is not None:
+        heard = f"{style.feature_rate:g} a second, heard {STYLE_EXCERPT_S[1]:g} s at a time"
+        names["style"] = f"{args.style_features}, {heard}"
     return preparer, data_info(args.codec, codec, args.text_encoder, text.text_dim, names)
 
 

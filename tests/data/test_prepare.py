@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from features.audio import Audio
 from features.controls import CONTROL_CHANNELS
 from flowmusic.cli import main
 from flowmusic.codec.build import AnyCodec
@@ -20,7 +22,8 @@ from flowmusic.data.prepare_run import Preparation, check_data
 from flowmusic.data.shard_store import Share
 from flowmusic.data.shards import DataInfo, ShardReader, read_listing, shard_files
 from flowmusic.data.sources import Source, find_sources
-from tests.data.preparing import contents, info, manifest, preparer, run, tone
+from flowmusic.data.style_excerpts import extract_in_parts
+from tests.data.preparing import RATE, contents, info, manifest, preparer, run, tone
 
 
 def test_labels_captions_and_latents_of_a_file(tmp_path: Path, codec: AnyCodec) -> None:
@@ -41,12 +44,34 @@ def test_labels_captions_and_latents_of_a_file(tmp_path: Path, codec: AnyCodec) 
     assert split == {"train", "valid"}  # the share is small, but one file is always for validation
 
 
+class Shaped:
+    """Features of 50 a second, one frame short of what there is: the length heard, and the place in it."""
+
+    feature_rate = 50.0
+
+    def extract(self, audio: Audio) -> torch.Tensor:
+        n = round(audio.duration_s * 50) - 1
+        return torch.stack([torch.full((n,), audio.duration_s), torch.arange(n).float()], dim=1)
+
+
 def test_other_features_for_style_are_kept(tmp_path: Path, codec: AnyCodec) -> None:
     source = find_sources(manifest(tmp_path / "music", 1), 0)[0]
     plain = next(preparer(codec).pieces(source)).tensors
     styled = next(replace(preparer(codec), style=CodecFeatures(codec)).pieces(source)).tensors
     assert set(styled) - set(plain) == {"style_features"}
     assert torch.equal(styled["style_features"], plain["latents"])
+    longer = find_sources(manifest(tmp_path / "longer", 1, duration_s=7.0), 0)[0]
+    heard = next(replace(preparer(codec), style=Shaped()).pieces(longer)).tensors["style_features"]
+    assert heard.shape == (350, 2) and set(heard[:, 0].tolist()) == {3.5}  # two parts, none beyond 4.5 s
+
+
+@pytest.mark.parametrize(("duration_s", "heard_s"), [(2.0, 2.0), (4.5, 4.5), (10.0, 10 / 3)])
+def test_features_for_style_are_heard_no_longer_than_an_excerpt(duration_s: float, heard_s: float) -> None:
+    found = extract_in_parts(Shaped(), Audio(np.zeros((2, round(duration_s * RATE)), np.float32), RATE))
+    assert found.shape == (round(duration_s * 50), 2)
+    torch.testing.assert_close(found[:, 0], torch.full((len(found),), heard_s), rtol=0, atol=1e-3)
+    starts = (found[:, 1] == 0).nonzero().flatten() / 50  # each part is where it was heard
+    assert [round(float(start) / heard_s, 1) for start in starts] == list(range(round(duration_s / heard_s)))
 
 
 def test_long_recordings_are_cut_and_nothing_is_lost(tmp_path: Path, codec: AnyCodec) -> None:

@@ -15,7 +15,7 @@ from flowmusic.codec.build import AnyCodec
 from flowmusic.data import shard_store
 from flowmusic.data.prepare_run import Preparation, check_data
 from flowmusic.data.shard_store import ShardStore, Share
-from flowmusic.data.shards import shard_files
+from flowmusic.data.shards import shard_files, write_shard
 from flowmusic.data.sources import find_sources
 from tests.data.preparing import contents, info, manifest, preparer, run
 
@@ -44,7 +44,7 @@ def killed(work: Callable[[], object], place: str) -> None:
     if process == 0:
         try:
             torch.set_num_threads(1)  # other threads are not there after a fork
-            safetensors.torch.save_file = write_or_die
+            setattr(safetensors.torch, "save_file", write_or_die)  # noqa: B010 - of another type
             work()
         finally:
             os._exit(1)
@@ -134,10 +134,10 @@ def test_a_shard_taken_away_costs_no_other(tmp_path: Path, codec: AnyCodec) -> N
 def test_another_process_may_tidy_up_first(
     tmp_path: Path, codec: AnyCodec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, write = tmp_path / "data", shard_store.write_shard
+    out = tmp_path / "data"
 
     def write_and_start_another(path: Path, songs: shard_store.Songs) -> None:
-        write(path, songs)
+        write_shard(path, songs)
         ShardStore(out, Share(1, 2), 3)
 
     monkeypatch.setattr(shard_store, "write_shard", write_and_start_another)
