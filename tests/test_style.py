@@ -203,8 +203,40 @@ def test_other_extractors_of_features_take_the_place_of_the_codec(tmp_path: Path
     EncodecModel(encodec).save_pretrained(tmp_path / "encodec")
     EncodecFeatureExtractor(sampling_rate=RATE).save_pretrained(tmp_path / "encodec")
     for name, shape in (("hubert", (99, 16)), ("encodec", (100, 12))):
-        features = TransformersFeatures(tmp_path / name).extract(sound(2.0).resampled(24_000))
+        extractor = TransformersFeatures(tmp_path / name)
+        assert extractor.feature_rate == 50
+        features = extractor.extract(sound(2.0).resampled(24_000))
         assert abs(features.shape[0] - shape[0]) <= 1 and features.shape[1] == shape[1]
         assert torch.isfinite(features).all() and float(features.std()) > 0
     with pytest.raises(ValueError, match="style features 'm-a-p/none' cannot be loaded"):
         TransformersFeatures("m-a-p/none")
+
+
+@pytest.mark.parametrize("has_code", ["AutoConfig", "AutoFeatureExtractor"])
+def test_code_that_comes_with_a_model_is_refused_without_a_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_code: str
+) -> None:
+    from transformers import Wav2Vec2FeatureExtractor
+
+    from flowmusic.conditioning.style_features import TransformersFeatures
+
+    questions: list[object] = []
+
+    def answer(question: object = "") -> str:
+        questions.append(question)
+        return "n"
+
+    monkeypatch.setattr("builtins.input", answer)
+    Wav2Vec2FeatureExtractor(sampling_rate=RATE).save_pretrained(tmp_path)
+    settings, config = json.loads((tmp_path / "preprocessor_config.json").read_text()), {"model_type": "mert"}
+    code = {"auto_map": {has_code: "model.Class"}}
+    if has_code == "AutoConfig":
+        config |= code  # type: ignore[arg-type]
+    else:
+        settings = {"feature_extractor_type": "MERT"} | code
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.py").write_text("raise SystemExit('code of the model was run')\n")
+    with pytest.raises(ValueError, match=r"^style features .* cannot be loaded: .* custom code"):
+        TransformersFeatures(tmp_path)
+    assert questions == []

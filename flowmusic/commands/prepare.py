@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
         return _check(args.out)
     if args.music is None:
         raise ValueError("expected MUSIC, a folder or a manifest, or --check")
-    from flowmusic.data.prepare_run import Preparation, Share
+    from flowmusic.data.prepare_run import Preparation
+    from flowmusic.data.shard_store import Share
     from flowmusic.data.sources import find_sources
 
     share = Share.parse(args.shard)
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     report = Preparation(args.out, info, preparer, share, args.songs_per_shard).run(sources, _progress)
     sys.stdout.write(
         f"{report.prepared} prepared, {report.kept} were there, {report.duplicates} the same as another, "
-        f"{len(report.failures)} failed\n"
+        f"{report.replaced} replaced, {len(report.failures)} failed\n"
     )
     for path, reason in report.failures[:20]:
         sys.stdout.write(f"failed: {reason if path in reason else f'{path}: {reason}'}\n")
@@ -89,6 +90,7 @@ def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     from flowmusic.conditioning.style_features import TransformersFeatures
     from flowmusic.conditioning.text import TransformersTextEncoder
     from flowmusic.data.prepare import Preparer
+    from flowmusic.data.style_excerpts import STYLE_EXCERPT_S
 
     codec = read_any_codec(args.codec)
     text = TransformersTextEncoder(args.text_encoder)
@@ -99,7 +101,9 @@ def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     style = None if args.style_features is None else TransformersFeatures(args.style_features)
     preparer = Preparer(codec, text, listener, args.piece, args.heard, args.separator == "stems", style)
     names = listener.names | {"separator": args.separator}
-    names |= {} if style is None else {"style": args.style_features}
+    if style is not None:
+        heard = f"{style.feature_rate:g} a second, heard {STYLE_EXCERPT_S[1]:g} s at a time"
+        names["style"] = f"{args.style_features}, {heard}"
     return preparer, data_info(args.codec, codec, args.text_encoder, text.text_dim, names)
 
 

@@ -18,6 +18,11 @@ CODEC_FEATURES = "codec"
 class StyleExtractor(Protocol):
     """Sound -> features (T, F)."""
 
+    @property
+    def feature_rate(self) -> float:
+        """Features a second."""
+        ...
+
     def extract(self, audio: Audio) -> Tensor:
         """Features (T, F) of a recording, on the CPU."""
         ...
@@ -29,6 +34,10 @@ class CodecFeatures:
     def __init__(self, codec: Codec, device: torch.device | str = "cpu") -> None:
         self.codec, self.device = codec, torch.device(device)
 
+    @property
+    def feature_rate(self) -> float:
+        return self.codec.frame_rate
+
     @torch.no_grad()
     def extract(self, audio: Audio) -> Tensor:
         mono = audio.resampled(self.codec.sample_rate).mono()
@@ -39,20 +48,39 @@ class TransformersFeatures:
     """Any audio encoder of transformers with states or latents in time: EnCodec, HuBERT, wav2vec 2.0 ...
 
     Raises ValueError where `source` (a folder, or the id of a model in the hub's cache) cannot be read.
-    Nothing that comes with a model is executed.
+    Nothing that comes with a model is executed: one whose code lies on the hub beside its weights (MERT-v1)
+    is refused, unless transformers has classes of its own for it.
     """
 
     def __init__(self, source: str | Path, device: torch.device | str = "cpu") -> None:
         from transformers import AutoFeatureExtractor, AutoModel
 
         try:
-            settings = AutoFeatureExtractor.from_pretrained(str(source), local_files_only=True)
-            model = AutoModel.from_pretrained(str(source), local_files_only=True, dtype=torch.float32)
+            # without trust_remote_code=False transformers would ask on the terminal
+            settings = AutoFeatureExtractor.from_pretrained(
+                str(source), local_files_only=True, trust_remote_code=False
+            )
+            model = AutoModel.from_pretrained(
+                str(source), local_files_only=True, trust_remote_code=False, dtype=torch.float32
+            )
         except (OSError, ValueError) as error:
             first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ValueError(f"style features {str(source)!r} cannot be loaded: {first_line}") from error
         self.sample_rate = int(settings.sampling_rate)
         self.model = model.eval().requires_grad_(False).to(torch.device(device))
+
+    @property
+    def feature_rate(self) -> float:
+        """ValueError where the model's configuration does not tell."""
+        config = self.model.config
+        hop = getattr(
+            config, "hop_length" if config.model_type == "encodec" else "inputs_to_logits_ratio", None
+        )
+        if not hop:
+            raise ValueError(
+                f"style features of {config.model_type}: how many there are a second is not known"
+            )
+        return self.sample_rate / hop
 
     @torch.no_grad()
     def extract(self, audio: Audio) -> Tensor:

@@ -26,6 +26,7 @@ from flowmusic.conditioning.style_features import StyleExtractor
 from flowmusic.conditioning.text import TextEncoder
 from flowmusic.data.score import STEMS
 from flowmusic.data.sources import SONG_FILE, Source
+from flowmusic.data.style_excerpts import extract_in_parts
 
 LEAK = 0.12
 """How much of the rest a separated drum stem still holds, in amplitude."""
@@ -164,7 +165,7 @@ class Preparer:
         return {name: to_bytes(fit_frames(value, n_frames)) for name, value in heard.items()}
 
     def _style(self, audio: Audio) -> dict[str, Tensor]:
-        return {} if self.style is None else {"style_features": self.style.extract(audio).half()}
+        return {} if self.style is None else {"style_features": extract_in_parts(self.style, audio).half()}
 
     def _text(self, captions: list[str]) -> dict[str, Tensor]:
         """States of all captions in one row (sum of L, E), and how long each is."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ SHARD_FORMAT = "flowmusic.shard.1"
 DATA_FORMAT = "flowmusic.data.1"
 INFO_FILE, CODEC_FOLDER = "data.json", "codec"
 SPLITS = ("train", "valid", "test")
+PARTIAL_PREFIX = "partial-"
+"""How the names of files begin that `whole_file` has not finished."""
 _OPEN_SHARDS = 64
 
 
@@ -40,6 +43,9 @@ class DataInfo:
     control_rate   control frames a second
     text_encoder   what made the text states, with `text_dim` channels
     listeners      extractors by role
+    piece_s        longer recordings are cut into pieces of so many seconds
+    heard_s        seconds of a rendered song that the extractors listened to as well; older data have None
+                   for both
     """
 
     codec: str
@@ -51,9 +57,12 @@ class DataInfo:
     text_encoder: str
     text_dim: int
     listeners: dict[str, str]
+    piece_s: float | None = None
+    heard_s: float | None = None
 
     def save(self, folder: Path) -> None:
-        with whole_file(folder / INFO_FILE) as partial:
+        path = folder / INFO_FILE
+        with naming(path), whole_file(path) as partial:
             partial.write_text(json.dumps({"format": DATA_FORMAT} | asdict(self), indent=2) + "\n")
 
     @classmethod
@@ -69,20 +78,32 @@ class DataInfo:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} cannot be read as JSON: {error}") from error
         known = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or values.pop("format", None) != DATA_FORMAT or set(values) != known:
+        needed = known - {"piece_s", "heard_s"}
+        is_ours = isinstance(values, dict) and values.pop("format", None) == DATA_FORMAT
+        if not is_ours or not needed <= set(values) <= known:
             raise ValueError(f"{path} is not of the format {DATA_FORMAT!r}: prepare the data again")
         return cls(**values)
 
 
 @dataclass(frozen=True)
 class SongEntry:
-    """One song of a shard, as its list of songs has it; `digest` is that of its tensors."""
+    """One song of a shard, as its list of songs has it.
+
+    key      of its source, and the number of the piece
+    digest   that of its tensors
+    sound    hash of its source's sound alone; empty in older data
+    """
 
     key: str
     name: str
     n_frames: int
     heard_frames: int
     digest: str
+    sound: str = ""
+
+    @property
+    def source_key(self) -> str:
+        return self.key.partition("-")[0]
 
 
 @dataclass(frozen=True)
@@ -106,8 +127,19 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return found.hexdigest()[:32]
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of writing become an OSError that names `path`: those of a full disk name no file."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, OSError) as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
+
+
 def write_shard(path: Path, songs: Sequence[tuple[SongEntry, Mapping[str, Tensor]]]) -> None:
-    """Write songs with their tensors as one shard, whole or not at all."""
+    """Write songs with their tensors as one shard, whole or not at all. OSError, naming it, if it cannot."""
     from safetensors.torch import save_file
 
     tensors = {
@@ -116,7 +148,7 @@ def write_shard(path: Path, songs: Sequence[tuple[SongEntry, Mapping[str, Tensor
         for name, tensor in values.items()
     }
     listing = json.dumps([asdict(entry) for entry, _ in songs])
-    with whole_file(path) as partial:
+    with naming(path), whole_file(path) as partial:
         save_file(tensors, partial, {"format": SHARD_FORMAT, "songs": listing})
 
 
@@ -134,9 +166,14 @@ def read_listing(path: Path) -> list[SongEntry]:
         raise ValueError(f"{path} cannot be read as a shard of prepared data: {error}") from error
 
 
+def finished_files(folder: Path, pattern: str) -> list[Path]:
+    """Files in `folder` that are whole, sorted: what is being written, or was by a killed process, is not."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith(PARTIAL_PREFIX))
+
+
 def shard_files(folder: Path, split: str) -> list[Path]:
     """Shards of a split, sorted by name."""
-    return sorted((folder / split).glob("*.safetensors"))
+    return finished_files(folder / split, "*.safetensors")
 
 
 class ShardReader:

@@ -13,6 +13,7 @@ from typing import Any
 from features.audio import READABLE_SUFFIXES
 from features.cache import content_hash
 from features.controls import CONTROL_NAMES
+from flowmusic.data.same_content import same_content
 from flowmusic.data.score import STEMS
 from flowmusic.data.shards import SPLITS
 
@@ -27,6 +28,9 @@ class Source:
     path       a sound file, or the folder of a rendered song
     labels     files of symbols (.lab, .mid, .csv) by control, instead of what extractors hear
     duration_s what a manifest says, to be checked; None: nothing
+    problem    why it cannot be used, where that was found already
+    same_as    an earlier source with this very content, which is prepared in place of this one
+    siblings   keys of all sources with this sound, where there are several
     """
 
     path: Path
@@ -34,19 +38,30 @@ class Source:
     captions: tuple[str, ...] = ()
     labels: Mapping[str, Path] = field(default_factory=dict)
     duration_s: float | None = None
+    problem: str = ""
+    same_as: Path | None = None
+    siblings: tuple[str, ...] = ()
 
     @property
     def is_rendered(self) -> bool:
-        return self.path.is_dir()
+        return os.path.isdir(self.path)  # noqa: PTH112 - Path.is_dir raises where it may not look
 
-    def key(self) -> str:
-        """Hash of all content that what is prepared of it depends on; names of files play no part."""
-        files = [self.path / f"{stem}.wav" for stem in STEMS] if self.is_rendered else [self.path]
-        files += (
+    @property
+    def sound_files(self) -> list[Path]:
+        return [self.path / f"{stem}.wav" for stem in STEMS] if self.is_rendered else [self.path]
+
+    def keys(self) -> tuple[str, str]:
+        """Hashes of all content that what is prepared of it depends on, and of its sound alone.
+
+        Names of files play no part. ValueError or OSError where a part of it cannot be read.
+        """
+        if self.problem:
+            raise ValueError(self.problem)
+        sound = [content_hash(file) for file in self.sound_files]
+        symbols = (
             [self.path / SONG_FILE] if self.is_rendered else [self.labels[n] for n in sorted(self.labels)]
         )
-        parts = [content_hash(file) for file in files] + list(self.captions)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+        return _hash(sound + [content_hash(file) for file in symbols] + list(self.captions)), _hash(sound)
 
 
 def find_sources(place: Path, valid_share: float) -> list[Source]:
@@ -54,7 +69,7 @@ def find_sources(place: Path, valid_share: float) -> list[Source]:
 
     The split is that of the manifest, or the first folder below `place` that is called train, valid or
     test; else a `valid_share` of all, chosen by the hash of the path, is for validation (at least one of
-    several, and never all).
+    several, and never all). The same sound under several names goes where the first of them goes.
     A file x.txt beside x.wav holds captions, one a line; x.lab beside it chords.
 
     Raises:
@@ -78,13 +93,14 @@ def _walk(folder: Path) -> Iterator[Source]:
     for path in folder.rglob("*"):
         if path.suffix.lower() in READABLE_SUFFIXES and path.parent not in songs and path.is_file():
             captions, chords = path.with_suffix(".txt"), path.with_suffix(".lab")
-            lines = captions.read_text(encoding="utf-8").splitlines() if captions.is_file() else []
-            yield Source(
-                path,
-                _split_of(path.relative_to(folder)),
-                tuple(line.strip() for line in lines if line.strip()),
-                {"chords": chords} if chords.is_file() else {},
-            )
+            labels = {"chords": chords} if chords.is_file() else {}
+            source = Source(path, _split_of(path.relative_to(folder)), labels=labels)
+            try:
+                lines = captions.read_text(encoding="utf-8").splitlines() if captions.is_file() else []
+                source = replace(source, captions=tuple(line.strip() for line in lines if line.strip()))
+            except (OSError, UnicodeDecodeError) as error:
+                source = replace(source, problem=f"{captions} cannot be read as captions in UTF-8: {error}")
+            yield source
 
 
 def _split_of(path: Path) -> str:
@@ -92,7 +108,7 @@ def _split_of(path: Path) -> str:
 
 
 def _read_manifest(manifest: Path) -> Iterator[Source]:
-    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(manifest.read_bytes().splitlines(), 1):
         if line.strip():
             try:
                 yield _manifest_entry(json.loads(line), manifest.parent)
@@ -122,18 +138,48 @@ def _manifest_entry(values: Any, folder: Path) -> Source:
 
 def _with_splits(sources: list[Source], place: Path, valid_share: float) -> list[Source]:
     root = place if place.is_dir() else place.parent
-    unassigned = [source for source in sources if not source.split]
-    hashes = {source.path: _unit_hash(os.path.relpath(source.path, root)) for source in unassigned}
-    chosen = {path for path, value in hashes.items() if value < valid_share}
-    has_valid = bool(chosen) or any(source.split == "valid" for source in sources)
-    if valid_share > 0 and not has_valid and len(unassigned) > 1:
+    groups = same_content([source.sound_files for source in sources])
+    splits = [next((sources[i].split for i in group if sources[i].split), "") for group in groups]
+    hashes = {
+        number: _unit_hash(os.path.relpath(sources[group[0]].path, root))
+        for number, group in enumerate(groups)
+        if not splits[number]
+    }
+    chosen = {number for number, value in hashes.items() if value < valid_share}
+    if valid_share > 0 and not chosen and "valid" not in splits and len(hashes) > 1:
         chosen = {min(hashes, key=hashes.__getitem__)}
-    if len(chosen) == len(sources):
+    if len(chosen) == len(groups):
         chosen.discard(max(hashes, key=hashes.__getitem__))
+    found = list(sources)
+    for number, group in enumerate(groups):
+        split = splits[number] or ("valid" if number in chosen else "train")
+        for i, source in zip(group, _introduced([sources[i] for i in group]), strict=True):
+            found[i] = replace(source, split=split)
+    return found
+
+
+def _introduced(group: list[Source]) -> list[Source]:
+    """Sources of one sound, each with what it has to know of the others."""
+    if len(group) == 1:
+        return group
+    keys = [_key(source) for source in group]
+    first = [group[keys.index(key)] if key else source for key, source in zip(keys, group, strict=True)]
     return [
-        source if source.split else replace(source, split="valid" if source.path in chosen else "train")
-        for source in sources
+        replace(source, siblings=tuple(keys), same_as=None if earlier is source else earlier.path)
+        for source, earlier in zip(group, first, strict=True)
     ]
+
+
+def _key(source: Source) -> str:
+    """Empty where the source cannot be read."""
+    try:
+        return source.keys()[0]
+    except (ValueError, OSError):
+        return ""
+
+
+def _hash(parts: list[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
 def _unit_hash(text: str) -> float:

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from features.audio import Audio
+from flowmusic.conditioning.style_features import StyleExtractor
 from flowmusic.config import StyleConfig
 from flowmusic.data.shards import Slices
 
 STYLE_EXCERPT_S = (1.5, 4.5)
 """Shortest and longest excerpt that style is taken from (arXiv 2407.12563, §4)."""
+
+
+def extract_in_parts(extractor: StyleExtractor, audio: Audio) -> Tensor:
+    """Features (T, F) of a recording, heard in equal parts no longer than an excerpt.
+
+    Heard as a whole, an encoder with attention would let every frame know of the entire song: also of the
+    target, and of more than there is to hear when a clip is made.
+    """
+    n_parts = max(math.ceil(audio.duration_s / STYLE_EXCERPT_S[1] - 1e-6), 1)
+    bounds = [round(part * audio.n_samples / n_parts) for part in range(n_parts + 1)]
+    parts = []
+    for start, end in pairwise(bounds):
+        found = extractor.extract(Audio(audio.samples[:, start:end], audio.sample_rate))
+        first, after = (round(b / audio.sample_rate * extractor.feature_rate) for b in (start, end))
+        # an encoder may give a frame less for want of context: the last again, so that places stay in step
+        parts.append(found[torch.arange(after - first).clamp(max=found.shape[0] - 1)])
+    return torch.cat(parts)
 
 
 def style_features(song: Mapping[str, Slices], config: StyleConfig, name: str) -> Slices:

@@ -1,4 +1,4 @@
-"""A tiny soundfont made here, so that rendering is tested without any download."""
+"""A tiny soundfont made here, so that rendering is tested without any download, and a tiny codec."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flowmusic.codec.build import AnyCodec
 from flowmusic.data.instruments import KIT_NAMES
+from flowmusic.training.init_from import read_codec
 
 _RATE = 32000
 _KEY_RANGE, _SCALE_TUNING, _INSTRUMENT, _SAMPLE_MODES, _SAMPLE_ID = 43, 56, 41, 54, 53
@@ -89,3 +91,8 @@ def poor_soundfont(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def leadsheet_file() -> Path:
     return Path(__file__).parent / "leadsheets.jsonl"
+
+
+@pytest.fixture(scope="session")
+def codec(tiny_model: Path) -> AnyCodec:
+    return read_codec(tiny_model)

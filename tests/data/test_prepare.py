@@ -1,8 +1,9 @@
-"""Preparing: what is written for a file, going on after a crash, failures, and the check of a folder."""
+"""Preparing: what is written for a file, failures, and the check of a folder."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,93 +11,24 @@ import numpy as np
 import pytest
 import torch
 
-from features.audio import write_audio
+from features.audio import Audio
 from features.controls import CONTROL_CHANNELS
-from features.listen import Listener
 from flowmusic.cli import main
 from flowmusic.codec.build import AnyCodec
 from flowmusic.commands.prepare import data_info
 from flowmusic.conditioning.style_features import CodecFeatures
-from flowmusic.conditioning.text import TextTokens
-from flowmusic.data.prepare import Preparer
-from flowmusic.data.prepare_run import Preparation, Share, check_data
+from flowmusic.data.prepare import Piece, Preparer
+from flowmusic.data.prepare_run import Preparation, check_data
+from flowmusic.data.shard_store import Share
 from flowmusic.data.shards import DataInfo, ShardReader, read_listing, shard_files
-from flowmusic.data.sources import find_sources
-from flowmusic.training.init_from import read_codec
-
-RATE = 32_000
-LAB = "0.0 1.0 C:maj\n1.0 9.0 A:min\n"
-MELODY = "time,f0\n" + "".join(f"{i / 10},440\n" for i in range(100))
-
-
-class Letters:
-    """A text encoder of one state a letter: small, and told apart at a glance."""
-
-    text_dim = 4
-
-    def encode(self, prompts: object) -> TextTokens:
-        assert isinstance(prompts, list)
-        return TextTokens.of_prompts([torch.full((len(p), 4), float(ord(p[0]))) for p in prompts], 4)
-
-
-@pytest.fixture(scope="module")
-def codec(tiny_model: Path) -> AnyCodec:
-    return read_codec(tiny_model)
-
-
-def preparer(codec: AnyCodec, piece_s: float = 60.0) -> Preparer:
-    return Preparer(codec, Letters(), Listener(), piece_s)
-
-
-def info(codec: AnyCodec) -> DataInfo:
-    return data_info("tiny", codec, "letters", 4, {})
-
-
-def tone(path: Path, duration_s: float, f0_hz: float) -> None:
-    times_s = np.arange(round(duration_s * RATE)) / RATE
-    write_audio(path, 0.3 * np.sin(2 * np.pi * f0_hz * times_s)[None].astype(np.float32), RATE)
-
-
-def manifest(folder: Path, n: int, duration_s: float = 2.0) -> Path:
-    """`n` tones with labels for all three controls, so that no extractor has to listen."""
-    import pretty_midi
-
-    kit = pretty_midi.PrettyMIDI()
-    kit.instruments.append(pretty_midi.Instrument(0, is_drum=True))
-    kit.instruments[0].notes = [pretty_midi.Note(90, 36, i / 2, i / 2 + 0.1) for i in range(20)]
-    folder.mkdir(parents=True, exist_ok=True)
-    kit.write(str(folder / "kit.mid"))
-    (folder / "a.lab").write_text(LAB)
-    (folder / "a.csv").write_text(MELODY)
-    lines = []
-    for index in range(n):
-        tone(folder / f"{index}.wav", duration_s, 220.0 * 1.1**index)
-        line = {"path": f"{index}.wav", "captions": ["ab", "c"], "duration": duration_s}
-        lines.append(line | {"drums": "kit.mid", "melody": "a.csv", "chords": "a.lab"})
-    path = folder / "music.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
-
-
-def run(music: Path, out: Path, codec: AnyCodec, share: Share | None = None, per_shard: int = 3) -> object:
-    sources = find_sources(music, 0.2)
-    work = Preparation(out, info(codec), preparer(codec), share or Share(), per_shard)
-    return work.run(sources, lambda done, total: None)
-
-
-def contents(out: Path) -> dict[str, str]:
-    """Digest of every song of a data folder by its key, and its split."""
-    return {
-        song.key: f"{path.parent.name} {song.digest}"
-        for split in ("train", "valid")
-        for path in shard_files(out, split)
-        for song in read_listing(path)
-    }
+from flowmusic.data.sources import Source, find_sources
+from flowmusic.data.style_excerpts import extract_in_parts
+from tests.data.preparing import RATE, contents, info, manifest, preparer, run, tone
 
 
 def test_labels_captions_and_latents_of_a_file(tmp_path: Path, codec: AnyCodec) -> None:
     report = run(manifest(tmp_path / "music", 2), tmp_path / "data", codec)
-    assert (report.prepared, report.failures) == (2, [])  # type: ignore[attr-defined]
+    assert (report.prepared, report.failures) == (2, [])
     shard = shard_files(tmp_path / "data", "train")[0]
     entry = read_listing(shard)[0]
     song = ShardReader().song(shard, entry.key)
@@ -112,12 +44,34 @@ def test_labels_captions_and_latents_of_a_file(tmp_path: Path, codec: AnyCodec) 
     assert split == {"train", "valid"}  # the share is small, but one file is always for validation
 
 
+class Shaped:
+    """Features of 50 a second, one frame short of what there is: the length heard, and the place in it."""
+
+    feature_rate = 50.0
+
+    def extract(self, audio: Audio) -> torch.Tensor:
+        n = round(audio.duration_s * 50) - 1
+        return torch.stack([torch.full((n,), audio.duration_s), torch.arange(n).float()], dim=1)
+
+
 def test_other_features_for_style_are_kept(tmp_path: Path, codec: AnyCodec) -> None:
     source = find_sources(manifest(tmp_path / "music", 1), 0)[0]
     plain = next(preparer(codec).pieces(source)).tensors
     styled = next(replace(preparer(codec), style=CodecFeatures(codec)).pieces(source)).tensors
     assert set(styled) - set(plain) == {"style_features"}
     assert torch.equal(styled["style_features"], plain["latents"])
+    longer = find_sources(manifest(tmp_path / "longer", 1, duration_s=7.0), 0)[0]
+    heard = next(replace(preparer(codec), style=Shaped()).pieces(longer)).tensors["style_features"]
+    assert heard.shape == (350, 2) and set(heard[:, 0].tolist()) == {3.5}  # two parts, none beyond 4.5 s
+
+
+@pytest.mark.parametrize(("duration_s", "heard_s"), [(2.0, 2.0), (4.5, 4.5), (10.0, 10 / 3)])
+def test_features_for_style_are_heard_no_longer_than_an_excerpt(duration_s: float, heard_s: float) -> None:
+    found = extract_in_parts(Shaped(), Audio(np.zeros((2, round(duration_s * RATE)), np.float32), RATE))
+    assert found.shape == (round(duration_s * 50), 2)
+    torch.testing.assert_close(found[:, 0], torch.full((len(found),), heard_s), rtol=0, atol=1e-3)
+    starts = (found[:, 1] == 0).nonzero().flatten() / 50  # each part is where it was heard
+    assert [round(float(start) / heard_s, 1) for start in starts] == list(range(round(duration_s / heard_s)))
 
 
 def test_long_recordings_are_cut_and_nothing_is_lost(tmp_path: Path, codec: AnyCodec) -> None:
@@ -125,34 +79,6 @@ def test_long_recordings_are_cut_and_nothing_is_lost(tmp_path: Path, codec: AnyC
     pieces = list(preparer(codec, piece_s=3.0).pieces(source))
     assert [piece.tensors["latents"].shape[0] for piece in pieces] == [75, 75, 25]
     assert [piece.tensors["chords"].shape[0] for piece in pieces] == [150, 150, 50]
-
-
-def test_killed_and_started_again_gives_the_same_data(tmp_path: Path, codec: AnyCodec) -> None:
-    music = manifest(tmp_path / "music", 7)
-    run(music, tmp_path / "whole", codec)
-    sources = find_sources(music, 0.2)
-
-    def interrupt(done: int, total: int) -> None:
-        if done == 5:
-            raise KeyboardInterrupt
-
-    work = Preparation(tmp_path / "broken", info(codec), preparer(codec), Share(), 3)
-    with pytest.raises(KeyboardInterrupt):
-        work.run(sources, interrupt)
-    assert check_data(tmp_path / "broken").problems != []  # some wait for a shard
-    report = run(music, tmp_path / "broken", codec)
-    assert (report.prepared, report.kept) == (2, 5)  # type: ignore[attr-defined]
-    assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
-    assert check_data(tmp_path / "broken").problems == []
-    assert run(music, tmp_path / "broken", codec).prepared == 0  # type: ignore[attr-defined]
-
-
-def test_processes_share_the_work(tmp_path: Path, codec: AnyCodec) -> None:
-    music = manifest(tmp_path / "music", 5)
-    run(music, tmp_path / "one", codec)
-    for index in range(2):
-        run(music, tmp_path / "two", codec, Share(index, 2))
-    assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
 def test_shares() -> None:
@@ -169,16 +95,88 @@ def test_failures_are_reported_by_file(tmp_path: Path, codec: AnyCodec) -> None:
     (tmp_path / "music/0.wav").write_bytes(b"RIFF nothing")
     (tmp_path / "music/1.wav").unlink()
     report = run(music, tmp_path / "data", codec)
-    assert report.prepared == 1 and len(report.failures) == 2  # type: ignore[attr-defined]
+    assert report.prepared == 1 and len(report.failures) == 2
     lines = (tmp_path / "data/failures-0-of-1.jsonl").read_text().splitlines()
     assert [Path(json.loads(line)["path"]).name for line in lines] == ["0.wav", "1.wav"]
 
 
-def test_another_codec_is_not_mixed_in(tmp_path: Path, codec: AnyCodec) -> None:
-    run(manifest(tmp_path / "music", 2), tmp_path / "data", codec)
-    other = data_info("tiny", codec, "t5", 4, {})
-    with pytest.raises(ValueError, match="prepared with another text_encoder"):
-        Preparation(tmp_path / "data", other, preparer(codec), Share(), 3)
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (PermissionError(13, "Permission denied", "0.wav"), "[Errno 13] Permission denied: '0.wav'"),
+        (RuntimeError("Kernel size\nis greater than input"), "RuntimeError: Kernel size is greater"),
+        (MemoryError(), "MemoryError"),
+        (KeyError("melody"), "KeyError: 'melody'"),
+    ],
+)  # fmt: skip
+def test_whatever_a_file_does_the_others_go_on(
+    tmp_path: Path, codec: AnyCodec, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    pieces = Preparer.pieces
+
+    def refuse_the_first(self: Preparer, source: Source) -> Iterator[Piece]:
+        if source.path.name == "0.wav":
+            raise error
+        return pieces(self, source)
+
+    monkeypatch.setattr(Preparer, "pieces", refuse_the_first)
+    report = run(manifest(tmp_path / "music", 2), tmp_path / "data", codec)
+    assert report.prepared == 1 and len(report.failures) == 1
+    assert report.failures[0][0].endswith("0.wav") and report.failures[0][1].startswith(reason)
+
+
+def test_captions_that_are_not_utf_8_are_a_failure_of_their_file(tmp_path: Path, codec: AnyCodec) -> None:
+    manifest(tmp_path / "music", 3)
+    (tmp_path / "music/1.txt").write_bytes("dolce, più mosso".encode("latin-1"))
+    (tmp_path / "music/2.txt").write_text("più mosso", encoding="utf-8")
+    for index in (0, 2):
+        (tmp_path / f"music/{index}.wav").unlink()
+    tone(tmp_path / "music/2.wav", 0.5, 330)  # too short: nothing has to be listened to
+    report = run(tmp_path / "music", tmp_path / "data", codec)
+    assert [Path(path).name for path, _ in report.failures] == ["1.wav", "2.wav"]
+    assert "1.txt cannot be read as captions in UTF-8" in report.failures[0][1]
+
+
+def test_a_full_disk_ends_the_run_with_the_name_of_the_file(tmp_path: Path, codec: AnyCodec) -> None:
+    import resource
+
+    sources = find_sources(manifest(tmp_path / "music", 2), 0.2)
+    work = Preparation(tmp_path / "data", info(codec), preparer(codec), Share(), 3)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # bytes of a file, then writing fails
+    try:
+        with pytest.raises(OSError, match=r"pending/0-of-1/.*\.safetensors cannot be written: .*too large"):
+            work.run(sources, lambda done, total: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "data").rglob("partial-*"))
+
+
+def test_other_settings_are_not_mixed_in(tmp_path: Path, codec: AnyCodec) -> None:
+    out, plain = tmp_path / "data", preparer(codec)
+    run(manifest(tmp_path / "music", 2), out, codec)
+    for other, work, name in (
+        (data_info("tiny", codec, "t5", 4, {}), plain, "text_encoder"),
+        (info(codec), replace(plain, piece_s=30.0), "piece_s"),
+        (info(codec), replace(plain, heard_s=8.0), "heard_s"),
+    ):
+        with pytest.raises(ValueError, match=f"prepared with another {name}: choose"):
+            Preparation(out, other, work, Share(), 3)
+    info(codec).save(out)  # data from before pieces were recorded may be gone on with, and then are
+    Preparation(out, info(codec), replace(plain, piece_s=30.0), Share(), 3)
+    assert DataInfo.load(out).piece_s == 30
+
+
+def test_data_from_before_some_settings_were_kept_can_be_read(tmp_path: Path, codec: AnyCodec) -> None:
+    info(codec).save(tmp_path)
+    values = json.loads((tmp_path / "data.json").read_text())
+    del values["piece_s"], values["heard_s"]
+    (tmp_path / "data.json").write_text(json.dumps(values))
+    assert DataInfo.load(tmp_path) == info(codec)
+    del values["listeners"]
+    (tmp_path / "data.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="is not of the format"):
+        DataInfo.load(tmp_path)
 
 
 def test_damage_is_found(tmp_path: Path, codec: AnyCodec) -> None:
@@ -196,10 +194,11 @@ def test_manifest_errors_name_the_line(tmp_path: Path) -> None:
     for text, message in (
         ('{"path": "a.wav", "titel": 1}', "line 1: unknown keys"),
         ("{", "line 1"),
+        ('{"path": "a.wav", "captions": "più"}', "line 1: 'utf-8' codec can't decode"),
         ('{"path": "a.wav", "split": "all"}', "split"),
         ("", "holds no music"),
     ):
-        path.write_text(text + "\n")
+        path.write_text(text + "\n", encoding="latin-1")
         with pytest.raises(ValueError, match=message):
             find_sources(path, 0.1)
 
