@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,29 @@ def test_quiet_items_weigh_as_much_as_loud_ones() -> None:
         separation_loss(quiet * wrong, quiet * stems), separation_loss(wrong, stems), atol=1e-3, rtol=1e-3
     )
     assert float(separation_loss(stems, stems)) < float(separation_loss(wrong, stems))
+
+
+@pytest.mark.parametrize("text", [CODEC, SEPARATOR])
+@pytest.mark.parametrize(
+    ("rate", "channels", "named"),
+    [
+        (44_100, 1, "mono at 44100 Hz; training expects mono sound at 32000 Hz"),
+        (RATE, 2, "2 channels at 32000 Hz"),
+    ],
+)
+def test_sound_of_another_kind_is_refused_before_training(
+    text: str, rate: int, channels: int, named: str, songs: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    shutil.copytree(songs, tmp_path / "songs")
+    odd = tmp_path / f"songs/train/1/{STEMS[-1]}.wav"
+    write_audio(odd, np.zeros((channels, rate), dtype=np.float32), rate)
+    assert main(["fit", "-c", config(text, tmp_path / "songs", tmp_path)]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert str(odd) in said and named in said and not (tmp_path / "run").exists()
+    odd.write_text("no sound")
+    assert main(["fit", "-c", config(text, tmp_path / "songs", tmp_path)]) == 2
+    assert f"{odd} cannot be read as sound" in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_no_sound_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
