@@ -105,8 +105,9 @@ def run(command: str, argv: Sequence[str]) -> None:
             f"flowmusic {command} finds no last checkpoint of {cli.trainer.default_root_dir}: fit first, or "
             "name one with --ckpt_path"
         )
+    more = {"return_predictions": False} if command == "predict" else {}  # they are files by then
     try:
-        getattr(cli.trainer, command)(cli.model, cli.datamodule, ckpt_path=ckpt_path)
+        getattr(cli.trainer, command)(cli.model, cli.datamodule, ckpt_path=ckpt_path, **more)
     except RuntimeError as error:
         if cli.trainer.world_size > 1 and _LOST.search(str(error)):
             raise ConnectionError(

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-from features.audio import Audio, normalise_peak, write_audio
+from features.audio import Audio, write_audio
 from features.controls import CONTROL_NAMES, Controls
 from features.frames import CONTROL_FRAME_RATE
 from flowmusic.data.flow_data import FlowBatch, FlowData
+from flowmusic.training.clips import sound_of
 from flowmusic.training.flow_module import FlowTraining
 from flowmusic.training.init_from import read_codec
 
@@ -76,7 +77,7 @@ class Watch(pl.Callback):
         with torch.no_grad():
             for index, item in enumerate(latents):
                 pair = torch.stack([item, batch.x_1[index]])
-                made, original = (_sound(sound, codec.sample_rate) for sound in codec.decode(pair))
+                made, original = (sound_of(sound, codec.sample_rate) for sound in codec.decode(pair))
                 write_audio(folder / f"clip-{index}.wav", made.samples, made.sample_rate)
                 clips.append(made)
                 asked.append(original)
@@ -108,14 +109,6 @@ class Watch(pl.Callback):
         figures = {f"adherence/{name}": float(np.mean(values)) for name, values in found.items() if values}
         for logger in trainer.loggers:
             logger.log_metrics(figures, trainer.global_step)
-
-
-def _sound(samples: torch.Tensor, sample_rate: int) -> Audio:
-    """(1, S) of a decoder as sound that does not clip."""
-    values = samples.float().cpu().numpy()
-    return Audio(
-        normalise_peak(values, 0.95) if np.abs(values).max(initial=0.0) > 0.95 else values, sample_rate
-    )
 
 
 def _controls(batch: FlowBatch, index: int) -> Controls:

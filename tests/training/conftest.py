@@ -10,6 +10,7 @@ from torch import Tensor
 
 from features.controls import CONTROL_CHANNELS
 from flowmusic.data.shards import DataInfo, SongEntry, digest, write_shard
+from flowmusic.training.init_from import read_codec, write_codec
 
 LATENT_DIM, TEXT_DIM = 8, 5
 INFO = DataInfo("spectral", "0", 32000, 25.0, LATENT_DIM, 50.0, "embedded", TEXT_DIM, {})
@@ -52,10 +53,12 @@ def write_data(folder: Path, lengths: dict[str, list[list[int]]], heard_frames: 
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two training shards of three songs, one validation shard."""
+def tiny_data(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """Two training shards of three songs, one validation shard, and a codec of as many channels."""
     lengths = {"train": [[60, 75, 90], [80, 66, 58]], "valid": [[90, 60]], "test": [[60, 60]]}
-    return write_data(tmp_path_factory.mktemp("data") / "tiny", lengths)
+    folder = write_data(tmp_path_factory.mktemp("data") / "tiny", lengths)
+    write_codec(read_codec(tiny_model), folder / "codec")
+    return folder
 
 
 TINY = """

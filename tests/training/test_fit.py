@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from features.audio import read_audio
 from flowmusic.cli import main
 from flowmusic.training import lightning_cli
 from flowmusic.training.init_from import read_checkpoint
@@ -31,9 +33,28 @@ def test_a_run_leaves_a_checkpoint_of_plain_values(tiny_config: Path, tmp_path: 
     assert checkpoint["global_step"] == 8 and checkpoint["flowmusic"]["kind"] == "flow"
     assert checkpoint["FlowData"]["next_batch"] == 8
     assert sorted(path.name for path in last.parent.iterdir()) == ["last.ckpt"]
-    for command in ("validate", "test", "predict"):
+    for command in ("validate", "test"):
         assert main([command, "-c", str(tiny_config), "--ckpt_path", "last"]) == 0
     assert main(["test", "-c", str(tiny_config)]) == 2  # without a checkpoint nothing would be tested
+
+
+def test_predict_writes_a_clip_of_each_item(
+    tiny_config: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(tiny_config, "--trainer.max_steps", "1") == 0
+    predict = ["predict", "-c", str(tiny_config), "--ckpt_path", "last"]
+    assert main(predict) == 0
+    folder = tmp_path / "run/predictions"
+    assert capsys.readouterr().out.strip().endswith(str(folder))
+    clips = sorted(folder.iterdir())
+    assert [path.name for path in clips] == [f"{index:04d}-clip.wav" for index in range(8)]
+    sounds = [read_audio(path) for path in clips]
+    assert all((sound.n_samples, sound.sample_rate) == (16 * 1280, 32_000) for sound in sounds)
+    assert all(0 < np.abs(sound.samples).max() <= 0.951 for sound in sounds)
+    shutil.copytree(tiny_data, tmp_path / "bare")
+    shutil.rmtree(tmp_path / "bare/codec")
+    assert main([*predict, "--data.init_args.folder", str(tmp_path / "bare")]) == 2
+    assert "the codec/ that flowmusic prepare left" in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")

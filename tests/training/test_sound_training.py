@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from features.audio import write_audio
+from features.audio import read_audio, write_audio
 from features.separators import SmallDemucsSeparator
 from flowmusic.cli import main
 from flowmusic.codec.spectral import BandStft, DecoderBand
@@ -89,6 +89,12 @@ def config(text: str, songs: Path, folder: Path) -> str:
     return str(path)
 
 
+def predicted(path: str, folder: Path) -> dict[str, int]:
+    """Samples of each file that `predict` writes."""
+    assert main(["predict", "-c", path, "--ckpt_path", "last"]) == 0
+    return {file.name: read_audio(file, RATE).n_samples for file in (folder / "run/predictions").iterdir()}
+
+
 def test_a_codec_is_fitted_trained_resumed_and_exported(songs: Path, tmp_path: Path) -> None:
     path = config(CODEC, songs, tmp_path)
     assert main(["fit", "-c", path]) == 0
@@ -99,7 +105,7 @@ def test_a_codec_is_fitted_trained_resumed_and_exported(songs: Path, tmp_path: P
     second = read_checkpoint(last)["state_dict"]
     assert torch.equal(first["codec.components"], second["codec.components"])  # fitted once
     assert not torch.equal(first["net.leave.weight"], second["net.leave.weight"])
-    assert main(["predict", "-c", path, "--ckpt_path", "last"]) == 0
+    assert predicted(path, tmp_path) == {f"{index:04d}-decoded.wav": round(0.4 * RATE) for index in range(2)}
 
     assert main(["export", str(last), str(tmp_path / "codec")]) == 0
     codec = read_codec(tmp_path / "codec")
@@ -113,6 +119,8 @@ def test_a_codec_is_fitted_trained_resumed_and_exported(songs: Path, tmp_path: P
 def test_a_separator_is_trained_and_exported(songs: Path, tmp_path: Path) -> None:
     path = config(SEPARATOR, songs, tmp_path)
     assert main(["fit", "-c", path]) == 0
+    stems = [f"{index:04d}-{stem}.wav" for index in range(2) for stem in ("drums", "rest")]
+    assert predicted(path, tmp_path) == dict.fromkeys(stems, round(0.5 * RATE))
     out = tmp_path / "separator"
     assert main(["export", str(tmp_path / "run/checkpoints/last.ckpt"), str(out)]) == 0
     from features.audio import Audio
