@@ -12,6 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from flowmusic.data.stepped import Batch, SteppedData
 from flowmusic.training.clips import Clips, write_clips
@@ -111,6 +112,18 @@ class Training(pl.LightningModule):
         # Lightning's own arguments pass through: the average follows each step, before any checkpoint
         super().optimizer_step(*args, **kwargs)
         self.ema.update(self.net)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        root, by_norm = self.trainer.strategy.model, gradient_clip_algorithm != "value"
+        if gradient_clip_val and by_norm and isinstance(root, FullyShardedDataParallel):
+            root.clip_grad_norm_(gradient_clip_val)  # over all shards; Lightning refuses to
+        else:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def check_loss(self, loss: Tensor) -> Tensor:
         """The loss; ValueError where it is NaN or infinite."""
