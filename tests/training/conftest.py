@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -59,6 +60,22 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Pat
     folder = write_data(tmp_path_factory.mktemp("data") / "tiny", lengths)
     write_codec(read_codec(tiny_model), folder / "codec")
     return folder
+
+
+def assert_equal(first: Any, second: Any, where: str) -> None:
+    """The same numbers, bit by bit, in nested dicts and lists."""
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), where
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys(), where
+        for key in first:
+            assert_equal(first[key], second[key], f"{where}.{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), where
+        for index, pair in enumerate(zip(first, second, strict=True)):
+            assert_equal(*pair, f"{where}[{index}]")
+    else:
+        assert first == second, where
 
 
 TINY = """

@@ -15,9 +15,11 @@ from features.separators import SmallDemucsSeparator
 from flowmusic.cli import main
 from flowmusic.codec.spectral import BandStft, DecoderBand
 from flowmusic.data.score import STEMS
+from flowmusic.training.base import Training
 from flowmusic.training.codec_module import chroma_error, chroma_filters, rise_error
 from flowmusic.training.init_from import read_checkpoint, read_codec
 from flowmusic.training.separator_module import separation_loss
+from tests.training.conftest import assert_equal
 
 RATE = 32_000
 
@@ -128,6 +130,32 @@ def test_a_separator_is_trained_and_exported(songs: Path, tmp_path: Path) -> Non
     sound = Audio(np.random.default_rng(0).standard_normal((1, RATE)).astype(np.float32) * 0.1, RATE)
     stem = SmallDemucsSeparator(out / "drum_separator.safetensors").separate(sound)
     assert stem.n_samples == sound.n_samples and np.isfinite(stem.samples).all()
+
+
+@pytest.mark.parametrize("text", [CODEC, SEPARATOR])
+def test_a_broken_run_goes_on_bit_by_bit(
+    text: str, songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = ["fit", "-c", config(text, songs, tmp_path), "--trainer.max_steps", "6", "--ckpt_path", "last",
+           "--trainer.default_root_dir"]  # fmt: skip
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert main([*fit, str(whole)]) == 0
+    check_loss = Training.check_loss
+
+    def broken_off(module: Training, loss: torch.Tensor) -> torch.Tensor:
+        if module.global_step == 5:
+            raise ValueError("one step after a checkpoint")
+        return check_loss(module, loss)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "check_loss", broken_off)
+        assert main([*fit, str(broken)]) == 2
+    assert read_checkpoint(broken / "checkpoints/last.ckpt")["global_step"] == 4
+    assert main([*fit, str(broken)]) == 0
+    first, second = (read_checkpoint(run / "checkpoints/last.ckpt") for run in (whole, broken))
+    assert first["global_step"] == 6
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
+        assert_equal(first[part], second[part], part)
 
 
 def test_quiet_items_weigh_as_much_as_loud_ones() -> None:
