@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-from features.audio import Audio, write_audio
+from features.audio import Audio, read_audio, write_audio
 from features.controls import CONTROL_NAMES, Controls
 from features.frames import CONTROL_FRAME_RATE
 from flowmusic.data.flow_data import FlowBatch, FlowData
@@ -25,7 +25,7 @@ class Watch(pl.Callback):
     """At the first validation after every `every_n_steps` steps: clips of the averaged weights.
 
     They follow the first `n_clips` items of the validation data, always the same ones, and are written to
-    samples/step-N/ of the run; TensorBoard gets them as well.
+    samples/step-N/ of the run; TensorBoard and W&B get them as well.
 
     codec     a folder, or 'embedded'; by default that of the training data
     listen    also listen to the clips: a plot of each, and the adherence of all as figures (some seconds a
@@ -78,10 +78,10 @@ class Watch(pl.Callback):
             for index, item in enumerate(latents):
                 pair = torch.stack([item, batch.x_1[index]])
                 made, original = (sound_of(sound, codec.sample_rate) for sound in codec.decode(pair))
-                write_audio(folder / f"clip-{index}.wav", made.samples, made.sample_rate)
+                path = write_audio(folder / f"clip-{index}.wav", made.samples, made.sample_rate)
                 clips.append(made)
                 asked.append(original)
-                _add_audio(trainer, f"clip/{index}", made)
+                log_sound(trainer, f"clip/{index}", path)
         if self.listen:
             self._hear(trainer, batch, clips, asked, folder)
 
@@ -99,9 +99,8 @@ class Watch(pl.Callback):
             heard, reference = listen_to(clip, ears), listen_to(original, ears)
             controls = _controls(batch, index)
             if controls.given:
-                plot_controls(
-                    controls, heard, clip, folder / f"clip-{index}.png", f"step {trainer.global_step}"
-                )
+                path, title = folder / f"clip-{index}.png", f"step {trainer.global_step}"
+                log_picture(trainer, f"plot/{index}", plot_controls(controls, heard, clip, path, title))
             scores = score(reference, heard)
             for name, metric in HEADLINE.items():
                 if (value := scores.get(metric)) is not None:
@@ -118,9 +117,23 @@ def _controls(batch: FlowBatch, index: int) -> Controls:
     return Controls(condition.drums.shape[1], CONTROL_FRAME_RATE, **fields, **masks)
 
 
-def _add_audio(trainer: pl.Trainer, name: str, clip: Audio) -> None:
-    """To those loggers that take sound."""
+def log_sound(trainer: pl.Trainer, name: str, path: Path) -> None:
+    """A sound file, to those loggers that take sound (W&B's by its path, TensorBoard's as samples)."""
     for logger in trainer.loggers:
-        add = getattr(logger.experiment, "add_audio", None)
-        if add is not None:
-            add(name, clip.samples, trainer.global_step, clip.sample_rate)
+        if hasattr(logger, "log_audio"):
+            logger.log_audio(name, [str(path)], trainer.global_step)
+        elif hasattr(logger.experiment, "add_audio"):
+            sound = read_audio(path)
+            logger.experiment.add_audio(name, sound.samples, trainer.global_step, sound.sample_rate)
+
+
+def log_picture(trainer: pl.Trainer, name: str, path: Path) -> None:
+    """A PNG, to those loggers that take pictures."""
+    from matplotlib.image import imread
+
+    for logger in trainer.loggers:
+        if hasattr(logger, "log_image"):
+            logger.log_image(name, [str(path)], trainer.global_step)
+        elif hasattr(logger.experiment, "add_image"):
+            pixels = imread(path)[..., :3]  # (H, W, 3), without transparency
+            logger.experiment.add_image(name, pixels, trainer.global_step, dataformats="HWC")
