@@ -10,6 +10,12 @@ from flowmusic.commands.options import number, whole_number
 EPILOG = """example:
   flowmusic corpus --out corpus --hours 2 --soundfont FluidR3_GM.sf2 --soundfont TimGM6mb.sf2
 
+A line of --leadsheets is one composition, with beats in quarter notes from the first bar line; pitch_classes
+are those of the chord, 0 for C:
+  {"id": "Alouette", "by": "[Traditional]", "time_signature": "4/4", "key_fifths": -1,
+   "notes": [{"beat": 0, "beats": 1.5, "midi": 65}, ...],
+   "chords": [{"beat": 0, "symbol": "F", "root": 5, "bass": 5, "pitch_classes": [0, 5, 9]}, ...]}
+
 Run again with more hours to add songs; finished ones are kept. Needs FluidSynth's library
 (Debian: apt install libfluidsynth3 fluid-soundfont-gm timgm6mb-soundfont)."""
 

@@ -12,31 +12,52 @@ from flowmusic.data.score import STEMS
 REST_STEMS = tuple(stem for stem in STEMS if stem != "drums")
 
 
-def list_songs(folder: Path) -> list[Path]:
-    """Folders of rendered songs (those with song.json) in `folder`, sorted. FileNotFoundError without any."""
-    found = _songs(folder)
-    if not found:
-        raise FileNotFoundError(f"{folder} holds no rendered songs (*/song.json)")
-    return found
+def list_songs(folder: Path, sample_rate: int) -> list[Path]:
+    """Folders of rendered songs (those with song.json) in `folder`, sorted.
+
+    FileNotFoundError without any; ValueError, naming the file, where a stem is not mono at `sample_rate`.
+    """
+    return _checked(_songs(folder), f"{folder} holds no rendered songs (*/song.json)", sample_rate)
+
+
+def list_sources(folder: Path, sample_rate: int) -> list[Path]:
+    """Song folders (those with song.json) and wav files directly in `folder`, sorted; errors as above."""
+    found = _songs(folder) + sorted(folder.glob("*.wav"))
+    return _checked(found, f"{folder} holds neither rendered songs (*/song.json) nor wav files", sample_rate)
 
 
 def _songs(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("*/song.json"))
 
 
-def list_sources(folder: Path) -> list[Path]:
-    """Song folders (those with song.json) and wav files directly in `folder`, sorted."""
-    found = _songs(folder) + sorted(folder.glob("*.wav"))
-    if not found:
-        raise FileNotFoundError(f"{folder} holds neither rendered songs (*/song.json) nor wav files")
-    return found
+def _files(source: Path) -> list[Path]:
+    """Sounds whose sum is a source."""
+    return [source / f"{stem}.wav" for stem in STEMS] if source.is_dir() else [source]
+
+
+def _checked(sources: list[Path], if_none: str, sample_rate: int) -> list[Path]:
+    """The sources, once their headers say what training expects: else it would find out at a random step."""
+    if not sources:
+        raise FileNotFoundError(if_none)
+    for file in (file for source in sources for file in _files(source)):
+        try:
+            info = soundfile.info(file)
+        except soundfile.LibsndfileError as error:
+            raise ValueError(f"{file} cannot be read as sound: {error.error_string}") from error
+        if (info.samplerate, info.channels) != (sample_rate, 1):
+            kind = "mono" if info.channels == 1 else f"{info.channels} channels"
+            raise ValueError(
+                f"{file} is {kind} at {info.samplerate} Hz; training expects mono sound at "
+                f"{sample_rate} Hz, the model's config.sample_rate: convert it"
+            )
+    return sources
 
 
 def read_excerpt(
     source: Path, start_s: float | None, excerpt_s: float, rng: np.random.Generator | None
 ) -> np.ndarray:
     """Mono excerpt of a song folder or wav file, padded with silence to its length; (S,) float32."""
-    files = [source / f"{stem}.wav" for stem in STEMS] if source.is_dir() else [source]
+    files = _files(source)
     info = soundfile.info(files[0])
     n_samples = round(excerpt_s * info.samplerate)
     latest = max(info.frames - n_samples, 0)
@@ -55,10 +76,8 @@ def read_excerpt(
 class ExcerptSampler:
     """Draws excerpts with random gain; `recordings_share` of them from recordings."""
 
-    def __init__(
-        self, songs: list[Path], recordings: list[Path], recordings_share: float, sample_rate: int, seed: int
-    ) -> None:
-        self.songs, self.recordings, self.sample_rate = songs, recordings, sample_rate
+    def __init__(self, songs: list[Path], recordings: list[Path], recordings_share: float, seed: int) -> None:
+        self.songs, self.recordings = songs, recordings
         self.recordings_share = recordings_share if recordings else 0.0
         self.reseed(seed)
 

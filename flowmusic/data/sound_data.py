@@ -36,7 +36,7 @@ class SoundData(SteppedData):
 
     songs, recordings   folders with train/ and valid/: rendered songs, and wav files
     recordings_share    share of excerpts that come from recordings
-    sample_rate         of the codec (linked to it)
+    sample_rate         of the codec (linked to it), and of all files, which are mono
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class SoundData(SteppedData):
 
     def open_split(self, split: str) -> None:
         recordings = self.recordings and self.recordings / split
-        found = list_sources(recordings) if recordings and recordings.is_dir() else []
-        self._sources[split] = (list_sources(self.songs / split), found)
+        found = list_sources(recordings, self.sample_rate) if recordings and recordings.is_dir() else []
+        self._sources[split] = (list_sources(self.songs / split, self.sample_rate), found)
 
     def sampler(self, split: str, seed: int, stream: int = 0) -> ExcerptSampler:
         """Draws from the sources of one stream."""
@@ -69,7 +69,6 @@ class SoundData(SteppedData):
             songs[stream :: self.streams] or songs,
             recordings[stream :: self.streams] or recordings,
             self.recordings_share,
-            self.sample_rate,
             seed,
         )
 
@@ -87,6 +86,7 @@ class StemData(SteppedData):
     songs          folder with train/ and valid/ of rendered songs
     remix_share    share of items whose drums and rest are of two songs
     silent_share   share of items without drums; half as many are without the rest
+    sample_rate    of the separator (linked to it), and of all stems
     """
 
     def __init__(
@@ -96,18 +96,19 @@ class StemData(SteppedData):
         batch_size: int = 4,
         remix_share: float = 0.5,
         silent_share: float = 0.08,
+        sample_rate: int = 32000,
         seed: int = 0,
         streams: int | None = None,
         workers: int = 0,
         valid_batches: int = 4,
     ) -> None:
         super().__init__(batch_size, seed, streams, workers, valid_batches)
-        self.songs, self.excerpt_s = Path(songs), excerpt_s
+        self.songs, self.excerpt_s, self.sample_rate = Path(songs), excerpt_s, sample_rate
         self.remix_share, self.silent_share = remix_share, silent_share
         self._songs: dict[str, list[Path]] = {}
 
     def open_split(self, split: str) -> None:
-        self._songs[split] = list_songs(self.songs / split)
+        self._songs[split] = list_songs(self.songs / split, self.sample_rate)
 
     def draw_batch(self, split: str, number: int, streams: list[int]) -> SoundBatch:
         rows = []

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import copy
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
-from flowmusic.data.stepped import SteppedData
+from flowmusic.data.stepped import Batch, SteppedData
+from flowmusic.training.clips import Clips, write_clips
 from flowmusic.training.precision import check_precision
 from flowmusic.training.schedule import learning_rate_at
+
+PREDICTIONS_FOLDER = "predictions"
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,18 @@ class Training(pl.LightningModule):
         super().optimizer_step(*args, **kwargs)
         self.ema.update(self.net)
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        root, by_norm = self.trainer.strategy.model, gradient_clip_algorithm != "value"
+        if gradient_clip_val and by_norm and isinstance(root, FullyShardedDataParallel):
+            root.clip_grad_norm_(gradient_clip_val)  # over all shards; Lightning refuses to
+        else:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def check_loss(self, loss: Tensor) -> Tensor:
         """The loss; ValueError where it is NaN or infinite."""
         if not bool(torch.isfinite(loss)):
@@ -121,6 +140,22 @@ class Training(pl.LightningModule):
             name, value.detach(), on_step=training, on_epoch=not training, prog_bar=True,
             batch_size=batch_size, sync_dist=not training,
         )  # fmt: skip
+
+    @property
+    def predictions(self) -> Path:
+        """Where `predict` writes what `predict_step` returns: the `Clips` of each item."""
+        return Path(self.trainer.default_root_dir) / PREDICTIONS_FOLDER
+
+    def on_predict_batch_end(
+        self, outputs: Sequence[Clips], batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        # processes get the same number of items: each writes numbers of its own
+        part = batch_idx * self.trainer.world_size + self.trainer.global_rank
+        write_clips(self.predictions, outputs, part * batch.size)
+
+    def on_predict_end(self) -> None:
+        if self.trainer.is_global_zero:
+            sys.stdout.write(f"{self.predictions}\n")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from flowmusic.codec.spectral import BandStft, SpectralCodec, SpectralCodecConfi
 from flowmusic.data.excerpts import ExcerptSampler
 from flowmusic.data.sound_data import SoundBatch, SoundData
 from flowmusic.training.base import Optimisation, Training
+from flowmusic.training.clips import Clips, sound_of
 from flowmusic.training.init_from import read_codec
 
 log = logging.getLogger(__name__)
@@ -93,12 +94,13 @@ class DecoderTraining(Training):
     def test_step(self, batch: SoundBatch, batch_idx: int) -> None:
         self._log_average("test", batch)
 
-    def predict_step(self, batch: SoundBatch, batch_idx: int) -> Tensor:
-        """The batch's sound (B, 1, S), as it comes back from its latents."""
+    def predict_step(self, batch: SoundBatch, batch_idx: int) -> list[Clips]:
+        """The sound of each item as it comes back from its latents."""
         with torch.no_grad():
             codec = copy.copy(self.codec)
             codec._modules = self.codec._modules | {"decoder": self.average}
-            return codec.decode(codec.encode(batch.sound[:, None]))
+            decoded = codec.decode(codec.encode(batch.sound[:, None]))  # (B, 1, S)
+        return [{"decoded": sound_of(sound, codec.sample_rate)} for sound in decoded]
 
     def _log_average(self, split: str, batch: SoundBatch) -> None:
         loss, error_db = self.loss(self.average, batch, with_motion=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 from flowmusic.conditioning.style import StyleTokens
 from flowmusic.conditioning.style_encoder import StyleConditioner
 from flowmusic.config import FlowConfig
-from flowmusic.data.flow_data import FlowBatch
+from flowmusic.data.flow_data import FlowBatch, FlowData
 from flowmusic.flow.guided_velocity import GuidedVelocity
 from flowmusic.flow.path import TIME_SAMPLERS, TIME_WEIGHTS, FlowLoss, loss_at, sample_times
 from flowmusic.flow.schedule import Guidance
@@ -20,7 +20,8 @@ from flowmusic.flow.solver import noise, solve
 from flowmusic.model.condition import Condition
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.base import Optimisation, Training
-from flowmusic.training.init_from import load_flow_weights
+from flowmusic.training.clips import Clips, sound_of
+from flowmusic.training.init_from import load_flow_weights, read_codec
 from flowmusic.training.style import encode_styles
 
 
@@ -36,7 +37,7 @@ class FlowTraining(Training):
     recompute      activation checkpointing: blocks are computed again for the backward pass
     compiled       run the blocks through torch.compile
     style_weight   weight of the style conditioner's own loss, where the model has one
-    guidance, solver_steps   of the clips that validation, test and predict generate
+    guidance, solver_steps   of the clips that watching and predict generate
     """
 
     net: FlowTransformer
@@ -109,9 +110,15 @@ class FlowTraining(Training):
         for name, told in ways.items():
             self.log_loss(f"{split}/{name}", self.loss(self.average, batch, told).loss, batch.size)
 
-    def predict_step(self, batch: FlowBatch, batch_idx: int) -> Tensor:
-        """Latents (B, T, D) under the conditions of the batch."""
-        return self.generate(batch)
+    def predict_step(self, batch: FlowBatch, batch_idx: int) -> list[Clips]:
+        """A clip under the conditions of each item, as the data's codec plays it."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, FlowData) or not data.codec_folder.is_dir():
+            raise ValueError("predict makes sound with the codec/ that flowmusic prepare left with its data")
+        codec = read_codec(data.codec_folder).to(self.device)
+        with torch.no_grad():
+            sounds = [codec.decode(latents[None])[0] for latents in self.generate(batch)]
+        return [{"clip": sound_of(sound, codec.sample_rate)} for sound in sounds]
 
     def told(self, net: torch.nn.Module, batch: FlowBatch) -> tuple[Condition, Tensor | None]:
         """The batch's condition with the style that `net` makes of it, and the loss of that part."""

@@ -11,7 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from flowmusic.training.checkpoint_io import LastCheckpoint
+from flowmusic.training.checkpoint_io import LAST, LastCheckpoint
 
 LINKS = (
     ("model.init_args.config", "data.init_args.config"),
@@ -23,6 +23,8 @@ LINKS = (
 """What two parts share is typed once: from the first place it is copied to the second."""
 
 _LOST = re.compile(r"[Cc]onnection (closed|reset)|NCCL|[Gg]loo|Broken pipe|[Tt]imed out|heartbeat")
+
+_UNION = "Does not validate against any of the Union subtypes"
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the data modules give each process its own streams
@@ -83,11 +85,12 @@ def check(command: str, argv: Sequence[str]) -> Any:
 
 def _without_traceback(kind: type[TrainingCLI], command: str, argv: Sequence[str]) -> TrainingCLI:
     from jsonargparse import ArgumentError
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     _quiet()
     try:
         return kind(command, argv)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError, MisconfigurationException) as error:
         raise ValueError(_one_sentence(str(error))) from error
 
 
@@ -97,8 +100,14 @@ def run(command: str, argv: Sequence[str]) -> None:
     ckpt_path = cli.config.ckpt_path
     if command != "fit" and ckpt_path is None:
         raise ValueError(f"flowmusic {command} needs --ckpt_path: a checkpoint, or `last`")
+    if command != "fit" and ckpt_path == LAST and not _has_last_checkpoint(cli.trainer):
+        raise ValueError(
+            f"flowmusic {command} finds no last checkpoint of {cli.trainer.default_root_dir}: fit first, or "
+            "name one with --ckpt_path"
+        )
+    more = {"return_predictions": False} if command == "predict" else {}  # they are files by then
     try:
-        getattr(cli.trainer, command)(cli.model, cli.datamodule, ckpt_path=ckpt_path)
+        getattr(cli.trainer, command)(cli.model, cli.datamodule, ckpt_path=ckpt_path, **more)
     except RuntimeError as error:
         if cli.trainer.world_size > 1 and _LOST.search(str(error)):
             raise ConnectionError(
@@ -107,6 +116,12 @@ def run(command: str, argv: Sequence[str]) -> None:
                 "--ckpt_path last"
             ) from error
         raise
+
+
+def _has_last_checkpoint(trainer: pl.Trainer) -> bool:
+    """Without one Lightning warns, and goes on with the weights as they were drawn."""
+    callbacks = [c for c in trainer.checkpoint_callbacks if isinstance(c, LastCheckpoint)]
+    return any(callback._find_last_checkpoints(trainer) for callback in callbacks)
 
 
 def _quiet() -> None:
@@ -121,8 +136,13 @@ def _quiet() -> None:
 
 def _one_sentence(message: str) -> str:
     """jsonargparse's report; where it tells why each of several types did not fit, only of the first."""
-    head, found, rest = message.partition("Errors:")
-    if not found:
+    if _UNION not in message:
         return " ".join(message.split())
-    first = re.split(r"\n\s*- ", rest.split("Given value type:")[0].lstrip().removeprefix("- "))[0]
-    return " ".join(f"{head.splitlines()[0]} {first}".split())
+    kept: list[str] = []
+    for line in message.splitlines():
+        text = line.strip().removeprefix("- ")
+        if text and not text.startswith((_UNION, "Subtypes:", "Errors:")):
+            kept.append(text)
+            if not text.endswith(":"):  # else the line leads to the next one
+                break
+    return " ".join(kept)

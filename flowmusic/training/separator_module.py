@@ -12,6 +12,7 @@ from torch import Tensor
 from features.separators import build_demucs
 from flowmusic.data.sound_data import SoundBatch
 from flowmusic.training.base import Optimisation, Training
+from flowmusic.training.clips import Clips, sound_of
 from flowmusic.training.init_from import load_exactly, read_weights
 
 SOURCES = ("drums", "rest")
@@ -85,9 +86,13 @@ class SeparatorTraining(Training):
     def test_step(self, batch: SoundBatch, batch_idx: int) -> None:
         self.log_loss("test/loss", self.loss(self.average, batch), batch.size)
 
-    def predict_step(self, batch: SoundBatch, batch_idx: int) -> Tensor:
-        """Stems (B, 2, 1, S)."""
-        return self.average(batch.sound.sum(dim=1))
+    def predict_step(self, batch: SoundBatch, batch_idx: int) -> list[Clips]:
+        """The stems that each item's mix is taken apart into."""
+        stems = self.average(batch.sound.sum(dim=1))  # (B, 2, 1, S)
+        rate = self.config.sample_rate
+        return [
+            {name: sound_of(stem, rate) for name, stem in zip(SOURCES, item, strict=True)} for item in stems
+        ]
 
     def loss(self, net: torch.nn.Module, batch: SoundBatch) -> Tensor:
         return separation_loss(net(batch.sound.sum(dim=1)).float(), batch.sound)

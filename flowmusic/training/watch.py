@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-from features.audio import Audio, normalise_peak, write_audio
+from features.audio import Audio, read_audio, write_audio
 from features.controls import CONTROL_NAMES, Controls
 from features.frames import CONTROL_FRAME_RATE
 from flowmusic.data.flow_data import FlowBatch, FlowData
+from flowmusic.training.clips import sound_of
 from flowmusic.training.flow_module import FlowTraining
 from flowmusic.training.init_from import read_codec
 
@@ -24,7 +25,7 @@ class Watch(pl.Callback):
     """At the first validation after every `every_n_steps` steps: clips of the averaged weights.
 
     They follow the first `n_clips` items of the validation data, always the same ones, and are written to
-    samples/step-N/ of the run; TensorBoard gets them as well.
+    samples/step-N/ of the run; TensorBoard and W&B get them as well.
 
     codec     a folder, or 'embedded'; by default that of the training data
     listen    also listen to the clips: a plot of each, and the adherence of all as figures (some seconds a
@@ -76,11 +77,11 @@ class Watch(pl.Callback):
         with torch.no_grad():
             for index, item in enumerate(latents):
                 pair = torch.stack([item, batch.x_1[index]])
-                made, original = (_sound(sound, codec.sample_rate) for sound in codec.decode(pair))
-                write_audio(folder / f"clip-{index}.wav", made.samples, made.sample_rate)
+                made, original = (sound_of(sound, codec.sample_rate) for sound in codec.decode(pair))
+                path = write_audio(folder / f"clip-{index}.wav", made.samples, made.sample_rate)
                 clips.append(made)
                 asked.append(original)
-                _add_audio(trainer, f"clip/{index}", made)
+                log_sound(trainer, f"clip/{index}", path)
         if self.listen:
             self._hear(trainer, batch, clips, asked, folder)
 
@@ -98,9 +99,8 @@ class Watch(pl.Callback):
             heard, reference = listen_to(clip, ears), listen_to(original, ears)
             controls = _controls(batch, index)
             if controls.given:
-                plot_controls(
-                    controls, heard, clip, folder / f"clip-{index}.png", f"step {trainer.global_step}"
-                )
+                path, title = folder / f"clip-{index}.png", f"step {trainer.global_step}"
+                log_picture(trainer, f"plot/{index}", plot_controls(controls, heard, clip, path, title))
             scores = score(reference, heard)
             for name, metric in HEADLINE.items():
                 if (value := scores.get(metric)) is not None:
@@ -110,14 +110,6 @@ class Watch(pl.Callback):
             logger.log_metrics(figures, trainer.global_step)
 
 
-def _sound(samples: torch.Tensor, sample_rate: int) -> Audio:
-    """(1, S) of a decoder as sound that does not clip."""
-    values = samples.float().cpu().numpy()
-    return Audio(
-        normalise_peak(values, 0.95) if np.abs(values).max(initial=0.0) > 0.95 else values, sample_rate
-    )
-
-
 def _controls(batch: FlowBatch, index: int) -> Controls:
     condition = batch.condition
     fields = {name: condition.get(name)[index].cpu() for name in CONTROL_NAMES}
@@ -125,9 +117,23 @@ def _controls(batch: FlowBatch, index: int) -> Controls:
     return Controls(condition.drums.shape[1], CONTROL_FRAME_RATE, **fields, **masks)
 
 
-def _add_audio(trainer: pl.Trainer, name: str, clip: Audio) -> None:
-    """To those loggers that take sound."""
+def log_sound(trainer: pl.Trainer, name: str, path: Path) -> None:
+    """A sound file, to those loggers that take sound (W&B's by its path, TensorBoard's as samples)."""
     for logger in trainer.loggers:
-        add = getattr(logger.experiment, "add_audio", None)
-        if add is not None:
-            add(name, clip.samples, trainer.global_step, clip.sample_rate)
+        if hasattr(logger, "log_audio"):
+            logger.log_audio(name, [str(path)], trainer.global_step)
+        elif hasattr(logger.experiment, "add_audio"):
+            sound = read_audio(path)
+            logger.experiment.add_audio(name, sound.samples, trainer.global_step, sound.sample_rate)
+
+
+def log_picture(trainer: pl.Trainer, name: str, path: Path) -> None:
+    """A PNG, to those loggers that take pictures."""
+    from matplotlib.image import imread
+
+    for logger in trainer.loggers:
+        if hasattr(logger, "log_image"):
+            logger.log_image(name, [str(path)], trainer.global_step)
+        elif hasattr(logger.experiment, "add_image"):
+            pixels = imread(path)[..., :3]  # (H, W, 3), without transparency
+            logger.experiment.add_image(name, pixels, trainer.global_step, dataformats="HWC")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flowmusic.commands.corpus import EPILOG
 from flowmusic.data.captions import SongFacts, tempo_word, write_captions
 from flowmusic.data.corpus import CorpusPlan, compose, split_lead_sheets
 from flowmusic.data.generator import make_brief, write_sheet
@@ -131,6 +132,13 @@ def test_lead_sheet_spelling_and_metres(lead_sheets: list[LeadSheet]) -> None:
         Chord(5, "min7", 5),
     ]
     assert (jig.tonic, jig.mode) == (3, "major")
+
+
+def test_the_help_shows_a_lead_sheet_that_can_be_read(tmp_path: Path) -> None:
+    shown = EPILOG[EPILOG.index('{"id"') : EPILOG.rindex("}") + 1].replace(", ...", "")
+    (tmp_path / "shown.jsonl").write_text(" ".join(shown.split()))
+    (sheet,) = read_lead_sheets(tmp_path / "shown.jsonl")
+    assert (sheet.id, sheet.tonic, len(sheet.notes)) == ("Alouette", 5, 1)
 
 
 def test_excerpts_are_transposed_together(lead_sheets: list[LeadSheet]) -> None:

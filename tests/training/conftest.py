@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from features.controls import CONTROL_CHANNELS
 from flowmusic.data.shards import DataInfo, SongEntry, digest, write_shard
+from flowmusic.training.init_from import read_codec, write_codec
 
 LATENT_DIM, TEXT_DIM = 8, 5
 INFO = DataInfo("spectral", "0", 32000, 25.0, LATENT_DIM, 50.0, "embedded", TEXT_DIM, {})
@@ -52,10 +54,28 @@ def write_data(folder: Path, lengths: dict[str, list[list[int]]], heard_frames: 
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two training shards of three songs, one validation shard."""
+def tiny_data(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """Two training shards of three songs, one validation shard, and a codec of as many channels."""
     lengths = {"train": [[60, 75, 90], [80, 66, 58]], "valid": [[90, 60]], "test": [[60, 60]]}
-    return write_data(tmp_path_factory.mktemp("data") / "tiny", lengths)
+    folder = write_data(tmp_path_factory.mktemp("data") / "tiny", lengths)
+    write_codec(read_codec(tiny_model), folder / "codec")
+    return folder
+
+
+def assert_equal(first: Any, second: Any, where: str) -> None:
+    """The same numbers, bit by bit, in nested dicts and lists."""
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), where
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys(), where
+        for key in first:
+            assert_equal(first[key], second[key], f"{where}.{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), where
+        for index, pair in enumerate(zip(first, second, strict=True)):
+            assert_equal(*pair, f"{where}[{index}]")
+    else:
+        assert first == second, where
 
 
 TINY = """

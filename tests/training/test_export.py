@@ -17,15 +17,14 @@ from flowmusic.flow.path import sample_times
 from flowmusic.pretrained import load_pretrained
 from flowmusic.training import lightning_cli
 from flowmusic.training.flow_module import FlowTraining
-from flowmusic.training.init_from import read_checkpoint, read_codec, write_codec
+from flowmusic.training.init_from import read_checkpoint
 
 
 @pytest.fixture
-def trained(tiny_config: Path, tiny_model: Path, tiny_data: Path, tmp_path: Path) -> Path:
-    """The checkpoint of a run on data with a codec beside them."""
+def trained(tiny_config: Path, tiny_data: Path, tmp_path: Path) -> Path:
+    """The checkpoint of a run on data of its own."""
     data = tmp_path / "data"
     shutil.copytree(tiny_data, data)
-    write_codec(read_codec(tiny_model), data / "codec")
     command = ["fit", "-c", str(tiny_config), "--data.init_args.folder", str(data)]
     assert main(command) == 0
     return tmp_path / "run/checkpoints/last.ckpt"

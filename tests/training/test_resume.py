@@ -7,13 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from flowmusic.cli import main
+from flowmusic.data.flow_data import FlowBatch, FlowData
 from flowmusic.training.init_from import read_checkpoint
+from tests.training.conftest import assert_equal
 
 STEPS = "80"
 
@@ -27,22 +31,6 @@ def losses(run: Path) -> dict[int, float]:
                 if row.get("train/loss"):
                     found[int(row["step"])] = float(row["train/loss"])
     return found
-
-
-def assert_equal(first: Any, second: Any, where: str) -> None:
-    """The same numbers, bit by bit, in nested dicts and lists."""
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), where
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys(), where
-        for key in first:
-            assert_equal(first[key], second[key], f"{where}.{key}")
-    elif isinstance(first, list | tuple):
-        assert len(first) == len(second), where
-        for index, pair in enumerate(zip(first, second, strict=True)):
-            assert_equal(*pair, f"{where}[{index}]")
-    else:
-        assert first == second, where
 
 
 def kill_after_a_checkpoint(arguments: list[str], last: Path) -> int:
@@ -116,3 +104,27 @@ def test_accumulated_and_recomputed_steps_train_the_same(tiny_config: Path, tmp_
     assert first["global_step"] == 4 and first["FlowData"]["next_batch"] == 8
     for key, value in first["state_dict"].items():
         torch.testing.assert_close(value, second["state_dict"][key])
+
+
+def test_two_batches_of_a_step_train_as_one_of_both(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without context: each batch is a mean over its unknown frames, whatever their number."""
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    fit = ["fit", "-c", str(tiny_config), "--trainer.max_steps", "4", "--data.init_args.streams", "2",
+           "--data.init_args.dropout.no_context", "1", "--trainer.default_root_dir"]  # fmt: skip
+    assert main([*fit, str(whole)]) == 0
+    draw = FlowData.draw_batch
+
+    def draw_half(data: FlowData, split: str, number: int, streams: list[int]) -> FlowBatch:
+        """Of the items of a batch, which depend on its number, those of one stream."""
+        return replace(draw(data, split, number // 2, [number % 2]), number=number)
+
+    monkeypatch.setattr(FlowData, "draw_batch", draw_half)
+    smaller = ["--data.init_args.batch_size", "2", "--trainer.accumulate_grad_batches", "2",
+               "--trainer.val_check_interval", "8"]  # fmt: skip
+    assert main([*fit, str(halves), *smaller]) == 0
+    one, both = (read_checkpoint(run / "checkpoints/last.ckpt") for run in (whole, halves))
+    assert one["global_step"] == both["global_step"] == 4 and both["FlowData"]["next_batch"] == 8
+    for key, value in one["state_dict"].items():
+        torch.testing.assert_close(both["state_dict"][key], value, atol=2e-4, rtol=1e-3)

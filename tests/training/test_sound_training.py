@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from features.audio import write_audio
+from features.audio import read_audio, write_audio
 from features.separators import SmallDemucsSeparator
 from flowmusic.cli import main
 from flowmusic.codec.spectral import BandStft, DecoderBand
 from flowmusic.data.score import STEMS
+from flowmusic.training.base import Training
 from flowmusic.training.codec_module import chroma_error, chroma_filters, rise_error
 from flowmusic.training.init_from import read_checkpoint, read_codec
 from flowmusic.training.separator_module import separation_loss
+from tests.training.conftest import assert_equal
 
 RATE = 32_000
 
@@ -88,6 +91,12 @@ def config(text: str, songs: Path, folder: Path) -> str:
     return str(path)
 
 
+def predicted(path: str, folder: Path) -> dict[str, int]:
+    """Samples of each file that `predict` writes."""
+    assert main(["predict", "-c", path, "--ckpt_path", "last"]) == 0
+    return {file.name: read_audio(file, RATE).n_samples for file in (folder / "run/predictions").iterdir()}
+
+
 def test_a_codec_is_fitted_trained_resumed_and_exported(songs: Path, tmp_path: Path) -> None:
     path = config(CODEC, songs, tmp_path)
     assert main(["fit", "-c", path]) == 0
@@ -98,7 +107,7 @@ def test_a_codec_is_fitted_trained_resumed_and_exported(songs: Path, tmp_path: P
     second = read_checkpoint(last)["state_dict"]
     assert torch.equal(first["codec.components"], second["codec.components"])  # fitted once
     assert not torch.equal(first["net.leave.weight"], second["net.leave.weight"])
-    assert main(["predict", "-c", path, "--ckpt_path", "last"]) == 0
+    assert predicted(path, tmp_path) == {f"{index:04d}-decoded.wav": round(0.4 * RATE) for index in range(2)}
 
     assert main(["export", str(last), str(tmp_path / "codec")]) == 0
     codec = read_codec(tmp_path / "codec")
@@ -112,6 +121,8 @@ def test_a_codec_is_fitted_trained_resumed_and_exported(songs: Path, tmp_path: P
 def test_a_separator_is_trained_and_exported(songs: Path, tmp_path: Path) -> None:
     path = config(SEPARATOR, songs, tmp_path)
     assert main(["fit", "-c", path]) == 0
+    stems = [f"{index:04d}-{stem}.wav" for index in range(2) for stem in ("drums", "rest")]
+    assert predicted(path, tmp_path) == dict.fromkeys(stems, round(0.5 * RATE))
     out = tmp_path / "separator"
     assert main(["export", str(tmp_path / "run/checkpoints/last.ckpt"), str(out)]) == 0
     from features.audio import Audio
@@ -119,6 +130,32 @@ def test_a_separator_is_trained_and_exported(songs: Path, tmp_path: Path) -> Non
     sound = Audio(np.random.default_rng(0).standard_normal((1, RATE)).astype(np.float32) * 0.1, RATE)
     stem = SmallDemucsSeparator(out / "drum_separator.safetensors").separate(sound)
     assert stem.n_samples == sound.n_samples and np.isfinite(stem.samples).all()
+
+
+@pytest.mark.parametrize("text", [CODEC, SEPARATOR])
+def test_a_broken_run_goes_on_bit_by_bit(
+    text: str, songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = ["fit", "-c", config(text, songs, tmp_path), "--trainer.max_steps", "6", "--ckpt_path", "last",
+           "--trainer.default_root_dir"]  # fmt: skip
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert main([*fit, str(whole)]) == 0
+    check_loss = Training.check_loss
+
+    def broken_off(module: Training, loss: torch.Tensor) -> torch.Tensor:
+        if module.global_step == 5:
+            raise ValueError("one step after a checkpoint")
+        return check_loss(module, loss)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "check_loss", broken_off)
+        assert main([*fit, str(broken)]) == 2
+    assert read_checkpoint(broken / "checkpoints/last.ckpt")["global_step"] == 4
+    assert main([*fit, str(broken)]) == 0
+    first, second = (read_checkpoint(run / "checkpoints/last.ckpt") for run in (whole, broken))
+    assert first["global_step"] == 6
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
+        assert_equal(first[part], second[part], part)
 
 
 def test_quiet_items_weigh_as_much_as_loud_ones() -> None:
@@ -130,6 +167,29 @@ def test_quiet_items_weigh_as_much_as_loud_ones() -> None:
         separation_loss(quiet * wrong, quiet * stems), separation_loss(wrong, stems), atol=1e-3, rtol=1e-3
     )
     assert float(separation_loss(stems, stems)) < float(separation_loss(wrong, stems))
+
+
+@pytest.mark.parametrize("text", [CODEC, SEPARATOR])
+@pytest.mark.parametrize(
+    ("rate", "channels", "named"),
+    [
+        (44_100, 1, "mono at 44100 Hz; training expects mono sound at 32000 Hz"),
+        (RATE, 2, "2 channels at 32000 Hz"),
+    ],
+)
+def test_sound_of_another_kind_is_refused_before_training(
+    text: str, rate: int, channels: int, named: str, songs: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    shutil.copytree(songs, tmp_path / "songs")
+    odd = tmp_path / f"songs/train/1/{STEMS[-1]}.wav"
+    write_audio(odd, np.zeros((channels, rate), dtype=np.float32), rate)
+    assert main(["fit", "-c", config(text, tmp_path / "songs", tmp_path)]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert str(odd) in said and named in said and not (tmp_path / "run").exists()
+    odd.write_text("no sound")
+    assert main(["fit", "-c", config(text, tmp_path / "songs", tmp_path)]) == 2
+    assert f"{odd} cannot be read as sound" in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_no_sound_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,8 @@ def test_the_contrast_compares_songs_and_leaves_out_what_is_not_there() -> None:
     broken = tokens.clone()
     broken[2] = 1e6
     torch.testing.assert_close(contrast(broken, mask), contrast(tokens, mask))
+    mask[4:] = False
+    assert contrast(tokens.requires_grad_(), mask).item() == 0.0
 
 
 def trained_step(data: Path, bf16: bool) -> tuple[FlowTraining, torch.Tensor]:
@@ -88,6 +90,22 @@ def test_a_step_teaches_every_part_and_can_be_repeated(tmp_path: Path, bf16: boo
     gradients = {name: p.grad for name, p in module.net.named_parameters() if name in taught}
     assert all(g is not None and float(g.abs().sum()) > 0 for g in gradients.values()) and len(gradients) == 3
     assert module.net.style is not None and int(module.net.style.quantiser.ready) == 1
+
+
+def test_songs_too_short_for_style_train_the_rest(tmp_path: Path) -> None:
+    """No part is left without a gradient: DDP would wait for it."""
+    data = write_data(tmp_path, {"train": [[60, 61, 62, 63]]})
+    module, loss = trained_step(data, bf16=False)
+    assert torch.isfinite(loss)
+    gradients = {name: p.grad for name, p in module.net.named_parameters()}
+    assert [name for name, gradient in gradients.items() if gradient is None] == []
+    style = [float(g.abs().sum()) for name, g in gradients.items() if g is not None and "style." in name]
+    assert len(style) > 10 and sum(style) == 0.0
+    assert module.net.style is not None and int(module.net.style.quantiser.ready) == 0
+    batches = FlowData(data, module.config, batch_size=4, excerpt_frames=60)
+    batches.open_split("train")
+    condition, _ = module.told(module.average.eval(), batches.draw_batch("train", 1, [0]))
+    assert condition.style.shape == (4, 0, 8)
 
 
 def test_a_model_grows_style_and_keeps_the_rest(tmp_path: Path) -> None:
