@@ -49,7 +49,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_solvers_are_those_of_the_solver() -> None:
-    from flowmusic.commands.generate import SOLVERS
+    from flowmusic.commands.options import SOLVERS
     from flowmusic.flow.solver import METHODS
 
     assert set(SOLVERS) == set(METHODS)

@@ -7,14 +7,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowmusic.commands.options import add_listening, listener, number, progress_bar, span, whole_number
+from flowmusic.commands.options import (
+    SOLVERS,
+    add_listening,
+    listener,
+    number,
+    progress_bar,
+    span,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from flowmusic.jobs import Job
     from flowmusic.making import Recipe
-
-# Repeated here because flowmusic.flow imports torch, and --help should not; a test compares them.
-SOLVERS = ("euler", "midpoint", "heun", "rk4", "dopri5")
 
 EPILOG = """Each of --drums, --melody and --chords takes a recording (wav, flac, ogg, mp3: a full mix or a
 stem) or symbols: MIDI for drums and melody, a table of time,f0 (.csv) for the melody, a .lab file or

@@ -91,7 +91,7 @@ def load_clip(reference: Reference, duration_s: float, allow_shorter: bool = Fal
     Raises:
         ValueError: unreadable sound or labels, or too short a sound, naming the file.
     """
-    if duration_s < MIN_CLIP_S:
+    if not MIN_CLIP_S <= duration_s < float("inf"):
         raise ValueError(f"expected a duration of at least {MIN_CLIP_S:g} s, got {duration_s:g}")
     audio = read_song_mix(reference.path) if reference.is_song else read_audio(reference.path)
     shortest_s = MIN_CLIP_S if allow_shorter else duration_s
