@@ -117,6 +117,17 @@ def test_output_paths_that_cannot_bewritten(
     assert "clip.wav" in text and ".safetensors" in text
 
 
+@pytest.mark.parametrize("suffix", [".json", ".png"])
+def test_a_folder_in_the_place_of_sidecar_or_plot(suffix: str, refused: Refused, tmp_path: Path) -> None:
+    beside = tmp_path / f"clip{suffix}"
+    beside.mkdir()
+    words = ["--plot", "-o", str(tmp_path / "clip.wav"), "--checkpoint", "/nowhere/looked/at"]
+    assert f"cannot write {beside}: it is a folder" in refused("generate", "--text", "piano", *words)
+    if suffix == ".png":
+        words = ["--plot", "--out", str(tmp_path / "clip.safetensors")]
+        assert f"cannot write {beside}: it is a folder" in refused("features", "nowhere.wav", *words)
+
+
 def test_a_disk_that_takes_no_files(refused: Refused, tmp_path: Path) -> None:
     if not Path("/proc/self").is_dir():
         pytest.skip("needs a folder that even root cannot write to")

@@ -78,6 +78,14 @@ def test_features_then_generate_from_them(tiny_model: Path, music_file: Path, tm
     assert read_audio(out).duration_s == pytest.approx(2.0, abs=0.01)
 
 
+def test_features_of_symbols_are_drawn_too(tmp_path: Path) -> None:
+    (tmp_path / "tune.csv").write_text("time,f0\n0.0,440\n0.5,440\n1.0,0\n")
+    out = tmp_path / "tune.safetensors"
+    assert main(["features", str(tmp_path / "tune.csv"), "--only", "melody", "--plot", "--out", str(out)]) == 0
+    assert Controls.load(out).given == ("melody",)
+    assert (tmp_path / "tune.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_second_listening_comes_from_the_cache(
     music_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
