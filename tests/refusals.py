@@ -57,6 +57,7 @@ BAD_SOUNDS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "empty": (lambda path: written(path, b""), "is empty (0 bytes)"),
     "silent": (lambda path: wav(path, np.zeros(RATE)), "is silent (all samples are 0)"),
     "nan": (lambda path: wav(path, np.full(RATE, np.nan), subtype="FLOAT"), "NaN"),
+    "too-loud": (lambda path: wav(path, 1e30 * tone(1.0), subtype="FLOAT"), "has samples of up to 3e+29"),
     "one-sample": (lambda path: wav(path, np.array([0.5])), "1 samples"),
     "no-samples": (lambda path: wav(path, np.zeros(0)), "no samples"),
     "one-hour": (_one_hour, "lasts 3600 s; expected at most 600 s"),

@@ -10,7 +10,7 @@ from tests.refusals import BAD_SOUNDS, Refused, tone, wav, written
 
 
 @pytest.mark.parametrize("kind", BAD_SOUNDS)
-@pytest.mark.parametrize("role", ["drums", "melody", "chords"])
+@pytest.mark.parametrize("role", ["drums", "melody", "chords", "style", "context", "from-clip"])
 def test_bad_references_of_generate(
     kind: str, role: str, tmp_path: Path, refused: Refused, tiny_model: Path
 ) -> None:

@@ -81,7 +81,9 @@ def test_features_then_generate_from_them(tiny_model: Path, music_file: Path, tm
 def test_features_of_symbols_are_drawn_too(tmp_path: Path) -> None:
     (tmp_path / "tune.csv").write_text("time,f0\n0.0,440\n0.5,440\n1.0,0\n")
     out = tmp_path / "tune.safetensors"
-    assert main(["features", str(tmp_path / "tune.csv"), "--only", "melody", "--plot", "--out", str(out)]) == 0
+    assert (
+        main(["features", str(tmp_path / "tune.csv"), "--only", "melody", "--plot", "--out", str(out)]) == 0
+    )
     assert Controls.load(out).given == ("melody",)
     assert (tmp_path / "tune.png").read_bytes().startswith(b"\x89PNG")
 
