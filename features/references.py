@@ -109,6 +109,8 @@ def open_reference(
         raise ValueError(f"unknown control {role!r}; expected one of {', '.join(CONTROL_NAMES)}")
     if isinstance(source, Audio) or _is_array(source):
         return _recording(role, source)
+    if isinstance(source, str) and not source.strip():
+        raise NotationError(f"the {role} reference is an empty text; expected {_expected(role)}")
     if not isinstance(source, (str, Path)):
         return _symbols(role, f"the {role} symbols", source)
     if role == "chords" and isinstance(source, str) and not names_a_file(source):

@@ -49,7 +49,7 @@ def test_bad_recordings_of_features(kind: str, tmp_path: Path, refused: Refused)
         (["--chords", "Am | Xyz | C"], ["bar 2", "Xyz"]),
         (["--chords", "H | C"], ["bar 1", "H", "B"]),
         (["--chords", "songs/none.lab"], ["songs/none.lab", "does not exist"]),
-        (["--chords", ""], ["chart"]),
+        (["--chords", ""], ["the chords reference is an empty text; expected", "'Am | F C | G7'"]),
         (["--drums", "beat.lab"], ["beat.lab"]),
         (["--controls", "none.safetensors"], ["none.safetensors"]),
     ],
@@ -58,6 +58,19 @@ def test_bad_arguments(arguments: list[str], expected: list[str], refused: Refus
     text = refused("generate", "--checkpoint", str(tiny_model), "-o", str(refused.out), *arguments)
     for part in expected:
         assert part in text
+
+
+@pytest.mark.parametrize("words", [["--plot"], ["--candidates", "2"]])
+def test_extractors_that_the_clip_needs_are_made_first(
+    words: list[str], refused: Refused, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object) -> None:
+        raise ValueError("the chord recogniser cannot be had")
+
+    monkeypatch.setattr("features.choices.chord_recogniser", offline)
+    monkeypatch.setattr("flowmusic.pipeline.FlowMusic.sample", lambda *_: pytest.fail("a clip was made"))
+    common = ["--chords", "Am", "--checkpoint", str(tiny_model), "-o", str(refused.out)]
+    assert "the chord recogniser cannot be had" in refused("generate", *common, *words)
 
 
 def test_no_command_and_no_output(refused: Refused) -> None:

@@ -54,7 +54,12 @@ def test_style_changes_the_clip_and_the_sidecar_says_which(styled: Path) -> None
     assert np.array_equal(clips[0].audio, clips[1].audio)
     assert not np.array_equal(clips[0].audio, clips[2].audio)
     assert plain.metadata["style"] is None
-    assert clips[0].metadata["style"] == {"name": "the style reference", "start_s": 0.0, "end_s": 3.0, "books": None}
+    assert clips[0].metadata["style"] == {
+        "name": "the style reference",
+        "start_s": 0.0,
+        "end_s": 3.0,
+        "books": None,
+    }
 
 
 def test_every_number_of_books_is_another_style(styled: Path) -> None:

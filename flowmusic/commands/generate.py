@@ -169,6 +169,7 @@ def asked_job(args: argparse.Namespace) -> tuple[Job, Recipe | None]:
 
 
 def run(args: argparse.Namespace) -> int:
+    from features.controls import CONTROL_NAMES
     from flowmusic.making import check_model, make_clip
     from flowmusic.output import output_paths
     from flowmusic.pipeline import FlowMusic
@@ -185,6 +186,8 @@ def run(args: argparse.Namespace) -> int:
         if args.checkpoint is None and recipe.model_name != "embedded":
             args.checkpoint = recipe.model_name
     ears = listener(args)
+    if args.plot or choice.candidates > 1:  # the clip is heard in the end: what is missing is told now
+        ears.prepare(CONTROL_NAMES if args.plot else tuple(job.sources()))
     model = FlowMusic.from_pretrained(args.checkpoint, args.device, ears)
     if recipe is not None:
         check_model(model, recipe, args.sidecar)
