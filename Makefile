@@ -1,4 +1,4 @@
-# make demo   generate a clip from the example references, with nothing but Python 3.10+ at hand
+# make demo   generate a clip from the example references, with nothing but Python 3.11+ at hand
 # make test   lint, types and every test
 # Each step leaves a stamp in .venv, so that a second run starts where the first ended.
 

@@ -16,6 +16,7 @@ MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4000, 768_000
 READABLE_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 _UNKNOWN_LENGTH = 0x7F000000
 """Programs that write to a pipe do not know the length, and say at least so many bytes."""
+_SOUND_CHUNKS = {(b"RIFF", b"WAVE"): b"data", (b"FORM", b"AIFF"): b"SSND", (b"FORM", b"AIFC"): b"SSND"}
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 
 
@@ -80,7 +81,7 @@ def read_audio(
     if path.is_dir():
         raise AudioError(f"{path} is a folder; expected a sound file ({', '.join(READABLE_SUFFIXES)})")
     if not path.is_file():
-        raise AudioError(f"{path} does not exist; expected a sound file")
+        raise AudioError(f"{path} {what_is_amiss(path)}; expected a sound file")
     if path.stat().st_size == 0:
         raise AudioError(f"{path} is empty (0 bytes); expected a sound file")
     try:
@@ -103,6 +104,11 @@ def read_audio(
     return audio if sample_rate in (None, rate) else audio.resampled(int(sample_rate or rate))
 
 
+def what_is_amiss(path: Path) -> str:
+    """Why there is no file: for messages about a path where one was expected."""
+    return "is a device or a pipe, not a file" if path.exists() else "does not exist"
+
+
 def _check_header(path: Path, n_samples: int, sample_rate: int, channels: int, max_duration_s: float) -> None:
     if channels > MAX_CHANNELS:
         raise AudioError(f"{path} has {channels} channels; expected at most {MAX_CHANNELS}")
@@ -120,14 +126,12 @@ def _check_chunk_length(path: Path) -> None:
     """Wave and AIFF files say how long their data should be; libsndfile reads a cut one without a word."""
     with path.open("rb") as file:
         head = file.read(12)
-        forms = {(b"RIFF", b"WAVE"): ("little", b"data"), (b"FORM", b"AIFF"): ("big", b"SSND"),
-                 (b"FORM", b"AIFC"): ("big", b"SSND")}  # fmt: skip
-        if (head[:4], head[8:]) not in forms:
+        sound = _SOUND_CHUNKS.get((head[:4], head[8:]))
+        if sound is None:
             return
-        order, sound = forms[head[:4], head[8:]]
         size = path.stat().st_size
         while len(chunk := file.read(8)) == 8:
-            length = int.from_bytes(chunk[4:], order)
+            length = int.from_bytes(chunk[4:], "little" if head[:4] == b"RIFF" else "big")
             if chunk[:4] == sound:
                 there = size - file.tell()
                 if length < _UNKNOWN_LENGTH and length > there / 0.98:

@@ -14,7 +14,15 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import TypeIs
 
-from features.audio import READABLE_SUFFIXES, Audio, AudioError, AudioSource, read_audio, to_audio
+from features.audio import (
+    READABLE_SUFFIXES,
+    Audio,
+    AudioError,
+    AudioSource,
+    read_audio,
+    to_audio,
+    what_is_amiss,
+)
 from features.chord_labels import ChordSegment
 from features.controls import CONTROL_NAMES
 from features.notation import (
@@ -123,7 +131,7 @@ def _from_file(role: str, path: Path, bpm: float | None, beats_per_bar: float) -
     if path.is_dir():
         raise NotationError(f"{path} is a folder; expected {_expected(role)}")
     if not path.is_file():
-        raise NotationError(f"{path} does not exist; expected {_expected(role)}")
+        raise NotationError(f"{path} {what_is_amiss(path)}; expected {_expected(role)}")
     if suffix in _SYMBOL_SUFFIXES[role]:
         if role == "drums":
             return _symbols(role, str(path), read_drums(path))

@@ -45,6 +45,9 @@ def test_bad_recordings_of_features(kind: str, tmp_path: Path, refused: Refused)
         (["--bpm", "0"], ["--bpm", "10 to 400"]),
         (["--separator", "magic"], ["--separator", "magic", "embedded"]),
         (["--device", "toaster"], ["device", "toaster"]),
+        (["--device", "meta"], ["there is no device 'meta' here"]),
+        (["--melody", "/dev/null"], ["/dev/null is a device or a pipe, not a file"]),
+        (["--style", "/dev/null"], ["/dev/null is a device or a pipe, not a file"]),
         (["--drum", "x.wav"], ["--drum"]),
         (["--chords", "Am | Xyz | C"], ["bar 2", "Xyz"]),
         (["--chords", "H | C"], ["bar 1", "H", "B"]),
@@ -71,6 +74,15 @@ def test_extractors_that_the_clip_needs_are_made_first(
     monkeypatch.setattr("flowmusic.pipeline.FlowMusic.sample", lambda *_: pytest.fail("a clip was made"))
     common = ["--chords", "Am", "--checkpoint", str(tiny_model), "-o", str(refused.out)]
     assert "the chord recogniser cannot be had" in refused("generate", *common, *words)
+
+
+def test_no_gpu_is_said_and_not_recommended(
+    refused: Refused, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = ["--text", "piano", "--device", "cuda:99", "--checkpoint", str(tiny_model)]
+    text = refused("generate", *words, "-o", str(refused.out))
+    assert "there is no device 'cuda:99' here; expected cpu: there is no GPU" in text
 
 
 def test_no_command_and_no_output(refused: Refused) -> None:

@@ -75,6 +75,8 @@ def test_a_length_that_was_not_known_is_no_cut(tmp_path: Path) -> None:
 def test_folders_missing_files_and_long_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="is a folder"):
         read_audio(tmp_path)
+    with pytest.raises(AudioError, match="/dev/null is a device or a pipe"):
+        read_audio("/dev/null")
     with pytest.raises(AudioError, match="does not exist"):
         read_audio(tmp_path / "nothing.wav")
     write_audio(tmp_path / "long.wav", np.zeros(64000, dtype=np.float32), 32000)
