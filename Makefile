@@ -42,7 +42,7 @@ system:
 test: system $(VENV)/.developed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+	FLOWMUSIC_ALL_INSTALLED=1 OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 
 lint: $(VENV)/.developed
 	$(BIN)/ruff check .

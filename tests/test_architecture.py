@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.installed import EVERYTHING, needs
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(path for folder in ("features", "flowmusic") for path in (ROOT / folder).rglob("*.py"))
 MAX_LINES = 300
@@ -98,3 +100,12 @@ def test_the_oldest_python_is_the_same_everywhere(name: str) -> None:
     oldest = project["requires-python"].removeprefix(">=")
     said = re.findall(r"Python (\d+\.\d+)", (ROOT / name).read_text(encoding="utf-8"))
     assert said and set(said) == {oldest}
+
+
+def test_an_optional_package_may_not_be_missing_where_all_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for said, skipped in (("", True), ("0", True), ("1", False)):
+        monkeypatch.setenv(EVERYTHING, said)
+        assert needs("no_such_package").args == (skipped,)
+    assert f"{EVERYTHING}=1" in (ROOT / "Makefile").read_text(encoding="utf-8")
