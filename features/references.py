@@ -41,7 +41,7 @@ from features.symbols import DrumHit, NotationError, Note
 MAX_REFERENCE_S = 600.0
 MIN_REFERENCE_S = 0.1
 _SILENCE = 1e-4  # -80 dB
-_LOUDEST = 1e3  # 60 dB: beyond it, extractors no longer compute with finite numbers
+_LOUDEST = 1e3  # 60 dB above full scale: no recording; far beyond it extractors hear NaN
 _LAST_HIT_S = 0.25  # a drum reference lasts so long after its last stroke
 _SYMBOL_SUFFIXES = {
     "drums": MIDI_SUFFIXES,

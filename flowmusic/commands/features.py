@@ -19,7 +19,9 @@ EPILOG = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Listen to a recording: drums, melody and chords, 50 frames a second."
     parser.epilog = EPILOG
-    parser.add_argument("audio", metavar="AUDIO", type=Path, help="wav, flac, ogg or mp3")
+    parser.add_argument(
+        "audio", metavar="AUDIO", type=Path, help="wav, flac, ogg or mp3; with --only, symbols too"
+    )
     parser.add_argument("--out", type=Path, required=True, help="file to write (.safetensors)")
     parser.add_argument("--only", choices=CONTROLS, action="append", help="this control only; repeat for two")
     parser.add_argument(
