@@ -1,4 +1,4 @@
-# make demo   generate a clip from the example references, with nothing but Python 3.10+ at hand
+# make demo   generate a clip from the example references, with nothing but Python 3.11+ at hand
 # make test   lint, types and every test
 # Each step leaves a stamp in .venv, so that a second run starts where the first ended.
 
@@ -42,7 +42,7 @@ system:
 test: system $(VENV)/.developed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+	FLOWMUSIC_ALL_INSTALLED=1 OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 
 lint: $(VENV)/.developed
 	$(BIN)/ruff check .

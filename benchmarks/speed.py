@@ -3,7 +3,8 @@
     python benchmarks/speed.py --reference examples/melody.ogg --threads 2
 
 Prints a table: `flowmusic --help`; loading the extractors and listening to a reference for all
-three controls; loading the model, sampling and decoding a clip at the defaults; peak memory.
+three controls; loading the model, sampling and decoding a clip at the defaults; the command of
+`make demo` with its plot; peak memory.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,6 +115,13 @@ def run_child(command: list[str], threads: int) -> tuple[str, float, float]:
     return output, time.perf_counter() - start, usage.ru_maxrss * MIB_PER_RSS_UNIT
 
 
+def demo_command(folder: Path) -> list[str]:
+    """The command of `make demo`, as the Makefile has it, but for a folder of ours and without a cache."""
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split("\ndemo: ")[1].split("\t@echo")[0]
+    words = shlex.split(recipe.partition("\n")[2].replace("\\\n", " ").replace("$(DEMO)", str(folder)))
+    return [sys.executable, "-m", "flowmusic", *words[1:], "--no-cache"]
+
+
 def measure(options: argparse.Namespace) -> list[Figure]:
     """Every row, in order."""
     runs = [run_child([sys.executable, "-m", "flowmusic", "--help"], options.threads) for _ in range(3)]
@@ -125,12 +135,15 @@ def measure(options: argparse.Namespace) -> list[Figure]:
         for name, seconds in json.loads(output.splitlines()[-1]).items():
             scaled = not ("loaded" in name or "first clip" in name)
             figures.append(Figure(name, seconds, seconds / options.duration if scaled else None, peak_mib))
+    with tempfile.TemporaryDirectory() as folder:
+        _, demo_s, demo_mib = run_child(demo_command(Path(folder)), options.threads)
+    figures.append(Figure("make demo, installed: clip and plot of the examples", demo_s, None, demo_mib))
     return figures
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description="Seconds and memory of features, generation, decoding, --help."
+        description="Seconds and memory of features, generation, decoding, the demo, --help."
     )
     parser.add_argument("--reference", type=Path, default=DEFAULT_REFERENCE, help="a recording to listen to")
     parser.add_argument(

@@ -14,6 +14,9 @@ MAX_DURATION_S = 3600.0
 MAX_CHANNELS = 32
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4000, 768_000
 READABLE_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
+_UNKNOWN_LENGTH = 0x7F000000
+"""Programs that write to a pipe do not know the length, and say at least so many bytes."""
+_SOUND_CHUNKS = {(b"RIFF", b"WAVE"): b"data", (b"FORM", b"AIFF"): b"SSND", (b"FORM", b"AIFC"): b"SSND"}
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 
 
@@ -78,7 +81,7 @@ def read_audio(
     if path.is_dir():
         raise AudioError(f"{path} is a folder; expected a sound file ({', '.join(READABLE_SUFFIXES)})")
     if not path.is_file():
-        raise AudioError(f"{path} does not exist; expected a sound file")
+        raise AudioError(f"{path} {what_is_amiss(path)}; expected a sound file")
     if path.stat().st_size == 0:
         raise AudioError(f"{path} is empty (0 bytes); expected a sound file")
     try:
@@ -94,12 +97,16 @@ def read_audio(
         raise AudioError(f"{path} holds no samples; expected sound")
     if samples.shape[1] < 0.98 * announced:
         raise AudioError(f"{path} is cut short: {samples.shape[1]} of {announced} samples could be read")
-    if path.suffix.lower() == ".wav":
-        _check_wav_length(path)
+    _check_chunk_length(path)
     if not np.isfinite(samples).all():
         raise AudioError(f"{path} holds NaN or infinite samples; expected finite numbers")
     audio = Audio(np.ascontiguousarray(samples), rate)
     return audio if sample_rate in (None, rate) else audio.resampled(int(sample_rate or rate))
+
+
+def what_is_amiss(path: Path) -> str:
+    """Why there is no file: for messages about a path where one was expected."""
+    return "is a device or a pipe, not a file" if path.exists() else "does not exist"
 
 
 def _check_header(path: Path, n_samples: int, sample_rate: int, channels: int, max_duration_s: float) -> None:
@@ -115,21 +122,20 @@ def _check_header(path: Path, n_samples: int, sample_rate: int, channels: int, m
         )
 
 
-def _check_wav_length(path: Path) -> None:
-    """A RIFF file says how long its data should be; libsndfile reads a cut file without a word."""
+def _check_chunk_length(path: Path) -> None:
+    """Wave and AIFF files say how long their data should be; libsndfile reads a cut one without a word."""
     with path.open("rb") as file:
         head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        sound = _SOUND_CHUNKS.get((head[:4], head[8:]))
+        if sound is None:
             return
         size = path.stat().st_size
         while len(chunk := file.read(8)) == 8:
-            length = int.from_bytes(chunk[4:], "little")
-            if chunk[:4] == b"data":
-                # 0 and 2**32 - 1 are written by streaming programs that do not know the length.
-                if length not in (0, 0xFFFFFFFF) and length > (size - file.tell()) / 0.98:
-                    raise AudioError(
-                        f"{path} is cut short: {size - file.tell()} of {length} bytes of sound are there"
-                    )
+            length = int.from_bytes(chunk[4:], "little" if head[:4] == b"RIFF" else "big")
+            if chunk[:4] == sound:
+                there = size - file.tell()
+                if length < _UNKNOWN_LENGTH and length > there / 0.98:
+                    raise AudioError(f"{path} is cut short: {there} of {length} bytes of sound are there")
                 return
             file.seek(length + length % 2, os.SEEK_CUR)
 

@@ -140,4 +140,13 @@ class Controls:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - safe_open has no iterator
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} cannot be read as controls (safetensors): {error}") from error
-        return cls(int(meta["n_frames"]), float(meta["frame_rate"]), **tensors)
+        known = {*CONTROL_NAMES, *(f"{name}_mask" for name in CONTROL_NAMES)}
+        if unknown := sorted(set(tensors) - known):
+            raise ValueError(f"{path} holds {unknown[0]!r}; expected some of {', '.join(sorted(known))}")
+        if missing := sorted({"n_frames", "frame_rate"} - set(meta)):
+            raise ValueError(f"{path} does not say its {' and '.join(missing)}")
+        tensors |= {name: tensors[name].float() for name in CONTROL_NAMES if name in tensors}
+        try:
+            return cls(int(meta["n_frames"]), float(meta["frame_rate"]), **tensors)
+        except ValueError as error:
+            raise ValueError(f"{path} does not hold controls: {error}") from error

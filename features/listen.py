@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -86,10 +86,9 @@ class Listener:
     def chords(self) -> ChordRecogniser:
         return choices.chord_recogniser(self._chords) if isinstance(self._chords, str) else self._chords
 
-    def prepare(self, references: Sequence[Reference]) -> None:
-        """Make the extractors that these references need: a missing part is told before any long work."""
-        roles = {reference.role for reference in references if reference.is_recording}
-        if roles & {"drums", "melody"}:
+    def prepare(self, roles: Collection[str]) -> None:
+        """Make the extractors that recordings of these controls need: what is missing is told at once."""
+        if "drums" in roles or "melody" in roles:
             _ = self.separator
         if "melody" in roles:
             _ = self.melody
@@ -114,7 +113,7 @@ class Listener:
         roles = [reference.role for reference in references]
         if len(set(roles)) < len(roles):
             raise ValueError(f"expected one reference for each control, got {', '.join(roles)}")
-        self.prepare(references)
+        self.prepare({reference.role for reference in references if reference.is_recording})
         grid = FrameGrid.from_duration(duration_s, CONTROL_FRAME_RATE)
         stems = {} if stems is None else stems
         fields: dict[str, Tensor] = {}

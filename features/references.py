@@ -14,7 +14,15 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import TypeIs
 
-from features.audio import READABLE_SUFFIXES, Audio, AudioError, read_audio, to_audio
+from features.audio import (
+    READABLE_SUFFIXES,
+    Audio,
+    AudioError,
+    AudioSource,
+    read_audio,
+    to_audio,
+    what_is_amiss,
+)
 from features.chord_labels import ChordSegment
 from features.controls import CONTROL_NAMES
 from features.notation import (
@@ -33,6 +41,7 @@ from features.symbols import DrumHit, NotationError, Note
 MAX_REFERENCE_S = 600.0
 MIN_REFERENCE_S = 0.1
 _SILENCE = 1e-4  # -80 dB
+_LOUDEST = 1e3  # 60 dB above full scale: no recording; far beyond it extractors hear NaN
 _LAST_HIT_S = 0.25  # a drum reference lasts so long after its last stroke
 _SYMBOL_SUFFIXES = {
     "drums": MIDI_SUFFIXES,
@@ -106,10 +115,10 @@ def open_reference(
     """
     if role not in CONTROL_NAMES:
         raise ValueError(f"unknown control {role!r}; expected one of {', '.join(CONTROL_NAMES)}")
-    if isinstance(source, Audio):
-        return _recording(role, f"the {role} reference", source)
-    if _is_array(source):
-        return _recording(role, f"the {role} reference", _from_array(source, f"the {role} reference"))
+    if isinstance(source, Audio) or _is_array(source):
+        return _recording(role, source)
+    if isinstance(source, str) and not source.strip():
+        raise NotationError(f"the {role} reference is an empty text; expected {_expected(role)}")
     if not isinstance(source, (str, Path)):
         return _symbols(role, f"the {role} symbols", source)
     if role == "chords" and isinstance(source, str) and not names_a_file(source):
@@ -122,7 +131,7 @@ def _from_file(role: str, path: Path, bpm: float | None, beats_per_bar: float) -
     if path.is_dir():
         raise NotationError(f"{path} is a folder; expected {_expected(role)}")
     if not path.is_file():
-        raise NotationError(f"{path} does not exist; expected {_expected(role)}")
+        raise NotationError(f"{path} {what_is_amiss(path)}; expected {_expected(role)}")
     if suffix in _SYMBOL_SUFFIXES[role]:
         if role == "drums":
             return _symbols(role, str(path), read_drums(path))
@@ -131,7 +140,7 @@ def _from_file(role: str, path: Path, bpm: float | None, beats_per_bar: float) -
         return _chart(path, bpm, beats_per_bar)
     if suffix in _ALL_SYMBOL_SUFFIXES:
         raise NotationError(f"{path} cannot be a {role} reference; expected {_expected(role)}")
-    return _recording(role, str(path), read_audio(path, max_duration_s=MAX_REFERENCE_S))
+    return _recording(role, path)
 
 
 def _expected(role: str) -> str:
@@ -182,15 +191,31 @@ def _is_array(source: object) -> TypeIs[tuple[np.ndarray, int]]:
     return isinstance(source, tuple) and len(source) == 2 and hasattr(source[0], "shape")
 
 
-def _from_array(source: tuple[np.ndarray, int], name: str) -> Audio:
-    try:
-        return to_audio(source)
-    except AudioError as error:
-        raise AudioError(f"{name}: {error}") from error
+def _recording(role: str, source: AudioSource) -> Reference:
+    name, audio = open_recording(source, f"the {role} reference")
+    return Reference(role, name, audio.duration_s, audio)
 
 
-def _recording(role: str, name: str, audio: Audio) -> Reference:
-    """A checked recording: mono or stereo, of a sensible length, not silent."""
+def open_recording(source: AudioSource, what: str) -> tuple[str, Audio]:
+    """A recording that can be used, and what messages and sidecars call it: its path, or `what`.
+
+    Raises:
+        AudioError: one that cannot be read, or not used (`check_recording`).
+    """
+    if isinstance(source, (str, Path)):
+        path = Path(source).expanduser()
+        name, audio = str(path), read_audio(path, max_duration_s=MAX_REFERENCE_S)
+    else:
+        try:
+            name, audio = what, to_audio(source)
+        except AudioError as error:
+            raise AudioError(f"{what}: {error}") from error
+    check_recording(name, audio)
+    return name, audio
+
+
+def check_recording(name: str, audio: Audio) -> None:
+    """AudioError unless it is mono or stereo, of a sensible length and level, and not silent."""
     channels, duration_s = audio.samples.shape[0], audio.duration_s
     if channels > 2:
         raise AudioError(f"{name} has {channels} channels; expected mono or stereo: mix it down first")
@@ -204,5 +229,6 @@ def _recording(role: str, name: str, audio: Audio) -> Reference:
     peak = float(np.abs(audio.samples).max())
     if peak < _SILENCE:
         level = f"its peak is {20 * math.log10(peak):.0f} dB" if peak > 0 else "all samples are 0"
-        raise AudioError(f"{name} is silent ({level}); expected sound to take the {role} from")
-    return Reference(role, name, duration_s, audio)
+        raise AudioError(f"{name} is silent ({level}); expected sound")
+    if peak > _LOUDEST:
+        raise AudioError(f"{name} has samples of up to {peak:.3g}; expected about -1 to 1: scale it down")

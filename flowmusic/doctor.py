@@ -91,9 +91,9 @@ def _size(path: Path) -> str:
 
 
 def _python() -> Part:
-    state = OK if sys.version_info >= (3, 10) else MISSING
+    state = OK if sys.version_info >= (3, 11) else MISSING
     detail = f"{platform.python_version()} on {platform.system()}"
-    return Part("python", state, detail, "install Python 3.10 or later")
+    return Part("python", state, detail, "install Python 3.11 or later")
 
 
 def _torch() -> Part:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from features.audio import Audio, AudioSource, to_audio
+from features.references import open_recording
 from flowmusic.codec.protocol import Codec
 from flowmusic.decoding import FADE_S, crossfade
 from flowmusic.flow.solver import VelocityField
@@ -70,8 +71,10 @@ class Edit:
         """The same with its recordings read. AudioError where one cannot be used."""
         return replace(
             self,
-            context=None if self.context is None else to_audio(self.context),
-            vary_from=None if self.vary_from is None else to_audio(self.vary_from),
+            context=None if self.context is None else open_recording(self.context, "the context")[1],
+            vary_from=None
+            if self.vary_from is None
+            else open_recording(self.vary_from, "the clip to vary")[1],
         )
 
     @property

@@ -30,9 +30,9 @@ def output_paths(
 
 
 def _beside(clip: Path, wanted: str | Path | bool, suffix: str) -> Path | None:
-    if isinstance(wanted, bool):
-        return clip.with_suffix(suffix) if wanted else None
-    return check_writable(wanted, (suffix,))
+    if wanted is False:
+        return None
+    return check_writable(clip.with_suffix(suffix) if wanted is True else wanted, (suffix,))
 
 
 def check_folder(path: Path) -> None:

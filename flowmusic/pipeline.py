@@ -140,10 +140,10 @@ class FlowMusic:
             for role, source in sources.items()
             if source is not None
         ]
+        edit = None if edit is None else edit.opened()
         sounds_like = None if style is None else open_style(style, style_excerpt)
         style_tokens = None if sounds_like is None else encode_style(self.model, sounds_like, style_books)
         tokens = self._read(text, inversions)
-        edit = None if edit is None else edit.opened()
         duration_s = self.lengths.duration_s(duration_s, references, controls, edit)
         settings.check_duration(duration_s)
         canvas = self._canvas(edit, duration_s)

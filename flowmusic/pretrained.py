@@ -115,9 +115,10 @@ def load_pretrained(source: str | Path | None = None, device: str | torch.device
 def _device(device: str | torch.device) -> torch.device:
     try:
         place = torch.device(device)
-        torch.empty(1, device=place)
+        torch.zeros(1, device=place).item()  # a device such as "meta" holds no numbers
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"there is no device {str(device)!r} here; expected cpu, or cuda") from error
+        expected = "cpu, or cuda" if torch.cuda.is_available() else "cpu: there is no GPU that torch can use"
+        raise ValueError(f"there is no device {str(device)!r} here; expected {expected}") from error
     return place
 
 

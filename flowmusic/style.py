@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from features.audio import Audio, AudioSource, to_audio
+from features.audio import Audio, AudioSource
+from features.references import open_recording
 from flowmusic.conditioning.style import StyleTokens
 from flowmusic.conditioning.style_encoder import StyleFeatures
 from flowmusic.conditioning.style_features import style_extractor
@@ -25,7 +25,7 @@ _SILENCE = 1e-4  # -80 dB
 
 @dataclass(frozen=True)
 class StyleReference:
-    """The excerpt of a recording that style is taken from; `name` is its file's, or what it was."""
+    """The excerpt of a recording that style is taken from; `name` is its path, or what it was."""
 
     name: str
     audio: Audio
@@ -44,19 +44,16 @@ def open_style(source: AudioSource, excerpt_s: tuple[float, float] | None = None
         ValueError: a recording that cannot be read, or is too short or silent there; an excerpt shorter
             than 1.5 s or longer than 4.5 s, or beyond the end of the recording.
     """
-    name = Path(source).name if isinstance(source, (str, Path)) else "sound"
-    audio = to_audio(source)
+    name, audio = open_recording(source, "the style reference")
     if audio.duration_s < MIN_EXCERPT_S:
         raise ValueError(
-            f"the style reference {name} lasts {audio.duration_s:.2f} s; expected at least {MIN_EXCERPT_S} s"
+            f"{name} lasts {audio.duration_s:.2f} s; expected at least {MIN_EXCERPT_S} s of style"
         )
     start_s, end_s = _loudest(audio) if excerpt_s is None else _checked(excerpt_s, audio.duration_s, name)
     first, last = round(start_s * audio.sample_rate), round(end_s * audio.sample_rate)
     samples = audio.samples[:, first:last]
     if float(np.abs(samples).max(initial=0.0)) < _SILENCE:
-        raise ValueError(
-            f"the style reference {name} is silent from {start_s:g} to {end_s:g} s; expected sound"
-        )
+        raise ValueError(f"{name} is silent from {start_s:g} to {end_s:g} s; expected sound")
     return StyleReference(name, Audio(samples, audio.sample_rate), start_s, end_s)
 
 

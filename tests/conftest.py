@@ -11,6 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
+from tests.refusals import Refused
+
 RATE = 16_000
 
 
@@ -65,3 +67,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     defaults = GenerationDefaults(steps=3, guidance="1.5", duration_s=2.0)
     folder = tmp_path_factory.mktemp("models") / "tiny"
     return save_pretrained(Pretrained("tiny", "", codec, flow, defaults), folder, card="# A tiny model\n")
+
+
+@pytest.fixture
+def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
+    return Refused(tmp_path, capsys)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-tomllib = pytest.importorskip("tomllib")  # Python 3.11
+from tests.installed import EVERYTHING, needs
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(path for folder in ("features", "flowmusic") for path in (ROOT / folder).rglob("*.py"))
@@ -90,3 +92,20 @@ def test_assets_are_packaged() -> None:
     for package in ("features", "flowmusic"):
         assert "assets/**/*" in tool["setuptools"]["package-data"][package]
         assert (ROOT / package / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("name", ["README.md", "Makefile", "tools/make_venv.sh", "flowmusic/doctor.py"])
+def test_the_oldest_python_is_the_same_everywhere(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    oldest = project["requires-python"].removeprefix(">=")
+    said = re.findall(r"Python (\d+\.\d+)", (ROOT / name).read_text(encoding="utf-8"))
+    assert said and set(said) == {oldest}
+
+
+def test_an_optional_package_may_not_be_missing_where_all_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for said, skipped in (("", True), ("0", True), ("1", False)):
+        monkeypatch.setenv(EVERYTHING, said)
+        assert needs("no_such_package").args == (skipped,)
+    assert f"{EVERYTHING}=1" in (ROOT / "Makefile").read_text(encoding="utf-8")

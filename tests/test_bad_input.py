@@ -2,102 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import wave
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
-from flowmusic.cli import main
-
-RATE = 16_000
-
-
-def _wav(path: Path, samples: np.ndarray, rate: int = RATE, subtype: str | None = None) -> Path:
-    import soundfile
-
-    soundfile.write(path, samples, rate, subtype=subtype)
-    return path
-
-
-def _tone(seconds: float, channels: int = 1) -> np.ndarray:
-    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * RATE)) / RATE)
-    return np.repeat(tone[:, None], channels, axis=1).astype(np.float32)
-
-
-def _one_hour(path: Path) -> Path:
-    """A file of zeros that takes no time to write: the header says what matters."""
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(1)
-        file.setframerate(8000)
-        file.writeframes(b"\x80" * (3600 * 8000))
-    return path
-
-
-def _truncated(path: Path) -> Path:
-    _wav(path, _tone(2.0))
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    return path
-
-
-def _written(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir()
-    return path
-
-
-BAD_SOUNDS: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "empty": (lambda path: _written(path, b""), "is empty (0 bytes)"),
-    "silent": (lambda path: _wav(path, np.zeros(RATE)), "is silent (all samples are 0)"),
-    "nan": (lambda path: _wav(path, np.full(RATE, np.nan), subtype="FLOAT"), "NaN"),
-    "one-sample": (lambda path: _wav(path, np.array([0.5])), "1 samples"),
-    "no-samples": (lambda path: _wav(path, np.zeros(0)), "no samples"),
-    "one-hour": (_one_hour, "lasts 3600 s; expected at most 600 s"),
-    "8-channel": (lambda path: _wav(path, _tone(1.0, 8)), "has 8 channels; expected mono or stereo"),
-    "corrupt": (lambda path: _written(path, np.random.default_rng(0).bytes(4000)), "cannot be read as sound"),
-    "truncated": (_truncated, "is cut short"),
-    "text": (lambda path: _written(path, b"Dear diary,\n" * 50), "cannot be read as sound"),
-    "folder": (_folder, "is a folder"),
-    "missing": (lambda path: path, "does not exist"),
-}
-
-
-class Refused:
-    """Runs a command that must be refused with exit code 2 and one sentence."""
-
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder, self.capsys = folder, capsys
-        self.out = folder / "out" / "clip.wav"
-
-    def __call__(self, *arguments: str) -> str:
-        before = sorted(self.folder.rglob("*"))
-        code = main(arguments)
-        captured = self.capsys.readouterr()
-        assert code == 2, captured.err
-        assert captured.out == ""
-        lines = captured.err.splitlines()
-        assert len(lines) == 1 and lines[0].startswith("flowmusic: error: "), captured.err
-        assert sorted(self.folder.rglob("*")) == before, "something was left behind"
-        return lines[0]
-
-
-@pytest.fixture
-def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
-    return Refused(tmp_path, capsys)
+from tests.refusals import BAD_SOUNDS, Refused, tone, wav, written
 
 
 @pytest.mark.parametrize("kind", BAD_SOUNDS)
-@pytest.mark.parametrize("role", ["drums", "melody", "chords"])
+@pytest.mark.parametrize("role", ["drums", "melody", "chords", "style", "context", "from-clip"])
 def test_bad_references_of_generate(
     kind: str, role: str, tmp_path: Path, refused: Refused, tiny_model: Path
 ) -> None:
@@ -132,11 +45,14 @@ def test_bad_recordings_of_features(kind: str, tmp_path: Path, refused: Refused)
         (["--bpm", "0"], ["--bpm", "10 to 400"]),
         (["--separator", "magic"], ["--separator", "magic", "embedded"]),
         (["--device", "toaster"], ["device", "toaster"]),
+        (["--device", "meta"], ["there is no device 'meta' here"]),
+        (["--melody", "/dev/null"], ["/dev/null is a device or a pipe, not a file"]),
+        (["--style", "/dev/null"], ["/dev/null is a device or a pipe, not a file"]),
         (["--drum", "x.wav"], ["--drum"]),
         (["--chords", "Am | Xyz | C"], ["bar 2", "Xyz"]),
         (["--chords", "H | C"], ["bar 1", "H", "B"]),
         (["--chords", "songs/none.lab"], ["songs/none.lab", "does not exist"]),
-        (["--chords", ""], ["chart"]),
+        (["--chords", ""], ["the chords reference is an empty text; expected", "'Am | F C | G7'"]),
         (["--drums", "beat.lab"], ["beat.lab"]),
         (["--controls", "none.safetensors"], ["none.safetensors"]),
     ],
@@ -145,6 +61,28 @@ def test_bad_arguments(arguments: list[str], expected: list[str], refused: Refus
     text = refused("generate", "--checkpoint", str(tiny_model), "-o", str(refused.out), *arguments)
     for part in expected:
         assert part in text
+
+
+@pytest.mark.parametrize("words", [["--plot"], ["--candidates", "2"]])
+def test_extractors_that_the_clip_needs_are_made_first(
+    words: list[str], refused: Refused, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object) -> None:
+        raise ValueError("the chord recogniser cannot be had")
+
+    monkeypatch.setattr("features.choices.chord_recogniser", offline)
+    monkeypatch.setattr("flowmusic.pipeline.FlowMusic.sample", lambda *_: pytest.fail("a clip was made"))
+    common = ["--chords", "Am", "--checkpoint", str(tiny_model), "-o", str(refused.out)]
+    assert "the chord recogniser cannot be had" in refused("generate", *common, *words)
+
+
+def test_no_gpu_is_said_and_not_recommended(
+    refused: Refused, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = ["--text", "piano", "--device", "cuda:99", "--checkpoint", str(tiny_model)]
+    text = refused("generate", *words, "-o", str(refused.out))
+    assert "there is no device 'cuda:99' here; expected cpu: there is no GPU" in text
 
 
 def test_no_command_and_no_output(refused: Refused) -> None:
@@ -168,17 +106,17 @@ def test_midi_without_notes_or_without_the_right_ones(
     assert f"{empty} holds no notes" in refused("generate", "--melody", str(empty), *common)
     assert f"{pitched} has no drums" in refused("generate", "--drums", str(pitched), *common)
     assert f"{pitched} cannot be a chords reference" in refused("generate", "--chords", str(pitched), *common)
-    broken = _written(tmp_path / "broken.mid", pitched.read_bytes()[:20])
+    broken = written(tmp_path / "broken.mid", pitched.read_bytes()[:20])
     assert str(broken) in refused("generate", "--melody", str(broken), *common)
 
 
 def test_broken_symbol_files(tmp_path: Path, refused: Refused, tiny_model: Path) -> None:
     common = ["--checkpoint", str(tiny_model), "-o", str(refused.out)]
-    lab = _written(tmp_path / "a.lab", b"0.0 2.0 A:min\n2.0 oops C:maj\n")
+    lab = written(tmp_path / "a.lab", b"0.0 2.0 A:min\n2.0 oops C:maj\n")
     assert f"{lab}, line 2" in refused("generate", "--chords", str(lab), *common)
-    csv = _written(tmp_path / "a.csv", b"time,f0\n0.0,0\n0.1,0\n")
+    csv = written(tmp_path / "a.csv", b"time,f0\n0.0,0\n0.1,0\n")
     assert f"{csv} holds no voiced pitch" in refused("generate", "--melody", str(csv), *common)
-    chart = _written(tmp_path / "a.txt", b"Am | F |\nQ | C\n")
+    chart = written(tmp_path / "a.txt", b"Am | F |\nQ | C\n")
     text = refused("generate", "--chords", str(chart), *common)
     assert str(chart) in text and "bar 3" in text
 
@@ -192,7 +130,7 @@ def test_broken_symbol_files(tmp_path: Path, refused: Refused, tiny_model: Path)
         ("taken.wav", "it is a folder"),
     ],
 )
-def test_output_paths_that_cannot_be_written(
+def test_output_paths_that_cannot_bewritten(
     name: str, expected: str, tmp_path: Path, refused: Refused
 ) -> None:
     (tmp_path / "letter.txt").write_text("Dear diary")
@@ -204,6 +142,17 @@ def test_output_paths_that_cannot_be_written(
     assert "clip.wav" in text and ".safetensors" in text
 
 
+@pytest.mark.parametrize("suffix", [".json", ".png"])
+def test_a_folder_in_the_place_of_sidecar_or_plot(suffix: str, refused: Refused, tmp_path: Path) -> None:
+    beside = tmp_path / f"clip{suffix}"
+    beside.mkdir()
+    words = ["--plot", "-o", str(tmp_path / "clip.wav"), "--checkpoint", "/nowhere/looked/at"]
+    assert f"cannot write {beside}: it is a folder" in refused("generate", "--text", "piano", *words)
+    if suffix == ".png":
+        words = ["--plot", "--out", str(tmp_path / "clip.safetensors")]
+        assert f"cannot write {beside}: it is a folder" in refused("features", "nowhere.wav", *words)
+
+
 def test_a_disk_that_takes_no_files(refused: Refused, tmp_path: Path) -> None:
     if not Path("/proc/self").is_dir():
         pytest.skip("needs a folder that even root cannot write to")
@@ -211,103 +160,32 @@ def test_a_disk_that_takes_no_files(refused: Refused, tmp_path: Path) -> None:
     assert "cannot write /proc/clip.wav" in text
 
 
-@pytest.fixture
-def model_copy(tiny_model: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
-
-
-def _edit_config(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
-    edit(config)
-    path.write_text(json.dumps(config))
-
-
-def _edit_weights(path: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:
-    from safetensors.torch import load_file, save_file
-
-    tensors = load_file(path)
-    edit(tensors)
-    save_file(tensors, path)
-
-
-def _nan(tensors: dict[str, torch.Tensor]) -> None:
-    tensors["project_out.bias"][0] = float("nan")
-
-
-BAD_MODELS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
-    "no-config": (lambda f: (f / "config.json").unlink(), ["is not a model", "config.json"]),
-    "no-flow": (lambda f: (f / "flow.safetensors").unlink(), ["flow.safetensors"]),
-    "no-codec": (lambda f: (f / "codec.safetensors").unlink(), ["codec.safetensors"]),
-    "not-json": (lambda f: (f / "config.json").write_text("{"), ["config.json", "JSON"]),
-    "not-safetensors": (
-        lambda f: (f / "flow.safetensors").write_bytes(b"x" * 99),
-        ["flow.safetensors", "safetensors"],
-    ),
-    "future-format": (
-        lambda f: _edit_config(f, lambda c: c.update(format="flowmusic.model.9")),
-        ["flowmusic.model.9", "flowmusic.model.1"],
-    ),
-    "no-section": (lambda f: _edit_config(f, lambda c: c.pop("flow")), ["config.json", "'flow'"]),
-    "unknown-setting": (
-        lambda f: _edit_config(f, lambda c: c["flow"].update(wings=2)),
-        ["config.json", "wings"],
-    ),
-    "other-shape": (
-        lambda f: _edit_config(f, lambda c: c["flow"].update(width=64)),
-        ["flow.safetensors", "of shape", "config.json"],
-    ),
-    "other-latents": (
-        lambda f: _edit_config(f, lambda c: c["flow"].update(latent_dim=9)),
-        ["config.json", "9 latent channels", "codec 8"],
-    ),
-    "missing-key": (
-        lambda f: _edit_weights(f / "flow.safetensors", lambda t: t.pop("project_out.bias")),
-        ["flow.safetensors", "lacks", "'project_out.bias'"],
-    ),
-    "unknown-key": (
-        lambda f: _edit_weights(f / "codec.safetensors", lambda t: t.update(extra=torch.zeros(1))),
-        ["codec.safetensors", "'extra'"],
-    ),
-    "nan-weights": (
-        lambda f: _edit_weights(f / "flow.safetensors", _nan),
-        ["flow.safetensors", "NaN", "'project_out.bias'"],
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", BAD_MODELS)
-def test_bad_checkpoints(kind: str, model_copy: Path, refused: Refused) -> None:
-    spoil, expected = BAD_MODELS[kind]
-    spoil(model_copy)
-    text = refused("generate", "--text", "piano", "--checkpoint", str(model_copy), "-o", str(refused.out))
-    assert str(model_copy) in text
-    for part in expected:
-        assert part in text
-
-
-def test_checkpoints_that_are_no_folder(
-    refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = _written(tmp_path / "model.pt", b"x")
-    common = ["generate", "--text", "piano", "-o", str(refused.out), "--checkpoint"]
-    assert f"{file} is a file; expected the folder of a model" in refused(*common, str(file))
-    assert "/no/such/folder does not exist" in refused(*common, "/no/such/folder")
-
-
-def test_a_hub_that_cannot_be_reached_is_one_sentence(
-    refused: Refused, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    text = refused("generate", "--text", "x", "-o", str(refused.out), "--checkpoint", "someone/some-model")
-    assert "someone/some-model is no folder here and the hub cannot be reached" in text
-
-
 def test_controls_of_another_kind(tmp_path: Path, refused: Refused, tiny_model: Path) -> None:
     common = ["generate", "--checkpoint", str(tiny_model), "-o", str(refused.out), "--controls"]
     other = tiny_model / "flow.safetensors"
     assert f"{other} is not a file of controls" in refused(*common, str(other))
-    text = _written(tmp_path / "notes.safetensors", b"not really")
+    text = written(tmp_path / "notes.safetensors", b"not really")
     assert f"{text} cannot be read as controls" in refused(*common, str(text))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--steps", "0"], "argument --steps: expected steps from 1 to 1000"),
+        (["--solver", "leapfrog"], "argument --solver: invalid choice: 'leapfrog'"),
+        (["--guidance", "strong"], "guidance 'strong' is not understood"),
+        (["--seed", "-1"], "argument --seed: expected a seed from 0"),
+        (["--duration", "nan"], "argument --duration: expected seconds 2 to 600"),
+        (["--protocols", ""], "argument --protocols: expected some of all,alone,three, got ''"),
+        (["--protocols", "all,most"], "argument --protocols: expected some of all,alone,three"),
+        (["--n-alone", "0"], "argument --n-alone: expected references from 1"),
+    ],
+)
+def test_bad_arguments_of_evaluate(
+    arguments: list[str], expected: str, refused: Refused, tmp_path: Path, tiny_model: Path
+) -> None:
+    """Before any listening, and without settings that would stand in the way of the next run."""
+    for index in range(4):
+        wav(tmp_path / f"{index}.wav", tone(2.5))
+    common = ["--references", str(tmp_path), "--checkpoint", str(tiny_model), "--out", str(tmp_path / "out")]
+    assert expected in refused("evaluate", *common, "--duration", "2", *arguments)

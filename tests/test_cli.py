@@ -49,7 +49,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_solvers_are_those_of_the_solver() -> None:
-    from flowmusic.commands.generate import SOLVERS
+    from flowmusic.commands.options import SOLVERS
     from flowmusic.flow.solver import METHODS
 
     assert set(SOLVERS) == set(METHODS)
@@ -76,6 +76,16 @@ def test_features_then_generate_from_them(tiny_model: Path, music_file: Path, tm
     out = tmp_path / "clip.ogg"
     assert main(["generate", "--controls", str(heard), "--checkpoint", str(tiny_model), "-o", str(out)]) == 0
     assert read_audio(out).duration_s == pytest.approx(2.0, abs=0.01)
+
+
+def test_features_of_symbols_are_drawn_too(tmp_path: Path) -> None:
+    (tmp_path / "tune.csv").write_text("time,f0\n0.0,440\n0.5,440\n1.0,0\n")
+    out = tmp_path / "tune.safetensors"
+    assert (
+        main(["features", str(tmp_path / "tune.csv"), "--only", "melody", "--plot", "--out", str(out)]) == 0
+    )
+    assert Controls.load(out).given == ("melody",)
+    assert (tmp_path / "tune.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_second_listening_comes_from_the_cache(

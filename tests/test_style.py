@@ -64,7 +64,12 @@ def test_style_changes_the_clip_and_the_sidecar_says_which(styled: Path) -> None
     assert np.array_equal(clips[0].audio, clips[1].audio)
     assert not np.array_equal(clips[0].audio, clips[2].audio)
     assert plain.metadata["style"] is None
-    assert clips[0].metadata["style"] == {"name": "sound", "start_s": 0.0, "end_s": 3.0, "books": None}
+    assert clips[0].metadata["style"] == {
+        "name": "the style reference",
+        "start_s": 0.0,
+        "end_s": 3.0,
+        "books": None,
+    }
 
 
 def test_every_number_of_books_is_another_style(styled: Path) -> None:
@@ -94,14 +99,22 @@ def test_the_loudest_part_is_taken_where_none_is_asked_for() -> None:
     assert asked.audio.duration_s == 2.0 and np.array_equal(asked.audio.samples, samples[:, RATE : 3 * RATE])
 
 
+after_silence = Audio(np.pad(sound(2.0).samples, ((0, 0), (2 * RATE, 0))), RATE)
+
+
 @pytest.mark.parametrize(
     ("audio", "excerpt_s", "said"),
     [
-        (sound(1.0), None, r"sound lasts 1\.00 s; expected at least 1\.5 s"),
-        (Audio(np.zeros((1, 4 * RATE), np.float32), RATE), None, "silent from 0 to 4 s"),
+        (sound(1.0), None, r"the style reference lasts 1\.00 s; expected at least 1\.5 s"),
+        (
+            Audio(np.zeros((1, 4 * RATE), np.float32), RATE),
+            None,
+            r"the style reference is silent \(all samples are 0\)",
+        ),
+        (after_silence, (0.0, 2.0), "is silent from 0 to 2 s"),
         (sound(5.0), (0.0, 1.0), r"must last 1\.5 to 4\.5 s, got 1 s"),
         (sound(8.0), (0.0, 6.0), "got 6 s"),
-        (sound(5.0), (4.0, 6.0), r"within the 5\.00 s of sound, got 4 to 6 s"),
+        (sound(5.0), (4.0, 6.0), r"within the 5\.00 s of the style reference, got 4 to 6 s"),
         (sound(5.0), (3.0, 1.0), "got 3 to 1 s"),
     ],
 )
@@ -123,7 +136,7 @@ def test_the_command_takes_style(styled: Path, tmp_path: Path, capsys: pytest.Ca
     words += ["--style", str(song), "--style-books", "2"]
     assert main([*words, "--style-excerpt", "1-4"]) == 0
     said = json.loads((tmp_path / "clip.json").read_text())["style"]
-    assert said == {"name": "song.wav", "start_s": 1.0, "end_s": 4.0, "books": 2}
+    assert said == {"name": str(song), "start_s": 1.0, "end_s": 4.0, "books": 2}
     assert main([*words, "--style-excerpt", "4-1"]) == 2
     assert "expected seconds such as 10-14, got '4-1'" in capsys.readouterr().err
 

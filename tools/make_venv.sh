@@ -5,13 +5,13 @@ python=$1
 folder=$2
 
 if [ -z "$python" ]; then
-    echo "flowmusic needs Python 3.10 or later: install python3 and python3-venv" >&2
+    echo "flowmusic needs Python 3.11 or later: install python3 and python3-venv" >&2
     exit 1
 fi
 "$python" - <<'PY'
 import sys
-if sys.version_info < (3, 10):
-    sys.exit(f"flowmusic needs Python 3.10 or later, this is {sys.version.split()[0]}: make PYTHON=/path/to/python3.11")
+if sys.version_info < (3, 11):
+    sys.exit(f"flowmusic needs Python 3.11 or later, this is {sys.version.split()[0]}: make PYTHON=/path/to/python3.11")
 PY
 [ -x "$folder/bin/pip" ] && exit 0
 

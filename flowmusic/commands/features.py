@@ -19,7 +19,9 @@ EPILOG = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Listen to a recording: drums, melody and chords, 50 frames a second."
     parser.epilog = EPILOG
-    parser.add_argument("audio", metavar="AUDIO", type=Path, help="wav, flac, ogg or mp3")
+    parser.add_argument(
+        "audio", metavar="AUDIO", type=Path, help="wav, flac, ogg or mp3; with --only, symbols too"
+    )
     parser.add_argument("--out", type=Path, required=True, help="file to write (.safetensors)")
     parser.add_argument("--only", choices=CONTROLS, action="append", help="this control only; repeat for two")
     parser.add_argument(
@@ -32,29 +34,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from features.audio import check_writable
-    from features.listen import extract_controls
+    from features.audio import Audio, check_writable
+    from features.references import open_reference
     from flowmusic.output import check_folder
 
     check_folder(check_writable(args.out, (".safetensors",)))
     picture = args.out.with_suffix(".png")
+    if args.plot:
+        check_writable(picture, (".png",))
     wanted = args.only or CONTROLS
+    references = [open_reference(role, args.audio) for role in CONTROLS if role in wanted]
+    duration_s = args.duration or max(reference.duration_s for reference in references)
     with progress_bar() as progress:
-        controls = extract_controls(
-            drums=args.audio if "drums" in wanted else None,
-            melody=args.audio if "melody" in wanted else None,
-            chords=args.audio if "chords" in wanted else None,
-            duration_s=args.duration,
-            listener=listener(args),
-            progress=progress,
-        )
+        controls = listener(args).listen(references, duration_s, progress=progress)
     controls.save(args.out)
     sys.stdout.write(f"{args.out}\n")
     if args.plot:
-        from features.audio import read_audio
         from flowmusic.plots import plot_features
 
-        audio = read_audio(args.audio).fitted(controls.grid.duration_s)
+        # Symbols have no sound to show.
+        sounds = [reference.content for reference in references if isinstance(reference.content, Audio)]
+        audio = sounds[0].fitted(controls.grid.duration_s) if sounds else None
         plot_features(controls, picture, title=args.audio.name, audio=audio)
         sys.stdout.write(f"{picture}\n")
     return 0

@@ -7,14 +7,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowmusic.commands.options import add_listening, listener, number, progress_bar, span, whole_number
+from flowmusic.commands.options import (
+    SOLVERS,
+    add_listening,
+    listener,
+    number,
+    progress_bar,
+    span,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from flowmusic.jobs import Job
     from flowmusic.making import Recipe
-
-# Repeated here because flowmusic.flow imports torch, and --help should not; a test compares them.
-SOLVERS = ("euler", "midpoint", "heun", "rk4", "dopri5")
 
 EPILOG = """Each of --drums, --melody and --chords takes a recording (wav, flac, ogg, mp3: a full mix or a
 stem) or symbols: MIDI for drums and melody, a table of time,f0 (.csv) for the melody, a .lab file or
@@ -164,6 +169,7 @@ def asked_job(args: argparse.Namespace) -> tuple[Job, Recipe | None]:
 
 
 def run(args: argparse.Namespace) -> int:
+    from features.controls import CONTROL_NAMES
     from flowmusic.making import check_model, make_clip
     from flowmusic.output import output_paths
     from flowmusic.pipeline import FlowMusic
@@ -180,6 +186,8 @@ def run(args: argparse.Namespace) -> int:
         if args.checkpoint is None and recipe.model_name != "embedded":
             args.checkpoint = recipe.model_name
     ears = listener(args)
+    if args.plot or choice.candidates > 1:  # the clip is heard in the end: what is missing is told now
+        ears.prepare(CONTROL_NAMES if args.plot else tuple(job.sources()))
     model = FlowMusic.from_pretrained(args.checkpoint, args.device, ears)
     if recipe is not None:
         check_model(model, recipe, args.sidecar)

@@ -13,6 +13,9 @@ from features import choices
 if TYPE_CHECKING:
     from features.listen import Listener, Progress
 
+# Repeated here because flowmusic.flow imports torch, and --help should not; a test compares them.
+SOLVERS = ("euler", "midpoint", "heun", "rk4", "dopri5")
+
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
 
 

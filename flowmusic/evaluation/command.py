@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features import choices
+from flowmusic.commands.options import SOLVERS, number, whole_number
 
 if TYPE_CHECKING:
     from features.audio import Audio
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 DEFAULT_OUT = Path("evaluation")
 DEFAULT_PROTOCOLS = "all,alone,three"
+SECONDS = number("seconds", 2, 600)
+"""Reads the length of a clip that extractors listen to."""
+
 EPILOG = """The references' controls are taken from their sound by the extractors; the clips are heard by the
 same ones. Floor: each clip against other references. Ceiling: the codec's resynthesis of the
 reference. The folder keeps every clip and result; a second run goes on where the first stopped.
@@ -73,11 +77,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=DEFAULT_OUT, help="folder of clips and results (evaluation)"
     )
-    parser.add_argument("--n", type=int, default=32, help="at most so many references, spread evenly (32)")
-    parser.add_argument("--duration", type=float, default=10.0, metavar="SECONDS", help="of each clip (10)")
-    parser.add_argument("--protocols", default=DEFAULT_PROTOCOLS, help=f"some of {DEFAULT_PROTOCOLS}")
-    parser.add_argument("--n-alone", type=int, default=16, help="references for one control alone (16)")
-    parser.add_argument("--n-three", type=int, default=16, help="references for three songs at once (16)")
+    some = whole_number("references", 1, 100_000)
+    parser.add_argument("--n", type=some, default=32, help="at most so many references, spread evenly (32)")
+    parser.add_argument("--duration", type=SECONDS, default=10.0, metavar="SECONDS", help="of each clip (10)")
+    parser.add_argument(
+        "--protocols", type=_protocols, default=DEFAULT_PROTOCOLS, help=f"some of {DEFAULT_PROTOCOLS}"
+    )
+    parser.add_argument("--n-alone", type=some, default=16, help="references for one control alone (16)")
+    parser.add_argument("--n-three", type=some, default=16, help="references for three songs at once (16)")
     add_sampling(parser)
     parser.add_argument("--separator", choices=choices.SEPARATORS, default="embedded")
     parser.add_argument("--melody-extractor", choices=choices.MELODY_EXTRACTORS, default="crepe")
@@ -85,17 +92,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plots", action="store_true", help="also draw asked against heard for every clip")
 
 
+def _protocols(text: str) -> list[str]:
+    """A reader of names separated by commas, for `add_argument(type=...)`."""
+    names = [name.strip() for name in text.split(",")]
+    if not set(names) <= set(DEFAULT_PROTOCOLS.split(",")):
+        raise argparse.ArgumentTypeError(f"expected some of {DEFAULT_PROTOCOLS}, got {text!r}")
+    return names
+
+
 def add_sampling(parser: argparse.ArgumentParser, solver: bool = True) -> None:
     """--guidance, --seed, --checkpoint, and with `solver` --steps and --solver: what makes the clips."""
     parser.set_defaults(steps=None, solver=None)
     if solver:
-        parser.add_argument("--steps", type=int, help="steps of the solver (the model's)")
-        parser.add_argument("--solver", help="of the differential equation (the model's)")
+        parser.add_argument("--steps", type=whole_number("steps", 1, 1000),
+                            help="steps of the solver (the model's)")  # fmt: skip
+        parser.add_argument("--solver", choices=SOLVERS, help="of the differential equation (the model's)")
     parser.add_argument("--guidance", help="as in `flowmusic generate` (the model's)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first clip; the others count on from it")
+    seed = whole_number("a seed", 0, 2**31)  # leaves room to count on from it
+    parser.add_argument("--seed", type=seed, default=0, help="of the first clip; the others count on from it")
     parser.add_argument(
         "--checkpoint", metavar="MODEL", help="a model's folder or hub id (the embedded model)"
     )
+
+
+def load_model(args: argparse.Namespace) -> FlowMusic:
+    """The model of `args` (--checkpoint), once it is sure that it can be sampled as the others say.
+
+    Raises:
+        ValueError: no such model; a seed, solver, number of steps or guidance that cannot be.
+    """
+    from flowmusic.pipeline import FlowMusic
+    from flowmusic.sampler import SamplerSettings, check_seed
+
+    check_seed(args.seed)
+    model = FlowMusic.from_pretrained(args.checkpoint)
+    sampler = SamplerSettings.of(model.model.defaults, args.steps, args.solver, args.guidance)
+    sampler.check_duration(args.duration)
+    return model
 
 
 def settings_for(
@@ -125,26 +158,22 @@ def run(args: argparse.Namespace) -> int:
     from flowmusic.evaluation.references import find_references, load_clip
     from flowmusic.evaluation.report import write_lines
     from flowmusic.output import check_folder
-    from flowmusic.pipeline import FlowMusic
 
-    for name in ("n", "n_alone", "n_three"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
     check_folder(args.out / TABLE_FILE)
-    clips = [load_clip(item, args.duration) for item in find_references(args.references, args.n)]
-    model = FlowMusic.from_pretrained(args.checkpoint)
+    found = find_references(args.references, args.n)
+    model = load_model(args)
+    clips = [load_clip(item, args.duration) for item in found]
     maker = FlowMaker(model, args.steps, args.solver, args.guidance)
     ears = Ears.of(Listener(args.separator, args.melody_extractor, args.chord_recogniser))
     settings = settings_for(model, args, ears.version, (clip.name for clip in clips))
     store = HeardStore(args.out / "heard", ears)
-    protocols = [name.strip() for name in args.protocols.split(",") if name.strip()]
     evaluate(
         maker,
         clips,
         args.out,
         settings,
         store,
-        protocols,
+        args.protocols,
         args.n_alone,
         args.n_three,
         args.plots,

@@ -16,7 +16,7 @@ from features import choices
 from features.audio import Audio
 from features.controls import Controls
 from flowmusic.editing import Edit, Spans
-from flowmusic.evaluation.command import add_sampling, settings_for
+from flowmusic.evaluation.command import SECONDS, add_sampling, load_model, settings_for
 from flowmusic.evaluation.hole_scores import Filled, Report, hole_of, report, to_markdown
 from flowmusic.evaluation.listening import HeardStore
 from flowmusic.evaluation.protocol import Progress, Settings, check_settings, clip_path, progress_bar, quiet
@@ -133,7 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of clips and tables; resumes in it")
     parser.add_argument("--n", type=int, default=16, help="references, spread evenly (16; at least 2)")
-    parser.add_argument("--duration", type=float, default=12.0, help="seconds of each; a third is hole (12)")
+    parser.add_argument(
+        "--duration", type=SECONDS, default=12.0, help="seconds of each; a third is hole (12)"
+    )
     add_sampling(parser)
     parser.add_argument("--separator", choices=choices.SEPARATORS, default="embedded")
     return parser
@@ -143,11 +145,11 @@ def run(options: argparse.Namespace) -> Report:
     """Load, check that the folder fits, evaluate."""
     from features.listen import Listener
     from flowmusic.evaluation.listening import Ears
-    from flowmusic.pipeline import FlowMusic
 
     hole_of(options.duration)
-    clips = [load_clip(item, options.duration) for item in find_references(options.references, options.n)]
-    model = FlowMusic.from_pretrained(options.checkpoint)
+    found = find_references(options.references, options.n)
+    model = load_model(options)
+    clips = [load_clip(item, options.duration) for item in found]
     ears = Ears.of(Listener(options.separator))
     settings = settings_for(model, options, f"{ears.version}; holes", (clip.name for clip in clips))
     return evaluate_holes(

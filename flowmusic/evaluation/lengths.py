@@ -17,7 +17,7 @@ from features import choices
 from features.audio import Audio
 from features.controls import CONTROL_NAMES
 from features.frames import CONTROL_FRAME_RATE
-from flowmusic.evaluation.command import FlowMaker, add_sampling, settings_for
+from flowmusic.evaluation.command import SECONDS, FlowMaker, add_sampling, load_model, settings_for
 from flowmusic.evaluation.listening import HeardStore
 from flowmusic.evaluation.long_clips import (
     LongClip,
@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seeds", type=int, default=1, help="long clips of the same references, each begun one later (1)"
     )
-    parser.add_argument("--duration", type=float, default=10.0, help="seconds of each reference (10)")
+    parser.add_argument("--duration", type=SECONDS, default=10.0, help="seconds of each reference (10)")
     add_sampling(parser)
     parser.add_argument("--separator", choices=choices.SEPARATORS, default="embedded")
     return parser
@@ -163,12 +163,11 @@ def run(options: argparse.Namespace) -> Report:
     """Load, check that the folder fits, evaluate."""
     from features.listen import Listener
     from flowmusic.evaluation.listening import Ears
-    from flowmusic.pipeline import FlowMusic
 
     found = find_references(options.references, options.n)
     plan_long(len(found), options.per_clip, options.seeds)
+    model = load_model(options)
     clips = [load_clip(item, options.duration) for item in found]
-    model = FlowMusic.from_pretrained(options.checkpoint)
     ears = Ears.of(Listener(options.separator))
     heard_by = f"{ears.version}; long clips of {options.per_clip}"
     settings = settings_for(model, options, heard_by, (clip.name for clip in clips))

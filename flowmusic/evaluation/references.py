@@ -15,6 +15,7 @@ from features.audio import READABLE_SUFFIXES, Audio, AudioError, read_audio
 from features.chord_labels import ChordSegment
 from features.controls import Controls
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
+from features.references import check_recording
 from flowmusic.data.score import STEMS
 from flowmusic.evaluation.adherence import CHROMA_HOP, CHROMA_SAMPLE_RATE, SILENT, Heard
 
@@ -89,9 +90,10 @@ def load_clip(reference: Reference, duration_s: float, allow_shorter: bool = Fal
     """The middle `duration_s` seconds of a reference; all of it where it is shorter and may be.
 
     Raises:
-        ValueError: unreadable sound or labels, or too short a sound, naming the file.
+        ValueError: unreadable sound or labels, or sound that is too short, silent or of many channels,
+            naming the file.
     """
-    if duration_s < MIN_CLIP_S:
+    if not MIN_CLIP_S <= duration_s < float("inf"):
         raise ValueError(f"expected a duration of at least {MIN_CLIP_S:g} s, got {duration_s:g}")
     audio = read_song_mix(reference.path) if reference.is_song else read_audio(reference.path)
     shortest_s = MIN_CLIP_S if allow_shorter else duration_s
@@ -101,8 +103,10 @@ def load_clip(reference: Reference, duration_s: float, allow_shorter: bool = Fal
         )
     start_s = max(0.0, (audio.duration_s - duration_s) / 2)
     first = round(start_s * audio.sample_rate)
-    samples = audio.mono()[first : first + round(duration_s * audio.sample_rate)]
-    clip = Audio(samples[None], audio.sample_rate)
+    samples = audio.samples[:, first : first + round(duration_s * audio.sample_rate)]
+    excerpt = Audio(samples, audio.sample_rate)
+    check_recording(f"{reference.path}, from {start_s:g} s on,", excerpt)
+    clip = Audio(excerpt.mono()[None], audio.sample_rate)
     if not reference.is_song:
         return Clip(reference.name, clip, start_s, "", None)
     song = read_labels(reference.path / LABELS_FILE)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features import choices
-from flowmusic.evaluation.command import FlowMaker, add_sampling, settings_for
+from flowmusic.evaluation.command import SECONDS, FlowMaker, add_sampling, load_model, settings_for
 
 if TYPE_CHECKING:
     from flowmusic.evaluation.embeddings import EmbeddedClip, EmbeddingStore
@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of clips and tables; resumes in it")
     parser.add_argument("--n", type=int, default=32, help="references, spread evenly (32; at least 4)")
-    parser.add_argument("--duration", type=float, default=10.0, help="seconds of each clip (10)")
+    parser.add_argument("--duration", type=SECONDS, default=10.0, help="seconds of each clip (10)")
     parser.add_argument("--evaluations", default=EVALUATIONS, help=f"of the model ({EVALUATIONS})")
     parser.add_argument("--solvers", default="euler,midpoint,heun,rk4", help="of fixed step (all four)")
     parser.add_argument(
@@ -182,12 +182,11 @@ def run(options: argparse.Namespace) -> list[Row]:
     from flowmusic.evaluation.fidelity import measure
     from flowmusic.evaluation.listening import Ears, HeardStore
     from flowmusic.evaluation.protocol import hear_references, progress_bar
-    from flowmusic.pipeline import FlowMusic
 
     counts = [int(value) for value in _numbers(options.evaluations, "evaluations")]
     wanted = plan(options.solvers.split(","), counts, _numbers(options.shifts, "shifts"))
+    model = load_model(options)
     clips = load_clips(options)
-    model = FlowMusic.from_pretrained(options.checkpoint)
     ears = Ears.of(Listener(options.separator))
     settings = settings_for(model, options, ears.version, (clip.name for clip in clips))
     store = HeardStore(options.out / "heard", ears)

@@ -16,13 +16,15 @@ import numpy as np
 
 from features.audio import Audio, AudioError, read_audio, write_audio
 from features.controls import Controls
+from flowmusic.commands.options import number
 from flowmusic.evaluation.adherence import Heard, score
-from flowmusic.evaluation.command import add_sampling, settings_for
+from flowmusic.evaluation.command import SECONDS, add_sampling, load_model, settings_for
 from flowmusic.evaluation.embeddings import EMBEDDING, EmbeddingStore, read_whole
 from flowmusic.evaluation.listening import HeardStore
 from flowmusic.evaluation.references import Reference, find_references
 from flowmusic.evaluation.report import Values, write_text
 from flowmusic.evaluation.style_scores import Outcome, SongStyles, StyleRow, summarise, to_markdown
+from flowmusic.style import MAX_EXCERPT_S, MIN_EXCERPT_S
 
 if TYPE_CHECKING:
     from flowmusic.pipeline import FlowMusic
@@ -206,8 +208,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder of clips and tables; resumes in it")
     parser.add_argument("--n", type=int, default=32, help="songs, spread evenly (32; at least 4)")
     parser.add_argument("--books", default=BOOKS, help=f"of the bottleneck ({BOOKS})")
-    parser.add_argument("--excerpt", type=float, default=4.5, help="seconds given as style (4.5)")
-    parser.add_argument("--duration", type=float, default=10.0, help="seconds of each clip (10)")
+    parser.add_argument(
+        "--excerpt",
+        type=number("seconds", MIN_EXCERPT_S, MAX_EXCERPT_S),
+        default=4.5,
+        help="seconds given as style (4.5)",
+    )
+    parser.add_argument("--duration", type=SECONDS, default=10.0, help="seconds of each clip (10)")
     parser.add_argument("--style-alone", action="store_true", help="no controls, no listening: quick")
     add_sampling(parser)
     return parser
@@ -219,17 +226,14 @@ def run(options: argparse.Namespace) -> list[StyleRow]:
     from features.listen import Listener
     from flowmusic.evaluation.listening import Ears
     from flowmusic.evaluation.protocol import check_settings
-    from flowmusic.pipeline import FlowMusic
 
     words = [word.strip() for word in options.books.split(",")]
     if not all(word.isdigit() and int(word) > 0 for word in words):
         raise ValueError(f"--books must be whole numbers separated by commas, got {options.books!r}")
     books = [int(word) for word in words]
-    songs = [
-        load_song(item, options.excerpt, options.duration)
-        for item in find_references(options.references, options.n)
-    ]
-    model = FlowMusic.from_pretrained(options.checkpoint)
+    found = find_references(options.references, options.n)
+    model = load_model(options)
+    songs = [load_song(item, options.excerpt, options.duration) for item in found]
     ears = Ears.of(Listener())
     heard_by = f"{ears.version}; excerpts of {options.excerpt:g} s"
     settings = settings_for(model, options, heard_by, (song.name for song in songs))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from features.audio import Audio
+from flowmusic.evaluation.command import load_model
 from flowmusic.evaluation.inversion_scores import WORD, Learnt
 
 if TYPE_CHECKING:
@@ -97,13 +98,8 @@ def load_styled(options: argparse.Namespace, excerpt: Audio, books: int | None =
     Raises:
         ValueError: no such model, or one that cannot take this excerpt as style, or be sampled so.
     """
-    from flowmusic.pipeline import FlowMusic
-    from flowmusic.sampler import SamplerSettings, check_seed
     from flowmusic.style import encode_style, open_style
 
-    check_seed(options.seed)
-    model = FlowMusic.from_pretrained(options.checkpoint)
-    sampler = SamplerSettings.of(model.model.defaults, options.steps, options.solver, options.guidance)
-    sampler.check_duration(options.duration)
+    model = load_model(options)
     encode_style(model.model, open_style(excerpt), books)
     return model

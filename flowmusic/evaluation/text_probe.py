@@ -12,7 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowmusic.evaluation.command import FlowMaker, add_sampling, settings_for
+from flowmusic.commands.options import whole_number
+from flowmusic.evaluation.command import SECONDS, FlowMaker, add_sampling, load_model, settings_for
 
 if TYPE_CHECKING:
     from features.audio import Audio
@@ -115,11 +116,12 @@ def _parser() -> argparse.ArgumentParser:
         "--captions", nargs="+", type=Path, help="songs whose captions were trained on (--probe)"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of clips and tables; resumes in it")
-    parser.add_argument("--n", type=int, help="the first n prompts only (all)")
-    parser.add_argument("--seeds", type=int, default=2, help="clips of each prompt (2)")
-    parser.add_argument("--n-probe", type=int, default=1000, help="songs that the probe learns from (1000)")
-    parser.add_argument("--n-test", type=int, default=64, help="songs of the ceiling (64)")
-    parser.add_argument("--duration", type=float, default=10.0, help="seconds of each clip (10)")
+    some = whole_number("a number", 1, 1_000_000)
+    parser.add_argument("--n", type=some, help="the first n prompts only (all)")
+    parser.add_argument("--seeds", type=some, default=2, help="clips of each prompt (2)")
+    parser.add_argument("--n-probe", type=some, default=1000, help="songs that the probe learns from (1000)")
+    parser.add_argument("--n-test", type=some, default=64, help="songs of the ceiling (64)")
+    parser.add_argument("--duration", type=SECONDS, default=10.0, help="seconds of each clip (10)")
     add_sampling(parser)
     return parser
 
@@ -133,10 +135,9 @@ def run(options: argparse.Namespace) -> list[Row]:
     from flowmusic.evaluation.protocol import check_settings
     from flowmusic.evaluation.report import write_text
     from flowmusic.evaluation.text_scores import Listener, novelty_of, row_of, to_markdown, train_probes
-    from flowmusic.pipeline import FlowMusic
 
     prompts = all_prompts()[: options.n]
-    model = FlowMusic.from_pretrained(options.checkpoint)
+    model = load_model(options)
     maker = FlowMaker(model, options.steps, options.solver, options.guidance)
     cache = FeatureCache()
     settings = settings_for(model, options, "", (prompt.text for prompt in all_prompts()))

@@ -18,6 +18,7 @@ from flowmusic.evaluation.references import (
     load_clip,
     merge_hits,
 )
+from tests.refusals import wav
 
 RATE = 32_000
 SONG: dict[str, Any] = {
@@ -80,6 +81,15 @@ def test_bad_references_are_named(tmp_path: Path) -> None:
     broken = write_song(tmp_path / "broken", 3.0, {"chords": []})
     with pytest.raises(ValueError, match=r"song\.json lacks melody, drums"):
         load_clip(find_references([broken])[0], 3.0)
+
+
+def test_silence_and_many_channels_are_named(tmp_path: Path) -> None:
+    sound = wav(tmp_path / "silent.wav", np.zeros(3 * RATE), RATE)
+    with pytest.raises(ValueError, match=r"silent\.wav, from 0\.5 s on, is silent"):
+        load_clip(find_references([sound])[0], 2.0)
+    sound = wav(tmp_path / "eight.wav", np.full((3 * RATE, 8), 0.1), RATE)
+    with pytest.raises(ValueError, match=r"eight\.wav, .* has 8 channels; expected mono or stereo"):
+        load_clip(find_references([sound])[0], 2.0)
 
 
 def test_the_clip_is_the_middle_of_the_mix(tmp_path: Path) -> None:

@@ -51,18 +51,32 @@ def test_what_is_no_sound_is_named(tmp_path: Path, name: str, content: bytes, sa
 
 
 def test_truncated_files_are_told_from_short_ones(tmp_path: Path) -> None:
-    for suffix in (".wav", ".flac"):
+    for suffix, container in ((".wav", None), (".flac", None), (".aiff", None), (".mp3", "WAV")):
         path = tmp_path / f"cut{suffix}"
-        soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 32000), 32000)
+        samples = np.random.default_rng(0).uniform(-0.5, 0.5, 32000)
+        soundfile.write(path, samples, 32000, subtype=container and "PCM_16", format=container)
+        assert read_audio(path).n_samples == 32000
         data = path.read_bytes()
         path.write_bytes(data[: len(data) // 2])
         with pytest.raises(AudioError, match="cut"):
             read_audio(path)
 
 
+def test_a_length_that_was_not_known_is_no_cut(tmp_path: Path) -> None:
+    path = tmp_path / "piped.wav"
+    soundfile.write(path, tone(8000)[0], 8000)
+    data = path.read_bytes()
+    at = data.index(b"data") + 4
+    for length in (0x7FFFF000, 0xFFFFFFFF):
+        path.write_bytes(data[:at] + length.to_bytes(4, "little") + data[at + 4 :])
+        assert read_audio(path).n_samples == 4000
+
+
 def test_folders_missing_files_and_long_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="is a folder"):
         read_audio(tmp_path)
+    with pytest.raises(AudioError, match="/dev/null is a device or a pipe"):
+        read_audio("/dev/null")
     with pytest.raises(AudioError, match="does not exist"):
         read_audio(tmp_path / "nothing.wav")
     write_audio(tmp_path / "long.wav", np.zeros(64000, dtype=np.float32), 32000)

