@@ -42,10 +42,12 @@ def main() -> None:
 
 
 def rows(options: argparse.Namespace) -> list[dict[str, object]]:
+    """Processes take rows by turns; each of them gets rows of both references."""
+    sources = [str(REFERENCES[index // options.devices % len(REFERENCES)]) for index in range(options.clips)]
     return [
         {
-            "drums": str(REFERENCES[index % 2]),
-            "chords": str(REFERENCES[index % 2]),
+            "drums": sources[index],
+            "chords": sources[index],
             "duration": options.duration,
             "seed": index,
         }

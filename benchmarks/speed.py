@@ -4,7 +4,8 @@
 
 Prints a table: `flowmusic --help`; loading the extractors and listening to a reference for all
 three controls; loading the model, sampling and decoding a clip at the defaults; the command of
-`make demo` with its plot; peak memory.
+`make demo` with its plot; peak memory. `--long` adds a clip of three minutes that follows a
+recording's drums and a chart.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
+LONG_S = 180.0
 DEFAULT_REFERENCE = ROOT / "examples" / "melody.ogg"
 MIB_PER_RSS_UNIT = 1 / 1024 if sys.platform != "darwin" else 1 / 1024**2
 
@@ -96,10 +98,27 @@ def time_generation(options: argparse.Namespace) -> dict[str, float]:
     }
 
 
+def time_long(options: argparse.Namespace) -> dict[str, float]:
+    """A clip of LONG_S seconds at the defaults, listening to its drums included."""
+    start = time.perf_counter()
+    from flowmusic import FlowMusic
+
+    model = FlowMusic.from_pretrained(options.checkpoint)
+    loaded = time.perf_counter()
+    drums = reference_audio(ROOT / "examples" / "drums.ogg", LONG_S)
+    model.generate(drums=drums, chords="Am | F C | G7 Csus4", duration_s=LONG_S)
+    return {
+        "long: imports, model loaded": loaded - start,
+        f"long: a clip of {LONG_S:g} s with drums and a chart": time.perf_counter() - loaded,
+    }
+
+
 STAGES: dict[str, Callable[[argparse.Namespace], dict[str, float]]] = {
     "features": time_features,
     "generate": time_generation,
+    "long": time_long,
 }
+OPTIONAL = ("long",)
 
 
 def run_child(command: list[str], threads: int) -> tuple[str, float, float]:
@@ -128,13 +147,16 @@ def measure(options: argparse.Namespace) -> list[Figure]:
     help_s, help_mib = min(run[1] for run in runs), runs[0][2]
     figures = [Figure("flowmusic --help (best of 3)", help_s, None, help_mib)]
     for stage in STAGES:
+        if stage in OPTIONAL and not getattr(options, stage):
+            continue
         command = [sys.executable, str(Path(__file__).resolve()), "--stage", stage]
         command += ["--duration", str(options.duration), "--reference", str(options.reference.resolve())]
         command += ["--checkpoint", options.checkpoint] if options.checkpoint else []
         output, _, peak_mib = run_child(command, options.threads)
         for name, seconds in json.loads(output.splitlines()[-1]).items():
             scaled = not ("loaded" in name or "first clip" in name)
-            figures.append(Figure(name, seconds, seconds / options.duration if scaled else None, peak_mib))
+            duration_s = LONG_S if stage == "long" else options.duration
+            figures.append(Figure(name, seconds, seconds / duration_s if scaled else None, peak_mib))
     with tempfile.TemporaryDirectory() as folder:
         _, demo_s, demo_mib = run_child(demo_command(Path(folder)), options.threads)
     figures.append(Figure("make demo, installed: clip and plot of the examples", demo_s, None, demo_mib))
@@ -153,6 +175,7 @@ def main() -> int:
     parser.add_argument(
         "--threads", type=int, default=os.cpu_count() or 1, help="OMP_NUM_THREADS (all cores)"
     )
+    parser.add_argument("--long", action="store_true", help="a clip of three minutes as well")
     parser.add_argument("--stage", choices=tuple(STAGES), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,9 +197,14 @@ def write_audio(path: str | Path, samples: np.ndarray, sample_rate: int) -> Path
         raise AudioError(
             f"cannot write {path}: samples reach {np.abs(audio.samples).max():.2f}, expected within [-1, 1]"
         )
+    suffix = path.suffix.lower()
+    encoded = io.BytesIO()  # libsndfile says nothing where the last bytes of a file cannot be written
     try:
+        soundfile.write(
+            encoded, audio.samples.T, sample_rate, subtype=_SUBTYPES[suffix], format=suffix[1:].upper()
+        )
         with whole_file(path) as partial:
-            soundfile.write(partial, audio.samples.T, sample_rate, subtype=_SUBTYPES[path.suffix.lower()])
+            partial.write_bytes(encoded.getbuffer())
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         raise AudioError(f"cannot write {path}: {error}") from error
     return path

@@ -7,11 +7,12 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from torch import Tensor
 
-from features.files import whole_file
+from features.files import locked, whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ class FeatureCache:
     """Features by (content hash, extractor name, version with settings).
 
     An entry that cannot be read is computed anew, with a warning in the log; so is one that cannot
-    be written used without being kept. Entries appear whole or not at all, so that processes may
-    share a folder.
+    be written used without being kept. Entries appear whole or not at all, and only one of the
+    processes that share a folder computes an entry: others wait for it.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -68,11 +69,19 @@ class FeatureCache:
         path = self.path(content_key, extractor_name, version)
         if (kept := self._read(path)) is not None:
             return kept
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in compute().items()}
-        self._write(path, tensors, f"{extractor_name} {version}")
+        with ExitStack() as stack:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(path.with_suffix(".lock")))
+            except OSError as error:
+                logger.debug("%s cannot be locked (%s): another process may compute it too", path, error)
+            if (kept := self._read(path, warn=True)) is not None:
+                return kept
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in compute().items()}
+            self._write(path, tensors, f"{extractor_name} {version}")
         return tensors
 
-    def _read(self, path: Path) -> dict[str, Tensor] | None:
+    def _read(self, path: Path, warn: bool = False) -> dict[str, Tensor] | None:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -81,7 +90,8 @@ class FeatureCache:
         try:
             return load_file(path)
         except (SafetensorError, OSError) as error:
-            logger.warning("%s in the feature cache cannot be read (%s): computing it anew", path, error)
+            if warn:
+                logger.warning("%s in the feature cache cannot be read (%s): computing it anew", path, error)
             return None
 
     def _write(self, path: Path, tensors: dict[str, Tensor], description: str) -> None:

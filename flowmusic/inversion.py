@@ -11,6 +11,7 @@ from torch import Tensor
 
 from features.files import whole_file
 from flowmusic.conditioning.pseudo_words import (
+    check_known,
     check_name,
     encode_with_words,
     encoder_fingerprint,
@@ -85,15 +86,8 @@ def check_inversion_path(path: str | Path) -> Path:
     return Path(path)
 
 
-def encode_text(
-    encoder: TransformersTextEncoder, text: str, inversions: Sequence[Inversion], model: str
-) -> TextTokens:
-    """Text tokens of one prompt with pseudo-words.
-
-    Raises:
-        ValueError: a name without an inversion or an inversion that is not named; two of one name; one of
-            another model (`model` is the fingerprint of this one) or of another text encoder.
-    """
+def check_words(text: str, inversions: Sequence[Inversion], model: str) -> dict[str, Tensor]:
+    """Embeddings by name, checked as far as that takes no text encoder. ValueError as of `encode_text`."""
     words: dict[str, Tensor] = {}
     for item in inversions:
         if item.model != model:
@@ -101,14 +95,38 @@ def encode_text(
                 f"the inversion {item.name} was made with the model {item.model}, but this is {model}: "
                 "run `flowmusic invert` again"
             )
-        if item.text_encoder != encoder_fingerprint(encoder):
-            raise ValueError(f"the inversion {item.name} was made with another text encoder")
         if item.name in words:
             raise ValueError(f"two inversions have the name {item.name}")
         words[item.name] = item.embeddings
-    unused = [name for name in words if name not in pseudo_words(text)]
-    if unused:
-        raise ValueError(f"the text does not name {unused[0]}: {text!r}")
+    named = pseudo_words(text)
+    for name in words:
+        if name not in named:
+            raise ValueError(f"the text does not name {name}: {text!r}")
+    for name in named:
+        check_known(name, words)
+    return words
+
+
+def encode_text(
+    encoder: TransformersTextEncoder, text: str, inversions: Sequence[Inversion], model: str
+) -> TextTokens:
+    """Text tokens of one prompt with pseudo-words.
+
+    Raises:
+        ValueError: a name without an inversion or an inversion that is not named; two of one name; one of
+            another model (`model` is the fingerprint of this one) or of another text encoder; a
+            damaged one.
+    """
+    words = check_words(text, inversions, model)
+    width = encoder.model.get_input_embeddings().weight.shape[1]
+    for item in inversions:
+        if item.text_encoder != encoder_fingerprint(encoder):
+            raise ValueError(f"the inversion {item.name} was made with another text encoder")
+        if item.embeddings.shape[1] != width:
+            raise ValueError(
+                f"the inversion {item.name} has embeddings of {item.embeddings.shape[1]} numbers, "
+                f"but its text encoder takes {width}: the file is damaged"
+            )
     with torch.no_grad():
         states = encode_with_words(encoder, text, words)
     return TextTokens.of_prompts([states], encoder.text_dim)

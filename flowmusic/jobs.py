@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from features.notation import names_a_file
 from features.references import Reference, ReferenceSource, open_reference
@@ -26,6 +27,8 @@ FILE_KEYS = (*REFERENCE_KEYS, "controls", "context", "from_clip", "style")
 class Job:
     """What is asked of a clip; None is the model's default. Files are paths as text.
 
+    The seed is 0 unless it is said; in a variation that of its clip decides (`flowmusic.making`).
+
     The keys of a manifest or sidecar are the names of these fields, but for their units (`KEYS`).
     """
 
@@ -35,7 +38,7 @@ class Job:
     chords: str | None = None
     controls: str | None = None
     duration_s: float | None = None
-    seed: int = 0
+    seed: int | None = None
     steps: int | None = None
     solver: str | None = None
     guidance: str | None = None
@@ -56,10 +59,12 @@ class Job:
     inversions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.seed is None and self.vary_from is None:
+            object.__setattr__(self, "seed", 0)
         if self.solver is not None or self.steps is not None:
             check_solver(self.solver or "euler", 1 if self.steps is None else self.steps)
         if self.guidance is not None:
-            Guidance.parse(self.guidance)
+            _check_guidance(self.guidance)
         if self.strength is not None and self.vary_from is None:
             raise ValueError("vary needs from_clip: the clip to vary")
         if self.context is None and (self.keep or self.goes_on or self.context_at_s):
@@ -77,10 +82,14 @@ class Job:
         """The seconds of the style's recording that are listened to, where they are said."""
         if self.style_excerpt is None:
             return None
-        spans = parse_spans(self.style_excerpt)
-        if len(spans) != 1 or not 0 <= spans[0][0] < spans[0][1]:
+        start, _, end = self.style_excerpt.partition("-")
+        try:
+            start_s, end_s = float(start), float(end)
+        except ValueError:
+            start_s = end_s = math.nan
+        if not 0 <= start_s < end_s < math.inf:
             raise ValueError(f"style_excerpt must be seconds such as 10-14, got {self.style_excerpt!r}")
-        return spans[0]
+        return start_s, end_s
 
     def edit(self) -> Edit | None:
         """What is kept of sound that exists, if anything is."""
@@ -125,19 +134,24 @@ class Job:
         return replace(self, inversions=inversions, **named)  # type: ignore[arg-type]
 
     def beside(self, folder: Path) -> Job:
-        """The same with relative paths taken from `folder`, all of them absolute."""
-        return self.with_files(
-            {key: str((folder / Path(path).expanduser()).resolve()) for key, path in self.files.items()}
-        )
+        """The same with relative paths taken from `folder`, all of them absolute.
+
+        ValueError, naming the key, where a path leads nowhere: to no user's folder, or round in links.
+        """
+        return self.with_files({key: _absolute(key, path, folder) for key, path in self.files.items()})
 
     def to_dict(self) -> dict[str, object]:
         """What differs from the defaults, by key."""
-        plain = Job()
-        values = {key: getattr(self, name) for key, name in _FIELDS.items()}
+        given = {_RENAMED.get(name, name): value for name, value in self.given().items()}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()}
+
+    def given(self) -> dict[str, Any]:
+        """What differs from the defaults, by field."""
+        unsaid = {field.name: field.default for field in fields(self)}
+        if self.vary_from is None:
+            unsaid["seed"] = 0
         return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in values.items()
-            if value != getattr(plain, _FIELDS[key])
+            name: getattr(self, name) for name, default in unsaid.items() if getattr(self, name) != default
         }
 
     @property
@@ -241,6 +255,20 @@ def read_job(values: object) -> Job:
         except ValueError as error:
             raise ValueError(f"{key} must be {error}") from error
     return Job(**read)  # type: ignore[arg-type]
+
+
+def _check_guidance(text: str) -> None:
+    try:
+        Guidance.parse(text)
+    except ArithmeticError as error:
+        raise ValueError(f"guidance {text!r} holds numbers that are too large ({error})") from error
+
+
+def _absolute(key: str, path: str, folder: Path) -> str:
+    try:
+        return str((folder / Path(path).expanduser()).resolve())
+    except (RuntimeError, OSError) as error:
+        raise ValueError(f"{key} must be the path of a file, got {path!r} ({error})") from error
 
 
 @lru_cache(maxsize=4096)

@@ -43,7 +43,7 @@ def make_clip(model: FlowMusic, job: Job, progress: Progress = no_progress) -> G
         text=job.text,
         controls=None if job.controls is None else Controls.load(job.controls),
         duration_s=job.duration_s,
-        seed=job.seed,
+        seed=job.seed or 0,
         steps=job.steps,
         solver=job.solver,
         guidance=job.guidance,
@@ -68,6 +68,26 @@ def make_clip(model: FlowMusic, job: Job, progress: Progress = no_progress) -> G
         "threads": torch.get_num_threads(),
     }
     return replace(clip, metadata=clip.metadata | made_of)
+
+
+def varied_from(clip: str | Path) -> Job:
+    """The job of a clip that is to be varied, with the next seed: of its own noise the same clip would come.
+
+    Without a sidecar beside the clip, a job that asks for nothing.
+
+    Raises:
+        ValueError: a sidecar that does not say how the clip was made, or whose references are gone.
+    """
+    beside = Path(clip).with_suffix(".json")
+    if not beside.is_file():
+        return Job()
+    job = read_recipe(beside).job
+    return replace(job, seed=((job.seed or 0) + 1) % 2**63)
+
+
+def with_controls(job: Job) -> Job:
+    """The job; a variation takes what it does not say from its clip. ValueError as of `varied_from`."""
+    return job if job.vary_from is None else replace(varied_from(job.vary_from), **job.given())
 
 
 def _hash(path: Path) -> str:

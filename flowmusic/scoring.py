@@ -149,12 +149,20 @@ def best_clip(make: Callable[[Job], Generation], job: Job, judge: Judge | None, 
 
     Without a judge the one clip of the job, unscored. Its job has the seed that was chosen, so that it
     is made again as it is. Of equals the first is taken.
+
+    Raises:
+        ValueError: several candidates of a job without anything to score them by, and what `make` raises.
     """
     if judge is None:
         return make(job)
+    if choice.candidates > 1 and not job.sources():
+        raise ValueError(
+            "candidates are chosen by how they follow drums, melody or chords; expected one of them "
+            "(a text, a style and extracted controls have no score)"
+        )
     best, best_scores, best_overall, table = None, None, -1.0, []
     for index in range(choice.candidates):
-        candidate = replace(job, seed=(job.seed + index) % 2**63)
+        candidate = replace(job, seed=((job.seed or 0) + index) % 2**63)
         clip = make(candidate)
         scores = judge.judge(clip, candidate)
         overall = choice.overall(scores)

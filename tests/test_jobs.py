@@ -52,6 +52,13 @@ def test_defaults_and_absent_values_are_the_same_job() -> None:
     assert Job(text="x").to_dict() == {"text": "x"}
 
 
+def test_a_variation_tells_no_seed_from_seed_0() -> None:
+    unsaid, said = (read_job({"from_clip": "a.wav"} | seed) for seed in ({}, {"seed": 0}))
+    assert unsaid.seed is None and said.seed == 0 and unsaid.digest != said.digest
+    assert [read_job(job.to_dict()) for job in (unsaid, said)] == [unsaid, said]
+    assert said.given() == {"vary_from": "a.wav", "seed": 0}
+
+
 def test_only_files_are_moved(tmp_path: Path) -> None:
     job = read_job(FULL).beside(tmp_path)
     assert job.drums == str(tmp_path / "beat.wav") and job.chords == "Am | F"
@@ -81,6 +88,8 @@ BAD = {
     "loudness": ({"loudness": 0}, "loudness must be a number from -40"),
     "style": ({"style_books": 2}, "need style"),
     "excerpt": ({"style": "a.wav", "style_excerpt": "4-2"}, "such as 10-14"),
+    "excerpt text": ({"style": "a.wav", "style_excerpt": "abc"}, "style_excerpt must be .* got 'abc'"),
+    "huge guidance": ({"guidance": "drums=1e308,chords=1e308"}, "too large"),
     "inversions": ({"inversions": "a"}, "a list of files"),
     "list": ([1, 2], "expected an object"),
 }

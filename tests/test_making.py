@@ -96,6 +96,13 @@ def test_the_best_of_several_is_kept(model: FlowMusic, song: Path) -> None:
     assert np.array_equal(alone.audio, best.audio)
 
 
+def test_candidates_that_cannot_be_told_apart_are_not_made(model: FlowMusic) -> None:
+    judge = Judge(model.listener)
+    with pytest.raises(ValueError, match="expected one of them"):
+        best_clip(lambda asked: pytest.fail("it was made"), Job(text="x"), judge, Choice(2))
+    assert best_clip(lambda asked: make_clip(model, asked), Job(duration_s=1.0), judge, Choice()).metadata
+
+
 def test_peaks_are_limited_and_the_rest_stays() -> None:
     rng = np.random.default_rng(0)
     noise = (0.1 * rng.standard_normal((2, 32_000))).astype(np.float32)

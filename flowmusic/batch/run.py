@@ -5,28 +5,27 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from features.audio import Audio
-from features.controls import Controls
-from features.events import hear_events
-from features.listen import Listener
-from flowmusic.batch.manifest import Manifest, Row
+from flowmusic.batch.ahead import Heard, HeardRows
+from flowmusic.batch.manifest import Manifest
+from flowmusic.batch.ranks import alone_in, bound_to_parent
 from flowmusic.batch.store import BatchSettings, ClipStore
 from flowmusic.batch.table import Summary, write_tables
-from flowmusic.jobs import Job
-from flowmusic.length import LengthRule
 from flowmusic.making import make_clip
 from flowmusic.pipeline import FlowMusic
 from flowmusic.scoring import Choice, Judge, best_clip
 from flowmusic.threads import using_threads
+
+MAX_WAIT = timedelta(days=30)
 
 Progress = Callable[[int, int], None]
 """Called in the first process with (rows done, rows in all of this process)."""
@@ -34,54 +33,6 @@ Progress = Callable[[int, int], None]
 
 def no_progress(done: int, total: int) -> None:
     """The progress callback that says nothing."""
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A row whose references were listened to (they are in the cache now), or why they cannot be."""
-
-    row: Row
-    finished: bool
-    error: ValueError | None
-
-
-class HeardRows(Dataset[Heard]):
-    """The rows of a manifest; taking one listens to its references, so that worker processes do it ahead.
-
-    Clips that are finished are not listened for again.
-    """
-
-    def __init__(self, manifest: Manifest, store: ClipStore, listener: Listener, lengths: LengthRule) -> None:
-        self.manifest, self.store, self.listener, self.lengths = manifest, store, listener, lengths
-
-    def __len__(self) -> int:
-        return len(self.manifest)
-
-    def __getitem__(self, index: int) -> Heard:
-        row = self.manifest.row(index)
-        if self.store.is_finished(row.name):
-            return Heard(row, True, None)
-        try:
-            listen_ahead(row.job, self.listener, self.lengths, self.store.settings.scores)
-        except ValueError as error:
-            return Heard(row, False, error)
-        return Heard(row, False, None)
-
-
-def listen_ahead(job: Job, listener: Listener, lengths: LengthRule, events: bool) -> None:
-    """Put into the cache what making (and scoring) a clip will ask of its references.
-
-    ValueError where a reference cannot be used.
-    """
-    edit = job.edit()
-    edit = None if edit is None else edit.opened()
-    references = job.references()
-    controls = None if job.controls is None else Controls.load(job.controls)
-    listening_s = lengths.listening_s(lengths.duration_s(job.duration_s, references, controls, edit))
-    stems: dict[str, Audio] = {}
-    listener.listen(references, listening_s, job.loop_chords, stems=stems)
-    if events:
-        hear_events(listener, references, listening_s, job.loop_chords, stems)
 
 
 class ClipMaker(LightningModule):
@@ -118,7 +69,9 @@ class ClipMaker(LightningModule):
         if heard.error is not None:
             self.store.fail(row.name, heard.error)
             return
-        job = replace(row.job, loudness_lufs=row.job.loudness_lufs or self.store.settings.loudness_lufs)
+        job = row.job
+        if job.loudness_lufs is None and job.context is None:  # what is kept of a context has its own level
+            job = replace(job, loudness_lufs=self.store.settings.loudness_lufs)
         try:
             clip = best_clip(lambda asked: make_clip(model, asked), job, self.judge, self.choice)
         except (ValueError, ArithmeticError) as error:
@@ -155,7 +108,8 @@ def run_batch(
         What came of it, in the first process; None in the others.
 
     Raises:
-        ValueError: a manifest with bad rows, or a folder that holds another batch; before any work.
+        ValueError: a manifest with bad rows, or a folder that holds another batch or in which another
+            run is still writing; before any work.
         OutOfSpaceError: a clip could not be written.
     """
     rows = manifest if isinstance(manifest, Manifest) else Manifest(manifest)
@@ -173,11 +127,12 @@ def run_batch(
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=partial(_use_threads, settings.threads) if workers else None,
     )
-    with warnings.catch_warnings(), using_threads(settings.threads):
-        # It advises more worker processes, and uses what torch means to drop.
-        warnings.filterwarnings("ignore", module="lightning")
-        trainer.predict(ClipMaker(model, store, progress), loader, return_predictions=False)
-    return write_tables(rows, store) if trainer.is_global_zero else None
+    with bound_to_parent(), alone_in(Path(out), trainer.global_rank, trainer.world_size, _launches(trainer)):
+        with warnings.catch_warnings(), using_threads(settings.threads):
+            # It advises more worker processes, and uses what torch means to drop.
+            warnings.filterwarnings("ignore", module="lightning")
+            trainer.predict(ClipMaker(model, store, progress), loader, return_predictions=False)
+        return write_tables(rows, store) if trainer.is_global_zero else None
 
 
 def default_settings(model: FlowMusic) -> BatchSettings:
@@ -193,7 +148,8 @@ def _trainer(model: FlowMusic, devices: int, nodes: int, out: Path) -> Trainer:
     if spread:
         from lightning.pytorch.strategies import DDPStrategy
 
-        strategy = DDPStrategy(process_group_backend="nccl" if on_gpu else "gloo")
+        # A process that is done waits for the others, whose last clips may take hours.
+        strategy = DDPStrategy(process_group_backend="nccl" if on_gpu else "gloo", timeout=MAX_WAIT)
     return Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         strategy=strategy,
@@ -206,6 +162,12 @@ def _trainer(model: FlowMusic, devices: int, nodes: int, out: Path) -> Trainer:
         inference_mode=False,
         default_root_dir=out,
     )
+
+
+def _launches(trainer: Trainer) -> bool:
+    """Whether this process is the only one so far: the others of this run are started by it, if at all."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    return trainer.num_nodes == 1 and (environment is None or not environment.creates_processes_externally)
 
 
 def _as_list(items: Sequence[Heard]) -> list[Heard]:

@@ -11,6 +11,7 @@ from features.audio import READABLE_SUFFIXES
 from features.controls import CONTROL_NAMES
 from features.files import whole_file
 from features.notation import CHART_SUFFIXES, LAB_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
+from flowmusic.batch.store import OUTPUTS
 
 _SYMBOLS = {
     **dict.fromkeys(MIDI_SUFFIXES + TABLE_SUFFIXES, "melody"),
@@ -18,11 +19,13 @@ _SYMBOLS = {
 }
 
 
-def reference_rows(folder: Path, roles: Sequence[str] = CONTROL_NAMES) -> list[dict[str, object]]:
+def reference_rows(
+    folder: Path, roles: Sequence[str] = CONTROL_NAMES, out: Path | None = None
+) -> list[dict[str, object]]:
     """A row for each reference under a folder, in a fixed order.
 
     Of a recording the controls `roles` are taken; MIDI and pitch tables give the melody, charts and
-    .lab files the chords. ValueError where there is none.
+    .lab files the chords. What a batch in `out` writes is no reference. ValueError where there is none.
     """
     unknown = sorted(set(roles) - set(CONTROL_NAMES))
     if unknown or not roles:
@@ -32,8 +35,11 @@ def reference_rows(folder: Path, roles: Sequence[str] = CONTROL_NAMES) -> list[d
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder of references")
     rows: list[dict[str, object]] = []
+    made = {out.resolve() / name for name in OUTPUTS} if out is not None else set()
     for path in sorted(item for item in folder.rglob("*") if item.is_file()):
         suffix = path.suffix.lower()
+        if made and not made.isdisjoint((place := path.resolve(), *place.parents)):
+            continue
         if suffix in READABLE_SUFFIXES:
             rows.append(dict.fromkeys(roles, str(path.absolute())))
         elif suffix in _SYMBOLS:

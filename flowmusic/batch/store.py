@@ -18,6 +18,9 @@ from features.files import whole_file
 from flowmusic.generation import Generation
 
 SETTINGS_FILE, TABLE_FILE, PAGE_FILE = "batch.json", "table.csv", "index.html"
+OUTPUTS = ("clips", "failed", TABLE_FILE)
+"""What a batch writes that could be taken for references."""
+
 SUFFIXES = (".wav", ".flac", ".ogg")
 
 
@@ -85,8 +88,8 @@ class ClipStore:
         """Make the folder, or go on in it; remove what a killed run left half-written."""
         if not self.check_settings():
             self._write_json(self.folder / SETTINGS_FILE, asdict(self.settings))
-        for pattern in (".*", "partial-*"):
-            for leftover in (self.folder / "clips").glob(pattern):
+        for pattern in ("clips/.*", "clips/partial-*", "failed/partial-*", "partial-*"):
+            for leftover in self.folder.glob(pattern):
                 leftover.unlink(missing_ok=True)
 
     def save(self, name: str, clip: Generation, plot_with: Any = None) -> None:

@@ -34,7 +34,7 @@ class Stft:
                 padded,
                 self.window,
                 self.hop,
-                window=self.taper,
+                window=self.taper.to(audio.device),
                 center=True,
                 pad_mode="constant",
                 return_complex=True,
@@ -50,7 +50,12 @@ class Stft:
         """Inverse of `spectrum`: complex (B, F, T + 2) -> (B, n_samples)."""
         length = (spectrum.shape[-1] - 1) * self.hop
         audio = torch.istft(
-            spectrum / self.scale, self.window, self.hop, window=self.taper, center=True, length=length
+            spectrum / self.scale,
+            self.window,
+            self.hop,
+            window=self.taper.to(spectrum.device),
+            center=True,
+            length=length,
         )
         return audio[:, self.hop // 2 : self.hop // 2 + n_samples]
 
@@ -68,7 +73,7 @@ def partial_phases(magnitude: Tensor, hop: int, window: int) -> Tensor:
     is_peak = torch.nn.functional.pad((here > below) & (here >= above), (1, 1))
     is_valley = torch.nn.functional.pad((here <= below) & (here < above), (1, 1))
     region = torch.cumsum(is_valley, dim=-1)  # (B, T, F) index of the region of each bin
-    bins = torch.arange(n_bins).expand_as(region)
+    bins = torch.arange(n_bins, device=region.device).expand_as(region)
     peak_of_region = torch.zeros_like(region).scatter_reduce(
         -1, region, torch.where(is_peak, bins, 0), reduce="amax", include_self=True
     )
@@ -98,7 +103,7 @@ def reconstruct(
     phase = partial_phases(padded, stft.hop, stft.window).transpose(1, 2)  # (B, F, T + 2)
     target = padded.transpose(1, 2)
     # torch.stft measures phase at the window's start: bin k at its middle differs by (-1)^k.
-    sign = 1.0 - 2.0 * (torch.arange(target.shape[1]) % 2).to(target)
+    sign = 1.0 - 2.0 * (torch.arange(target.shape[1], device=target.device) % 2).to(target)
     spectrum = torch.polar(target, phase) * sign[:, None]
     previous = torch.zeros_like(spectrum)
     total = (padded.shape[1] - 1) * stft.hop

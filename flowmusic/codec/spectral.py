@@ -120,7 +120,8 @@ class BandStft:
 
     def synthesise(self, log_magnitude: Tensor, n_samples: int, iterations: int) -> Tensor:
         """(B, T', F) -> this band's share of the sound, (B, n_samples)."""
-        magnitude = torch.where(log_magnitude > LOG_FLOOR, from_log10(log_magnitude), 0.0) * self.weight
+        magnitude = torch.where(log_magnitude > LOG_FLOOR, from_log10(log_magnitude), 0.0)
+        magnitude = magnitude * self.weight.to(log_magnitude.device)
         padded = nn.functional.pad(magnitude, (self.first, self.stft.n_bins - self.last))
         return reconstruct(padded, self.stft, n_samples, iterations)
 
@@ -198,7 +199,7 @@ class SpectralCodec(nn.Module):
                 f"expected latents of shape (B, T, {self.latent_dim}), got {tuple(latents.shape)}"
             )
         n_samples = latents.shape[1] * self.config.hop
-        audio = torch.zeros(latents.shape[0], n_samples)
+        audio = torch.zeros(latents.shape[0], n_samples, device=latents.device)
         for band, log_magnitude in zip(self.bands, self.decoder(latents), strict=True):
             audio += band.synthesise(log_magnitude.float(), n_samples, self.config.phase_iterations)
         features = self.features(latents)
@@ -226,7 +227,8 @@ class SpectralCodec(nn.Module):
         stft = Stft(resolution.window, resolution.window // 4)
         spectrum = stft.spectrum(audio, -(-audio.shape[-1] // stft.hop))  # (B, F, T'')
         gain = torch.nn.functional.interpolate(gain, size=spectrum.shape[-1], mode="linear")
-        shaped = spectrum * from_log10(torch.einsum("fn,bnt->bft", self._spread(resolution, stft), gain))
+        spread = self._spread(resolution, stft).to(gain.device)
+        shaped = spectrum * from_log10(torch.einsum("fn,bnt->bft", spread, gain))
         return stft.synthesise(shaped, audio.shape[-1])
 
     def _spread(self, resolution: Resolution, stft: Stft) -> Tensor:

@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--seeds", default="0", metavar="0-9", help="of the grid (0)")
     clips = parser.add_argument_group("clips")
     clips.add_argument("--format", choices=("wav", "flac", "ogg"), default="wav")
-    clips.add_argument("--loudness", type=number("LUFS", -40, -5), default=-16.0, help="of all clips (-16)")
+    clips.add_argument(
+        "--loudness", type=number("LUFS", -40, -5), default=-16.0, help="of clips that keep no sound (-16)"
+    )
     clips.add_argument("--no-loudness", action="store_true", help="leave clips as loud as they come")
     clips.add_argument("--no-scores", action="store_true", help="do not listen to the clips (faster)")
     clips.add_argument("--plot", action="store_true", help="draw every control against what is heard")
@@ -105,7 +107,7 @@ def _manifest_path(args: argparse.Namespace) -> Path:
     if source is None and not args.grid:
         raise ValueError("expected a manifest, a folder of references, or --grid")
     roles = [role.strip() for role in args.roles.split(",") if role.strip()]
-    references = [] if source is None else reference_rows(source, roles)
+    references = [] if source is None else reference_rows(source, roles, args.out)
     prompts = list(args.prompt)
     if args.prompts is not None:
         prompts += [line.strip() for line in args.prompts.read_text(encoding="utf-8").splitlines()]
@@ -114,12 +116,14 @@ def _manifest_path(args: argparse.Namespace) -> Path:
 
 
 def _make(args: argparse.Namespace, manifest: Manifest) -> int:
+    from flowmusic.batch.ranks import device_of_rank
     from flowmusic.batch.run import run_batch
     from flowmusic.batch.store import BatchSettings
     from flowmusic.pipeline import FlowMusic
     from flowmusic.scoring import parse_weights
 
-    model = FlowMusic.from_pretrained(args.checkpoint, args.device, listener(args))
+    device = device_of_rank(args.device, args.devices)
+    model = FlowMusic.from_pretrained(args.checkpoint, device, listener(args))
     settings = BatchSettings(
         model=model.model.fingerprint,
         listener=model.listener.names,

@@ -127,16 +127,14 @@ def asked_job(args: argparse.Namespace) -> tuple[Job, Recipe | None]:
     from dataclasses import replace
 
     from flowmusic.jobs import Job
-    from flowmusic.making import read_recipe
+    from flowmusic.making import read_recipe, varied_from
 
     recipe = None if args.sidecar is None else read_recipe(args.sidecar)
-    beside = None if args.from_clip is None else Path(args.from_clip).with_suffix(".json")
-    varied = read_recipe(beside) if recipe is None and beside is not None and beside.is_file() else None
     base = Job()
     if recipe is not None:
         base = recipe.job
-    elif varied is not None:  # of the same noise the same clip would come
-        base = replace(varied.job, seed=(varied.job.seed + 1) % 2**63)
+    elif args.from_clip is not None:
+        base = varied_from(args.from_clip)
     given = {
         "text": args.text,
         "drums": args.drums,

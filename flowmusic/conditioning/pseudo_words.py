@@ -29,15 +29,20 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_known(name: str, words: Mapping[str, Tensor]) -> None:
+    """ValueError unless a pseudo-word of a text has embeddings."""
+    if name not in words:
+        known = ", ".join(words) or "none"
+        raise ValueError(f"the text names {name}, which is not among the pseudo-words given: {known}")
+
+
 def encode_with_words(encoder: TransformersTextEncoder, text: str, words: Mapping[str, Tensor]) -> Tensor:
     """States (L, E) of one prompt in which the embeddings (N, E) of `words` stand for their names.
 
     Differentiable with respect to the embeddings. ValueError for an unknown name or too long a prompt.
     """
-    unknown = [name for name in pseudo_words(text) if name not in words]
-    if unknown:
-        known = ", ".join(words) or "none"
-        raise ValueError(f"the text names {unknown[0]}, which is not among the pseudo-words given: {known}")
+    for name in pseudo_words(text):
+        check_known(name, words)
     embed = encoder.model.get_input_embeddings()
     device = encoder.model.device
     first, last = _marks(encoder)

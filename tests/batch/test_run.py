@@ -9,22 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from features.audio import read_audio
-from features.cache import FeatureCache
-from features.listen import Listener
 from flowmusic.batch.manifest import Manifest
 from flowmusic.batch.run import default_settings, run_batch
 from flowmusic.batch.sources import write_manifest
 from flowmusic.batch.store import OutOfSpaceError
-from flowmusic.batch.table import Summary
 from flowmusic.cli import main
 from flowmusic.pipeline import FlowMusic
+from tests.batch.conftest import QUIET, command, run
 
 ROWS: list[dict[str, object]] = [
     {"chords": "Am | F", "duration": 1},
@@ -32,24 +29,11 @@ ROWS: list[dict[str, object]] = [
     {"chords": "G | D", "duration": 1, "steps": 2},
     {"duration": 1, "seed": 8},
 ]
-QUIET = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture
-def model(tiny_model: Path) -> FlowMusic:
-    return FlowMusic.from_pretrained(tiny_model, listener=Listener("none", cache=FeatureCache()))
 
 
 @pytest.fixture
 def jobs(tmp_path: Path) -> Path:
     return write_manifest(tmp_path / "jobs.jsonl", ROWS)
-
-
-def run(model: FlowMusic, jobs: Path, out: Path, scores: bool = False, **changes: object) -> Summary:
-    settings = replace(default_settings(model), scores=scores, **changes)  # type: ignore[arg-type]
-    summary = run_batch(model, jobs, out, settings)
-    assert summary is not None
-    return summary
 
 
 def sounds(out: Path) -> dict[str, bytes]:
@@ -95,12 +79,16 @@ def test_order_does_not_change_the_bytes_and_finished_clips_stay(
     clips = sorted((tmp_path / "out" / "clips").iterdir())
     before = [(path, path.stat().st_mtime_ns) for path in clips]
     clips[0].unlink()
-    leftover = tmp_path / "out" / "clips" / ".half-1234.wav"
-    leftover.write_bytes(b"RIFF")
+    (tmp_path / "out" / "failed").mkdir()
+    places = ("clips/.half-1234.wav", "clips/partial-a.wav", "failed/partial-b.json", "partial-table-c.csv")
+    leftovers = [tmp_path / "out" / place for place in places]
+    for leftover in leftovers:
+        leftover.write_bytes(b"RIFF")
     longer = write_manifest(tmp_path / "longer.jsonl", [{"seed": 99, "duration": 1}, *ROWS])
     assert str(run(model, longer, tmp_path / "out")) == "5 clips"
     changed = [path for path, time_ns in before if path.stat().st_mtime_ns != time_ns]
-    assert {path.stem for path in changed} == {clips[0].stem} and not leftover.exists()
+    assert {path.stem for path in changed} == {clips[0].stem}
+    assert not any(leftover.exists() for leftover in leftovers)
 
 
 def test_what_cannot_be_read_is_in_the_table_and_the_rest_goes_on(
@@ -146,11 +134,6 @@ def test_a_folder_of_another_batch_is_refused(model: FlowMusic, jobs: Path, tmp_
         run(model, jobs, tmp_path / "out", loudness_lufs=-20.0)
 
 
-def command(tiny_model: Path, jobs: Path, out: Path, *more: str) -> list[str]:
-    words = [sys.executable, "-m", "flowmusic", "batch", str(jobs), "--out", str(out), "--no-scores"]
-    return [*words, "--checkpoint", str(tiny_model), "--separator", "none", *more]
-
-
 def test_killed_at_any_time_it_goes_on(tiny_model: Path, model: FlowMusic, tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [{"seed": seed, "duration": 2, "steps": 40} for seed in range(12)]
     jobs = write_manifest(tmp_path / "jobs.jsonl", rows)
@@ -160,7 +143,7 @@ def test_killed_at_any_time_it_goes_on(tiny_model: Path, model: FlowMusic, tmp_p
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = {path: path.stat().st_mtime_ns for path in out.glob("clips/*.json")}
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("clips/[!.]*.json")}
     assert 2 <= len(kept) < 12 and not (out / "table.csv").exists()
     assert str(run(model, jobs, out)) == "12 clips"
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "finished clips are not made again"

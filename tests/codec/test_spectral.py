@@ -140,3 +140,17 @@ def test_config_round_trip_and_unknown_keys() -> None:
     assert SpectralCodecConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     with pytest.raises(ValueError, match="unknown codec settings"):
         SpectralCodecConfig.from_dict({"latent_dims": 3})
+
+
+def test_decoding_makes_no_tensor_on_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device without numbers stands for a GPU: mixing it with the CPU is an error as well."""
+
+    def inverse(spectrum: torch.Tensor, *_: object, window: torch.Tensor, **rest: int) -> torch.Tensor:
+        assert window.device == spectrum.device
+        return spectrum.new_zeros(spectrum.shape[0], rest["length"], dtype=torch.float32)
+
+    codec = small_codec().to("meta")
+    monkeypatch.setattr(torch, "istft", inverse)  # it looks at numbers
+    audio = codec.decode(torch.zeros(2, 10, 32, device="meta"))
+    assert audio.device.type == "meta" and audio.shape == (2, 1, 12800)
+    assert codec.encode(audio).device.type == "meta"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,24 @@ def test_samples_that_would_clip_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="ends in"):
         write_audio(tmp_path / "a.xyz", np.zeros(10, dtype=np.float32), 32000)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
+@pytest.mark.parametrize("missing", [1, 1500])
+def test_a_disk_that_is_full_at_the_last_byte_leaves_nothing(
+    tmp_path: Path, suffix: str, missing: int
+) -> None:
+    """A limit on the size of files stands for the end of the disk."""
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 48_000).astype(np.float32)
+    size = write_audio(tmp_path / f"whole{suffix}", samples, 32000).stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - missing, before[1]))
+    try:
+        with pytest.raises(AudioError, match=f"cannot write .*cut{suffix}"):
+            write_audio(tmp_path / f"cut{suffix}", samples, 32000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == [f"whole{suffix}"]
 
 
 def test_resampling_keeps_length_in_time_and_drops_what_no_longer_fits() -> None:

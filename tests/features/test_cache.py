@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,23 @@ def test_computed_once_then_kept(tmp_path: Path) -> None:
         assert found["value"].tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
         assert found["mask"].tolist() == [True, False]
     assert compute.calls == 1
+
+
+def test_those_who_want_an_entry_at_once_wait_for_the_first(tmp_path: Path) -> None:
+    """Locks are of open files, so that threads stand for processes."""
+    compute = Counter()
+
+    def slowly() -> dict[str, torch.Tensor]:
+        time.sleep(0.2)
+        return compute()
+
+    with ThreadPoolExecutor(3) as pool:
+        found = pool.map(
+            lambda _: FeatureCache(tmp_path).get_or_compute("key", "crepe", "1", slowly), range(3)
+        )
+    assert [item["mask"].tolist() for item in found] == [[True, False]] * 3
+    assert compute.calls == 1
+    assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".safetensors"]
 
 
 def test_content_extractor_and_version_each_make_a_new_entry(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ def test_what_does_not_fit_is_refused(encoder: TransformersTextEncoder) -> None:
         ("<mysong>", [good, good], "two inversions"),
         ("<mysong>", [word(model="x", encoder=here)], "made with the model x, but this is m"),
         ("<mysong>", [word()], "another text encoder"),
+        ("<mysong>", [replace(good, embeddings=torch.ones(2, 9))], "of 9 numbers, but .* takes 384"),
         ("<mysong>" + 70 * " piano", [good], "may have 64 tokens, got 74"),
     ):
         with pytest.raises(ValueError, match=said):

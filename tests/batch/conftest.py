@@ -1,0 +1,34 @@
+"""A tiny model for batches, and ways to run them in this process and in others."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from features.cache import FeatureCache
+from features.listen import Listener
+from flowmusic.batch.run import default_settings, run_batch
+from flowmusic.batch.table import Summary
+from flowmusic.pipeline import FlowMusic
+
+QUIET = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def model(tiny_model: Path) -> FlowMusic:
+    return FlowMusic.from_pretrained(tiny_model, listener=Listener("none", cache=FeatureCache()))
+
+
+def run(model: FlowMusic, jobs: Path, out: Path, scores: bool = False, **changes: object) -> Summary:
+    settings = replace(default_settings(model), scores=scores, **changes)  # type: ignore[arg-type]
+    summary = run_batch(model, jobs, out, settings)
+    assert summary is not None
+    return summary
+
+
+def command(tiny_model: Path, jobs: Path, out: Path, *more: str) -> list[str]:
+    words = [sys.executable, "-m", "flowmusic", "batch", str(jobs), "--out", str(out), "--no-scores"]
+    return [*words, "--checkpoint", str(tiny_model), "--separator", "none", *more]
