@@ -64,7 +64,7 @@ class Job:
         if self.solver is not None or self.steps is not None:
             check_solver(self.solver or "euler", 1 if self.steps is None else self.steps)
         if self.guidance is not None:
-            _check_guidance(self.guidance)
+            Guidance.parse(self.guidance)
         if self.strength is not None and self.vary_from is None:
             raise ValueError("vary needs from_clip: the clip to vary")
         if self.context is None and (self.keep or self.goes_on or self.context_at_s):
@@ -255,13 +255,6 @@ def read_job(values: object) -> Job:
         except ValueError as error:
             raise ValueError(f"{key} must be {error}") from error
     return Job(**read)  # type: ignore[arg-type]
-
-
-def _check_guidance(text: str) -> None:
-    try:
-        Guidance.parse(text)
-    except ArithmeticError as error:
-        raise ValueError(f"guidance {text!r} holds numbers that are too large ({error})") from error
 
 
 def _absolute(key: str, path: str, folder: Path) -> str:
