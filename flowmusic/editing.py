@@ -17,13 +17,16 @@ from torch import Tensor
 from features.audio import Audio, AudioSource, to_audio
 from features.references import open_recording
 from flowmusic.codec.protocol import Codec
-from flowmusic.decoding import FADE_S, crossfade
+from flowmusic.decoding import crossfade
 from flowmusic.flow.solver import VelocityField
 
 EDGE_S = 0.16
 """Latents so near to where a recording begins or ends describe the silence beyond it as well: not kept."""
 
-MIN_KEPT_S = 2 * FADE_S
+BORDER_FADE_S = 0.25
+"""From the codec's sound to the original's: shorter, and what the codec changes is heard as a step."""
+
+MIN_KEPT_S = 0.08
 
 Spans = tuple[tuple[float, float], ...]
 
@@ -216,7 +219,7 @@ def put_back(audio: np.ndarray, canvas: Canvas, sample_rate: int) -> np.ndarray:
     The fades lie inside the kept spans; one that begins or ends with the clip has no border there,
     unless the clip is a loop.
     """
-    fade, n_samples = round(FADE_S * sample_rate), audio.shape[1]
+    fade, n_samples = round(BORDER_FADE_S * sample_rate), audio.shape[1]
     out = audio.copy()
     for first, end in _within(canvas.kept, n_samples):
         original = canvas.sound[None, first:end]

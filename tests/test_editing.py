@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from features.audio import Audio, read_audio
-from flowmusic.decoding import FADE_S
-from flowmusic.editing import Edit, HeldVelocity, lay_out, parse_spans, starting_point
+from flowmusic.editing import BORDER_FADE_S, Edit, HeldVelocity, lay_out, parse_spans, starting_point
 from flowmusic.generation import Generation
 from flowmusic.pipeline import FlowMusic
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-FADE = round(FADE_S * 32_000)
+FADE = round(BORDER_FADE_S * 32_000)
 CHART = "C | G | Am | F"
 
 

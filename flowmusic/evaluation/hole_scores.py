@@ -10,7 +10,7 @@ import numpy as np
 
 from features.audio import Audio
 from features.controls import CONTROL_NAMES
-from flowmusic.decoding import FADE_S
+from flowmusic.editing import BORDER_FADE_S
 from flowmusic.evaluation.listening import HeardStore
 from flowmusic.evaluation.protocol import HeardReference, judge
 from flowmusic.evaluation.references import MIN_CLIP_S, Clip
@@ -85,7 +85,7 @@ def hole_of(duration_s: float) -> tuple[float, float]:
 def kept_difference(item: Filled) -> float:
     """Largest difference of a kept sample to the original's, without the fades at the hole's borders."""
     start_s, end_s = item.hole
-    spans = ((0.0, start_s - FADE_S), (end_s + FADE_S, item.original.duration_s))
+    spans = ((0.0, start_s - BORDER_FADE_S), (end_s + BORDER_FADE_S, item.original.duration_s))
     pairs = [(cut(item.made, *span).samples, cut(item.original, *span).samples) for span in spans]
     return max(float(np.abs(made - original).max(initial=0.0)) for made, original in pairs)
 

@@ -16,7 +16,7 @@ from flowmusic.batch.manifest import Manifest
 from flowmusic.batch.run import default_settings
 from flowmusic.batch.sources import write_manifest
 from flowmusic.batch.store import ClipStore
-from flowmusic.decoding import FADE_S
+from flowmusic.editing import BORDER_FADE_S
 from flowmusic.inversion import Inversion
 from flowmusic.jobs import Job, read_job
 from flowmusic.making import make_clip
@@ -77,6 +77,6 @@ def test_what_is_kept_stays_as_loud_as_it_is(model: FlowMusic, music_file: Path,
     rows: list[dict[str, object]] = [{"name": "as-it-is"} | row, {"name": "said", "loudness": -30} | row]
     run(model, write_manifest(tmp_path / "jobs.jsonl", rows), tmp_path / "out")
     as_it_is, said = (read_audio(path).mono() for path in sorted((tmp_path / "out" / "clips").glob("*.wav")))
-    original, inside = read_audio(music_file, 32_000).mono(), slice(0, round((1 - FADE_S) * 32_000))
+    original, inside = read_audio(music_file, 32_000).mono(), slice(0, round((1 - BORDER_FADE_S) * 32_000))
     np.testing.assert_allclose(as_it_is[inside], original[inside], atol=1e-4)
     assert said[inside].std() < 0.5 * original[inside].std()

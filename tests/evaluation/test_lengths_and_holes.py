@@ -251,7 +251,7 @@ def test_a_quiet_hole_and_a_slip_are_found_out(tmp_path: Path) -> None:
 
 def test_fades_inside_what_is_kept_are_no_difference() -> None:
     original = song(0, 6.0).audio
-    for at_s, differs in ((1.95, True), (1.97, False), (3.0, False), (4.03, False), (4.05, True)):
+    for at_s, differs in ((1.7, True), (1.8, False), (3.0, False), (4.2, False), (4.3, True)):
         samples = original.samples.copy()
         samples[:, round(at_s * RATE)] += 0.1
         made = Audio(samples, RATE)
