@@ -1,6 +1,6 @@
 """Clips an hour of `flowmusic batch` against a loop of single calls, measured in turn on one machine.
 
-    python benchmarks/batch.py --clips 8 --devices 2
+    python benchmarks/batch.py --clips 40 --devices 2
 
 Both make the same clips from nothing: each side has an empty cache. The ratio of the two is what counts;
 the times themselves depend on what else the machine does.
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--duration", type=float, default=8.0)
     parser.add_argument("--devices", type=int, default=2)
     parser.add_argument("--scores", action="store_true", help="the batch listens to every clip as well")
