@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TABLE_FILE, NUMBERS_FILE = "holes.md", "holes.json"
 DESCRIPTION = """Inpainting. Of 12 s of each reference the middle third is made anew, as `flowmusic generate
---context F --keep 0-4,8-12 --controls C` does with the controls heard in it. What is kept is compared
+--context F --keep 0-4,8-12 --controls C` does with the controls heard in F. What is kept is compared
 sample by sample, the spectral change at both borders with that at other instants (AUC .5: not to be told
 apart), the hole's sound with the reference's in controls and level. The folder keeps every clip; a second
 run goes on where the first stopped."""
