@@ -27,7 +27,7 @@ from flowmusic.evaluation.balance_scores import (
     to_markdown,
     tradeoff_of,
 )
-from flowmusic.evaluation.command import settings_for
+from flowmusic.evaluation.command import run_and_show, settings_for
 from flowmusic.evaluation.embeddings import EMBEDDING, EmbeddingStore
 from flowmusic.evaluation.probe import Labels, Logistic, labels_of
 from flowmusic.evaluation.prompts import Prompt, all_prompts
@@ -207,16 +207,7 @@ def run(options: argparse.Namespace) -> list[BalanceRow]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m flowmusic.evaluation.balance`."""
-    from flowmusic.evaluation.report import write_lines
-
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    try:
-        run(options)
-    except ValueError as error:
-        parser.error(str(error))
-    write_lines((options.out / TABLE_FILE).read_text(encoding="utf-8"), None)
-    return 0
+    return run_and_show(_parser(), run, TABLE_FILE, arguments)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ The top level imports nothing heavy, so that `--help` is quick.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,6 +148,27 @@ def settings_for(
         extractors=extractors,
         references=tuple(references),
     )
+
+
+def run_and_show(
+    parser: argparse.ArgumentParser,
+    run: Callable[[argparse.Namespace], object],
+    table: str,
+    arguments: Sequence[str] | None,
+) -> int:
+    """The `main` of an evaluation: what it writes to the file `table` in --out is printed; the exit code.
+
+    Wrong options and references end with their message and exit code 2.
+    """
+    from flowmusic.evaluation.report import write_lines
+
+    options = parser.parse_args(arguments)
+    try:
+        run(options)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    write_lines((options.out / table).read_text(encoding="utf-8"), None)
+    return 0
 
 
 def run(args: argparse.Namespace) -> int:

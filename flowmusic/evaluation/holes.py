@@ -16,12 +16,12 @@ from features import choices
 from features.audio import Audio
 from features.controls import Controls
 from flowmusic.editing import Edit, Spans
-from flowmusic.evaluation.command import SECONDS, add_sampling, load_model, settings_for
+from flowmusic.evaluation.command import SECONDS, add_sampling, load_model, run_and_show, settings_for
 from flowmusic.evaluation.hole_scores import Filled, Report, hole_of, report, to_markdown
 from flowmusic.evaluation.listening import HeardStore
 from flowmusic.evaluation.protocol import Progress, Settings, check_settings, clip_path, progress_bar, quiet
 from flowmusic.evaluation.references import Clip, find_references, load_clip
-from flowmusic.evaluation.report import write_lines, write_text
+from flowmusic.evaluation.report import write_text
 from flowmusic.evaluation.seams import kept_audio
 
 if TYPE_CHECKING:
@@ -166,14 +166,7 @@ def run(options: argparse.Namespace) -> Report:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m flowmusic.evaluation.holes`."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    try:
-        run(options)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-    write_lines((options.out / TABLE_FILE).read_text(encoding="utf-8"), None)
-    return 0
+    return run_and_show(_parser(), run, TABLE_FILE, arguments)
 
 
 if __name__ == "__main__":

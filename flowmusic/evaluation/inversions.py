@@ -16,7 +16,7 @@ import numpy as np
 
 from features.audio import Audio, read_audio, write_audio
 from flowmusic.commands.options import number, whole_number
-from flowmusic.evaluation.command import add_sampling, settings_for
+from flowmusic.evaluation.command import add_sampling, run_and_show, settings_for
 from flowmusic.evaluation.embeddings import EMBEDDING, EmbeddingStore, read_whole
 from flowmusic.evaluation.inversion_scores import (
     WORD,
@@ -245,16 +245,7 @@ def run(options: argparse.Namespace) -> tuple[list[WayRow], list[WordRow]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m flowmusic.evaluation.inversions`."""
-    from flowmusic.evaluation.report import write_lines
-
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    try:
-        run(options)
-    except ValueError as error:
-        parser.error(str(error))
-    write_lines((options.out / TABLE_FILE).read_text(encoding="utf-8"), None)
-    return 0
+    return run_and_show(_parser(), run, TABLE_FILE, arguments)
 
 
 if __name__ == "__main__":

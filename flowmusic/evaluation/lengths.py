@@ -17,7 +17,14 @@ from features import choices
 from features.audio import Audio
 from features.controls import CONTROL_NAMES
 from features.frames import CONTROL_FRAME_RATE
-from flowmusic.evaluation.command import SECONDS, FlowMaker, add_sampling, load_model, settings_for
+from flowmusic.evaluation.command import (
+    SECONDS,
+    FlowMaker,
+    add_sampling,
+    load_model,
+    run_and_show,
+    settings_for,
+)
 from flowmusic.evaluation.listening import HeardStore
 from flowmusic.evaluation.long_clips import (
     LongClip,
@@ -41,7 +48,7 @@ from flowmusic.evaluation.protocol import (
     quiet,
 )
 from flowmusic.evaluation.references import Clip, find_references, load_clip
-from flowmusic.evaluation.report import Result, write_lines, write_text
+from flowmusic.evaluation.report import Result, write_text
 from flowmusic.evaluation.seams import cut, kept_audio
 from flowmusic.evaluation.trials import Trial
 
@@ -186,14 +193,7 @@ def run(options: argparse.Namespace) -> Report:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m flowmusic.evaluation.lengths`."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    try:
-        run(options)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-    write_lines((options.out / TABLE_FILE).read_text(encoding="utf-8"), None)
-    return 0
+    return run_and_show(_parser(), run, TABLE_FILE, arguments)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features import choices
-from flowmusic.evaluation.command import SECONDS, FlowMaker, add_sampling, load_model, settings_for
+from flowmusic.evaluation.command import (
+    SECONDS,
+    FlowMaker,
+    add_sampling,
+    load_model,
+    run_and_show,
+    settings_for,
+)
 
 if TYPE_CHECKING:
     from flowmusic.evaluation.embeddings import EmbeddedClip, EmbeddingStore
@@ -216,16 +223,7 @@ def _write(out: Path, rows: Sequence[Row], baseline: tuple[float, float], settin
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m flowmusic.evaluation.steps`."""
-    from flowmusic.evaluation.report import write_lines
-
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    try:
-        run(options)
-    except ValueError as error:
-        parser.error(str(error))
-    write_lines((options.out / TABLE_FILE).read_text(encoding="utf-8"), None)
-    return 0
+    return run_and_show(_parser(), run, TABLE_FILE, arguments)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from features.audio import Audio, AudioError, read_audio, write_audio
 from features.controls import Controls
 from flowmusic.commands.options import number
 from flowmusic.evaluation.adherence import Heard, score
-from flowmusic.evaluation.command import SECONDS, add_sampling, load_model, settings_for
+from flowmusic.evaluation.command import SECONDS, add_sampling, load_model, run_and_show, settings_for
 from flowmusic.evaluation.embeddings import EMBEDDING, EmbeddingStore, read_whole
 from flowmusic.evaluation.listening import HeardStore
 from flowmusic.evaluation.references import Reference, find_references
@@ -250,16 +250,7 @@ def run(options: argparse.Namespace) -> list[StyleRow]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m flowmusic.evaluation.style`."""
-    from flowmusic.evaluation.report import write_lines
-
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    try:
-        run(options)
-    except ValueError as error:
-        parser.error(str(error))
-    write_lines((options.out / TABLE_FILE).read_text(encoding="utf-8"), None)
-    return 0
+    return run_and_show(_parser(), run, TABLE_FILE, arguments)
 
 
 if __name__ == "__main__":
