@@ -194,7 +194,7 @@ def run(options: argparse.Namespace) -> list[BalanceRow]:
     prompts = choose_prompts(
         [kind_of(*pair, probes, listener) for pair in zip(references, songs, strict=True)]
     )
-    maker = FlowBalanceMaker(model, options.steps, options.solver, options.books)
+    maker = FlowBalanceMaker(model, options.steps, options.solver, books=options.books)
     styles = embed_songs(songs, maker, listener.store)
     bench = Bench(songs, prompts, styles, probes, listener, options.out, rescale, options.seed)
     heading = (

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from features import choices
 from flowmusic.commands.options import SOLVERS, number, whole_number
@@ -35,30 +35,32 @@ examples:
 
 
 @dataclass(frozen=True)
-class FlowMaker:
-    """A `FlowMusic` as an evaluation sees it (`flowmusic.evaluation.protocol.Maker`)."""
+class FlowSampler:
+    """A `FlowMusic`, and how it is sampled: what the makers of all evaluations are."""
 
     model: FlowMusic
     steps: int | None = None
     solver: str | None = None
     guidance: str | None = None
 
-    def make(self, controls: Controls, text: str, duration_s: float, seed: int) -> Audio:
+    def clip(self, **asked: Any) -> Audio:
+        """The sound of a clip; `asked` are arguments of `FlowMusic.generate`."""
         from features.audio import Audio
 
-        clip = self.model.generate(
-            text=text or None,
-            controls=controls,
-            duration_s=duration_s,
-            seed=seed,
-            steps=self.steps,
-            solver=self.solver,
-            guidance=self.guidance,
-        )
+        sampled = {"steps": self.steps, "solver": self.solver, "guidance": self.guidance}
+        clip = self.model.generate(**sampled | asked)
         return Audio(clip.audio, clip.sample_rate)
 
     def resynthesise(self, audio: Audio) -> Audio:
+        """What the codec leaves of a recording."""
         return self.model.resynthesise(audio)
+
+
+class FlowMaker(FlowSampler):
+    """`flowmusic.evaluation.protocol.Maker`."""
+
+    def make(self, controls: Controls, text: str, duration_s: float, seed: int) -> Audio:
+        return self.clip(text=text or None, controls=controls, duration_s=duration_s, seed=seed)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

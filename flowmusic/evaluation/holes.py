@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +16,14 @@ from features import choices
 from features.audio import Audio
 from features.controls import Controls
 from flowmusic.editing import Edit, Spans
-from flowmusic.evaluation.command import SECONDS, add_sampling, load_model, run_and_show, settings_for
+from flowmusic.evaluation.command import (
+    SECONDS,
+    FlowSampler,
+    add_sampling,
+    load_model,
+    run_and_show,
+    settings_for,
+)
 from flowmusic.evaluation.hole_scores import Filled, Report, hole_of, report, to_markdown
 from flowmusic.evaluation.listening import HeardStore
 from flowmusic.evaluation.protocol import Progress, Settings, check_settings, clip_path, progress_bar, quiet
@@ -25,7 +32,7 @@ from flowmusic.evaluation.report import write_text
 from flowmusic.evaluation.seams import kept_audio
 
 if TYPE_CHECKING:
-    from flowmusic.pipeline import FlowMusic
+    pass
 
 TABLE_FILE, NUMBERS_FILE = "holes.md", "holes.json"
 DESCRIPTION = """Inpainting. Of 12 s of each reference the middle third is made anew, as `flowmusic generate
@@ -47,28 +54,11 @@ class HoleMaker(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class FlowHoleMaker:
-    """A `FlowMusic` as this evaluation sees it; text is never given."""
-
-    model: FlowMusic
-    steps: int | None = None
-    solver: str | None = None
-    guidance: str | None = None
+class FlowHoleMaker(FlowSampler):
+    """`HoleMaker`; text is never given."""
 
     def fill(self, context: Audio, keep: Spans, controls: Controls, seed: int) -> Audio:
-        clip = self.model.generate(
-            controls=controls,
-            seed=seed,
-            steps=self.steps,
-            solver=self.solver,
-            guidance=self.guidance,
-            edit=Edit(context, keep),
-        )
-        return Audio(clip.audio, clip.sample_rate)
-
-    def resynthesise(self, audio: Audio) -> Audio:
-        return self.model.resynthesise(audio)
+        return self.clip(controls=controls, seed=seed, edit=Edit(context, keep))
 
 
 def fill_hole(

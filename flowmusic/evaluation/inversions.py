@@ -227,7 +227,7 @@ def run(options: argparse.Namespace) -> tuple[list[WayRow], list[WordRow]]:
         f"Pseudo-words: {len(songs)} recordings, {options.seeds} seeds, {given}, model {settings.model}, "
         f"{settings.solver} {settings.steps}, guidance {settings.guidance}. Embedding: {EMBEDDING}."
     )
-    maker = FlowInversionMaker(model, plan, options.steps, options.solver, options.guidance)
+    maker = FlowInversionMaker(model, options.steps, options.solver, options.guidance, plan=plan)
     store = EmbeddingStore(FeatureCache(options.out / "embedded"))
     return evaluate_inversions(
         maker,

@@ -18,7 +18,14 @@ from features.audio import Audio, AudioError, read_audio, write_audio
 from features.controls import Controls
 from flowmusic.commands.options import number
 from flowmusic.evaluation.adherence import Heard, score
-from flowmusic.evaluation.command import SECONDS, add_sampling, load_model, run_and_show, settings_for
+from flowmusic.evaluation.command import (
+    SECONDS,
+    FlowSampler,
+    add_sampling,
+    load_model,
+    run_and_show,
+    settings_for,
+)
 from flowmusic.evaluation.embeddings import EMBEDDING, EmbeddingStore, read_whole
 from flowmusic.evaluation.listening import HeardStore
 from flowmusic.evaluation.references import Reference, find_references
@@ -27,7 +34,7 @@ from flowmusic.evaluation.style_scores import Outcome, SongStyles, StyleRow, sum
 from flowmusic.style import MAX_EXCERPT_S, MIN_EXCERPT_S
 
 if TYPE_CHECKING:
-    from flowmusic.pipeline import FlowMusic
+    pass
 
 BOOKS = "1,2,3,6"
 STYLE, BOTH, CONTROLS = "style", "style and controls", "controls"
@@ -53,32 +60,13 @@ class StyleMaker(Resynthesiser, Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class FlowStyleMaker:
-    """A `FlowMusic` as this evaluation sees it; text is never given."""
-
-    model: FlowMusic
-    steps: int | None = None
-    solver: str | None = None
-    guidance: str | None = None
+class FlowStyleMaker(FlowSampler):
+    """`StyleMaker`; text is never given."""
 
     def make(
         self, style: Audio | None, books: int | None, controls: Controls | None, duration_s: float, seed: int
     ) -> Audio:
-        clip = self.model.generate(
-            style=style,
-            style_books=books,
-            controls=controls,
-            duration_s=duration_s,
-            seed=seed,
-            steps=self.steps,
-            solver=self.solver,
-            guidance=self.guidance,
-        )
-        return Audio(clip.audio, clip.sample_rate)
-
-    def resynthesise(self, audio: Audio) -> Audio:
-        return self.model.resynthesise(audio)
+        return self.clip(style=style, style_books=books, controls=controls, duration_s=duration_s, seed=seed)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from features.audio import Audio
-from flowmusic.evaluation.command import load_model
+from flowmusic.evaluation.command import FlowSampler, load_model
 from flowmusic.evaluation.inversion_scores import WORD, Learnt
 
 if TYPE_CHECKING:
@@ -18,40 +18,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FlowBalanceMaker:
-    """`flowmusic.evaluation.balance.BalanceMaker`."""
+class FlowBalanceMaker(FlowSampler):
+    """`flowmusic.evaluation.balance.BalanceMaker`; every clip has its own guidance."""
 
-    model: FlowMusic
-    steps: int | None = None
-    solver: str | None = None
     books: int | None = None
 
     def make(self, style: Audio, text: str, guidance: str, duration_s: float, seed: int) -> Audio:
-        clip = self.model.generate(
+        return self.clip(
             text=text,
             style=style,
             style_books=self.books,
+            guidance=guidance,
             duration_s=duration_s,
             seed=seed,
-            steps=self.steps,
-            solver=self.solver,
-            guidance=guidance,
         )
-        return Audio(clip.audio, clip.sample_rate)
-
-    def resynthesise(self, audio: Audio) -> Audio:
-        return self.model.resynthesise(audio)
 
 
-@dataclass(frozen=True)
-class FlowInversionMaker:
+@dataclass(frozen=True, kw_only=True)
+class FlowInversionMaker(FlowSampler):
     """`flowmusic.evaluation.inversions.InversionMaker`."""
 
-    model: FlowMusic
     plan: InversionPlan
-    steps: int | None = None
-    solver: str | None = None
-    guidance: str | None = None
 
     def learn(self, audio: Audio, initial_words: str) -> tuple[Inversion, Learnt]:
         """The word `WORD`; ValueError where the model's text encoder has no room for words."""
@@ -76,20 +63,8 @@ class FlowInversionMaker:
     def make(
         self, text: str, word: Inversion | None, style: Audio | None, duration_s: float, seed: int
     ) -> Audio:
-        clip = self.model.generate(
-            text=text,
-            style=style,
-            inversions=() if word is None else (word,),
-            duration_s=duration_s,
-            seed=seed,
-            steps=self.steps,
-            solver=self.solver,
-            guidance=self.guidance,
-        )
-        return Audio(clip.audio, clip.sample_rate)
-
-    def resynthesise(self, audio: Audio) -> Audio:
-        return self.model.resynthesise(audio)
+        inversions = () if word is None else (word,)
+        return self.clip(text=text, style=style, inversions=inversions, duration_s=duration_s, seed=seed)
 
 
 def load_styled(options: argparse.Namespace, excerpt: Audio, books: int | None = None) -> FlowMusic:
