@@ -16,6 +16,9 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+PARTIAL_PREFIX = "partial-"
+"""How the names of files begin that `whole_file` has not finished. (torch.save refuses a dot.)"""
+
 _POLL_S = 0.05
 
 
@@ -27,8 +30,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     are made. OSError where the folder takes no files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A plain prefix: torch.save refuses names that begin with a dot.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"partial-{path.stem}-", suffix=path.suffix)
+    prefix = f"{PARTIAL_PREFIX}{path.stem}-"
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
     os.close(handle)
     partial = Path(name)
     try:

@@ -9,13 +9,10 @@ import torch
 
 from features.audio import Audio, AudioSource
 from features.references import open_recording
-from flowmusic.conditioning.style import StyleTokens
+from flowmusic.conditioning.style import MAX_EXCERPT_S, MIN_EXCERPT_S, StyleTokens
 from flowmusic.conditioning.style_encoder import StyleFeatures
 from flowmusic.conditioning.style_features import style_extractor
 from flowmusic.pretrained import Pretrained
-
-MIN_EXCERPT_S, MAX_EXCERPT_S = 1.5, 4.5
-"""What the conditioner is trained on (arXiv 2407.12563, §4)."""
 
 LEVEL = 10 ** (-22 / 20)
 """Root mean square that excerpts are brought to: about that of the songs in training."""

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from features.files import whole_file
+from features.files import PARTIAL_PREFIX, whole_file
 from flowmusic.generation import Generation
 
 SETTINGS_FILE, TABLE_FILE, PAGE_FILE = "batch.json", "table.csv", "index.html"
@@ -88,7 +88,8 @@ class ClipStore:
         """Make the folder, or go on in it; remove what a killed run left half-written."""
         if not self.check_settings():
             self._write_json(self.folder / SETTINGS_FILE, asdict(self.settings))
-        for pattern in ("clips/.*", "clips/partial-*", "failed/partial-*", "partial-*"):
+        partial = f"{PARTIAL_PREFIX}*"
+        for pattern in ("clips/.*", f"clips/{partial}", f"failed/{partial}", partial):
             for leftover in self.folder.glob(pattern):
                 leftover.unlink(missing_ok=True)
 

@@ -87,10 +87,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     from features.listen import Listener
+    from flowmusic.conditioning.style import MAX_EXCERPT_S
     from flowmusic.conditioning.style_features import TransformersFeatures
     from flowmusic.conditioning.text import TransformersTextEncoder
     from flowmusic.data.prepare import Preparer
-    from flowmusic.data.style_excerpts import STYLE_EXCERPT_S
 
     codec = read_any_codec(args.codec)
     text = TransformersTextEncoder(args.text_encoder)
@@ -102,7 +102,7 @@ def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     preparer = Preparer(codec, text, listener, args.piece, args.heard, args.separator == "stems", style)
     names = listener.names | {"separator": args.separator}
     if style is not None:
-        heard = f"{style.feature_rate:g} a second, heard {STYLE_EXCERPT_S[1]:g} s at a time"
+        heard = f"{style.feature_rate:g} a second, heard {MAX_EXCERPT_S:g} s at a time"
         names["style"] = f"{args.style_features}, {heard}"
     return preparer, data_info(args.codec, codec, args.text_encoder, text.text_dim, names)
 

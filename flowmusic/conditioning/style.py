@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+MIN_EXCERPT_S, MAX_EXCERPT_S = 1.5, 4.5
+"""Of a recording that style is taken from, in training and in use (arXiv 2407.12563, §4)."""
+
 
 @dataclass(frozen=True)
 class StyleTokens:

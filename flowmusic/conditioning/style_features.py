@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -97,4 +98,10 @@ def style_extractor(config: StyleConfig, codec: Codec, device: torch.device | st
     """The features that a model's style conditioner was trained on."""
     if config.features == CODEC_FEATURES:
         return CodecFeatures(codec, device)
-    return TransformersFeatures(config.features, device)
+    return _loaded(config.features, torch.device(device))
+
+
+@lru_cache(maxsize=1)
+def _loaded(source: str, device: torch.device) -> TransformersFeatures:
+    """Loaded once, not for every clip of a batch."""
+    return TransformersFeatures(source, device)

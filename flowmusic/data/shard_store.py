@@ -11,8 +11,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from features.files import PARTIAL_PREFIX
 from flowmusic.data.shards import (
-    PARTIAL_PREFIX,
     SPLITS,
     ShardReader,
     SongEntry,

@@ -22,14 +22,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from features.files import whole_file
+from features.files import PARTIAL_PREFIX, whole_file
 
 SHARD_FORMAT = "flowmusic.shard.1"
 DATA_FORMAT = "flowmusic.data.1"
 INFO_FILE, CODEC_FOLDER = "data.json", "codec"
 SPLITS = ("train", "valid", "test")
-PARTIAL_PREFIX = "partial-"
-"""How the names of files begin that `whole_file` has not finished."""
 _OPEN_SHARDS = 64
 
 

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 
 from features.audio import Audio
+from flowmusic.conditioning.style import MAX_EXCERPT_S, MIN_EXCERPT_S
 from flowmusic.conditioning.style_features import StyleExtractor
 from flowmusic.config import StyleConfig
 from flowmusic.data.shards import Slices
-
-STYLE_EXCERPT_S = (1.5, 4.5)
-"""Shortest and longest excerpt that style is taken from (arXiv 2407.12563, §4)."""
 
 
 def extract_in_parts(extractor: StyleExtractor, audio: Audio) -> Tensor:
@@ -24,7 +22,7 @@ def extract_in_parts(extractor: StyleExtractor, audio: Audio) -> Tensor:
     Heard as a whole, an encoder with attention would let every frame know of the entire song: also of the
     target, and of more than there is to hear when a clip is made.
     """
-    n_parts = max(math.ceil(audio.duration_s / STYLE_EXCERPT_S[1] - 1e-6), 1)
+    n_parts = max(math.ceil(audio.duration_s / MAX_EXCERPT_S - 1e-6), 1)
     bounds = [round(part * audio.n_samples / n_parts) for part in range(n_parts + 1)]
     parts = []
     for start, end in pairwise(bounds):
@@ -57,7 +55,7 @@ def draw_style_pair(
     """
     per_latent = features.shape[0] / song_frames
     before, after = int(start * per_latent), math.ceil((start + n_frames) * per_latent)
-    shortest, longest = (round(seconds * config.feature_rate) for seconds in STYLE_EXCERPT_S)
+    shortest, longest = (round(seconds * config.feature_rate) for seconds in (MIN_EXCERPT_S, MAX_EXCERPT_S))
     room = max(before, features.shape[0] - after)
     draws = torch.rand(4, generator=generator).tolist()
     if min(room, after - before) < shortest:

@@ -17,6 +17,7 @@ import numpy as np
 
 from features.audio import Audio, read_audio, write_audio
 from flowmusic.commands.options import number, whole_number
+from flowmusic.conditioning.style import MAX_EXCERPT_S, MIN_EXCERPT_S
 from flowmusic.evaluation.balance_scores import (
     BalanceRow,
     Cell,
@@ -37,7 +38,6 @@ from flowmusic.evaluation.style import Resynthesiser, StyleSong, embed_songs, lo
 from flowmusic.evaluation.style_models import FlowBalanceMaker, load_styled
 from flowmusic.evaluation.style_scores import MIN_SONGS, SongStyles
 from flowmusic.evaluation.text_scores import Listener, judge
-from flowmusic.style import MAX_EXCERPT_S, MIN_EXCERPT_S
 
 ALPHAS, BETAS = "1.5,3", "0,0.5,1,1.5,2"
 TABLE_FILE, NUMBERS_FILE, PLOT_FILE = "balance.md", "balance.json", "balance.png"

@@ -17,6 +17,7 @@ import numpy as np
 from features.audio import Audio, AudioError, read_audio, write_audio
 from features.controls import Controls
 from flowmusic.commands.options import number
+from flowmusic.conditioning.style import MAX_EXCERPT_S, MIN_EXCERPT_S
 from flowmusic.evaluation.adherence import Heard, score
 from flowmusic.evaluation.command import (
     SECONDS,
@@ -31,7 +32,6 @@ from flowmusic.evaluation.listening import HeardStore
 from flowmusic.evaluation.references import Reference, find_references
 from flowmusic.evaluation.report import Values, write_text
 from flowmusic.evaluation.style_scores import Outcome, SongStyles, StyleRow, summarise, to_markdown
-from flowmusic.style import MAX_EXCERPT_S, MIN_EXCERPT_S
 
 if TYPE_CHECKING:
     pass

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from flowmusic.codec.build import AnyCodec
 from flowmusic.conditioning.style import StyleTokens
 from flowmusic.conditioning.style_encoder import StyleConditioner
 from flowmusic.config import FlowConfig
@@ -110,12 +112,17 @@ class FlowTraining(Training):
         for name, told in ways.items():
             self.log_loss(f"{split}/{name}", self.loss(self.average, batch, told).loss, batch.size)
 
-    def predict_step(self, batch: FlowBatch, batch_idx: int) -> list[Clips]:
-        """A clip under the conditions of each item, as the data's codec plays it."""
+    @cached_property
+    def data_codec(self) -> AnyCodec:
+        """That of the data, which predict makes sound with; no part of this module's state."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(data, FlowData) or not data.codec_folder.is_dir():
             raise ValueError("predict makes sound with the codec/ that flowmusic prepare left with its data")
-        codec = read_codec(data.codec_folder).to(self.device)
+        return read_codec(data.codec_folder).to(self.device)
+
+    def predict_step(self, batch: FlowBatch, batch_idx: int) -> list[Clips]:
+        """A clip under the conditions of each item, as the data's codec plays it."""
+        codec = self.data_codec
         with torch.no_grad():
             sounds = [codec.decode(latents[None])[0] for latents in self.generate(batch)]
         return [{"clip": sound_of(sound, codec.sample_rate)} for sound in sounds]
