@@ -16,7 +16,7 @@ from features import choices
 from features.audio import Audio
 from features.chord_labels import ChordSegment, pack_segments, segments_mask, segments_to_channels
 from features.controls import Controls
-from features.drums import DRUMS_VERSION, drum_stem, energies, onsets
+from features.drums import DRUMS_VERSION, ONSETS_VERSION, drum_stem, energies, onsets
 from features.filters import fit_frames
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.notation import F0Track, hits_to_drum_energies
@@ -163,7 +163,7 @@ class Listener:
         def find() -> dict[str, Tensor]:
             return {"onsets_s": torch.from_numpy(onsets(drum_stem(self._stem(audio, stems)).mono()))}
 
-        version = f"{self.separator.version}|{DRUMS_VERSION}"
+        version = f"{self.separator.version}|{ONSETS_VERSION}"
         return self._cached(content_key(audio), "onsets", version, find)["onsets_s"].numpy()
 
     def _stem(self, audio: Audio, stems: dict[str, Audio]) -> Audio:

@@ -14,7 +14,7 @@ import torch
 from features.audio import Audio, AudioSource, to_audio
 from features.chord_labels import ChordSegment
 from features.controls import CONTROL_NAMES, Controls
-from features.drums import DRUMS_VERSION, drum_features
+from features.drums import DRUMS_VERSION, ONSETS_VERSION, drum_features
 from features.files import whole_file
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.listen import Listener, content_key
@@ -46,8 +46,8 @@ class Ears:
     @property
     def version(self) -> str:
         """What decides how a clip is heard."""
-        parts = (self.separator.version, DRUMS_VERSION, self.melody.version, self.chords.version)
-        return "|".join((FORMAT, *parts))
+        drums = (self.separator.version, DRUMS_VERSION, ONSETS_VERSION)
+        return "|".join((FORMAT, *drums, self.melody.version, self.chords.version))
 
 
 def listen_to(audio: AudioSource, ears: Ears) -> Heard:

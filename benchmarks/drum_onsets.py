@@ -1,0 +1,73 @@
+"""Which settings of the onset detector hear drum strokes best, against the exact strokes of corpus songs.
+
+    python benchmarks/drum_onsets.py --songs corpus/valid --n 40
+
+Prints a markdown table of mean F1 within 50 ms: on true drum stems, on stems separated from the mix, on stems
+separated from the codec's resynthesis of the mix, and of the last against the onsets of the second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from features.audio import Audio
+from features.drums import SAMPLE_RATE, onsets
+from features.separators import SmallDemucsSeparator
+from flowmusic.codec.protocol import Codec
+from flowmusic.evaluation.adherence import drum_onset_f1
+from flowmusic.evaluation.codec_quality import resynthesise
+from flowmusic.evaluation.references import Reference, find_references, load_clip, read_stem
+from flowmusic.evaluation.report import markdown_table
+from flowmusic.pretrained import load_pretrained
+
+LAGS = ((1, 1), (2, 3), (3, 1))
+DELTAS = (0.03, 0.06, 0.09, 0.12)
+
+
+def stems_of(song: Reference, codec: Codec, duration_s: float) -> tuple[np.ndarray, list[np.ndarray]] | None:
+    """Exact strokes, and the drum stem (S,) as it is, separated, and separated after the codec."""
+    clip = load_clip(song, duration_s)
+    if clip.labels is None or clip.labels.onsets_s.size < 3:
+        return None
+    mix = clip.audio.resampled(SAMPLE_RATE).mono()
+    drums = read_stem(song.path, "drums").resampled(SAMPLE_RATE).mono()
+    first = round(clip.start_s * SAMPLE_RATE)
+    separator = SmallDemucsSeparator()
+    heard = [mix, resynthesise(codec, mix)[0]]
+    stems = [separator.separate(Audio(x[None], SAMPLE_RATE)).mono() for x in heard]
+    return clip.labels.onsets_s, [drums[first : first + len(mix)], *stems]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Onset detection against exact strokes.")
+    parser.add_argument("--songs", type=Path, required=True, help="corpus songs that are not reported on")
+    parser.add_argument("--n", type=int, default=40)
+    parser.add_argument("--duration", type=float, default=10.0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    codec = load_pretrained(None).codec
+    songs = [song for song in find_references([options.songs], options.n) if song.is_song]
+    found = [stems_of(song, codec, options.duration) for song in tqdm(songs, desc="separation")]
+    kept = [item for item in found if item is not None]
+    rows: list[list[str | float | None]] = []
+    for (lag, bands), delta in product(LAGS, DELTAS):
+        heard = [[onsets(x, lag=lag, max_bands=bands, delta=delta) for x in stems] for _, stems in kept]
+        pairs = [
+            [(exact, times[i]) for (exact, _), times in zip(kept, heard, strict=True)] for i in range(3)
+        ] + [[(times[1], times[2]) for times in heard]]
+        scores = [[drum_onset_f1(*pair) for pair in column] for column in pairs]
+        means = [float(np.mean([s for s in column if s is not None])) for column in scores]
+        rows.append([str(lag), str(bands), f"{delta:g}", *means])
+    columns = ["lag", "max_bands", "delta", "true stem", "separated", "after the codec", "codec / separated"]
+    sys.stdout.write("\n".join([f"{len(kept)} songs with drums", "", *markdown_table(columns, rows)]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
