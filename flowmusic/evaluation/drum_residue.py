@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--files", nargs="+", required=True, type=Path, help="sound files, corpus songs or folders of them"
     )
     parser.add_argument("--n", type=int, help="at most so many, spread over the list")
-    parser.add_argument("--duration", type=float, default=20.0, help="seconds from the middle of each (20)")
+    parser.add_argument("--duration", type=float, default=10.0, help="seconds from the middle of each (10)")
     parser.add_argument("--out", type=Path, help="write the table here too (markdown)")
     options = parser.parse_args(arguments)
     try:
