@@ -10,6 +10,7 @@ sum, which sharpens strokes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -209,10 +210,17 @@ class SpectralCodec(nn.Module):
             raise ValueError(
                 f"expected latents of shape (B, T, {self.latent_dim}), got {tuple(latents.shape)}"
             )
+        return self.synthesise(self.decoder(latents), latents)
+
+    def synthesise(self, log_magnitudes: Sequence[Tensor], latents: Tensor) -> Tensor:
+        """Log10 magnitudes, a (B, T', F) tensor a band, and latents (B, T, D) -> (B, 1, T * hop).
+
+        What sustains is steadied, phases are found, and the levels that the latents store are imposed.
+        """
         n_samples = latents.shape[1] * self.config.hop
         audio = torch.zeros(latents.shape[0], n_samples, device=latents.device)
         columns, tolerance = self.config.steady_columns, self.config.steady_db / 20.0
-        for band, predicted in zip(self.bands, self.decoder(latents), strict=True):
+        for band, predicted in zip(self.bands, log_magnitudes, strict=True):
             levels = steadied(predicted.float(), columns, tolerance)
             audio += band.synthesise(levels, n_samples, self.config.phase_iterations)
         features = self.features(latents)
