@@ -2,8 +2,8 @@
 
     python benchmarks/codec_residue.py --fit corpus/valid recordings/train --test corpus/test --n 12
 
-Rows: the codec as it is; with what the decoder misses (true less predicted log magnitudes of a latent frame)
-put back as so many more principal components, fitted on --fit; with the true magnitudes of a band, or of both.
+Rows: the codec as it is; with what the decoder misses (true less predicted log magnitudes of a frame) put
+back as so many more principal components, fitted on --fit; with the true magnitudes of a band, or of both.
 The last row still has the phases that are found without training and the levels that the latents store.
 """
 
