@@ -16,24 +16,6 @@ def from_log10(levels: Tensor) -> Tensor:
     return torch.exp(levels * math.log(10.0))
 
 
-def steadied(levels: Tensor, columns: int, tolerance: float) -> Tensor:
-    """Each level averaged with those like it in nearby columns: (B, T, F) -> the same.
-
-    A bilateral filter over time: a column `lag` away counts by (1 - lag / (columns + 1)), and by
-    (1 - difference / tolerance) where the difference of levels is below `tolerance`. What sustains stops
-    wobbling, strokes and decays keep their shape. `columns` of 0 leaves everything as it is.
-    """
-    total, weight = levels.clone(), torch.ones_like(levels)
-    for lag in range(1, min(columns, levels.shape[1] - 1) + 1):
-        earlier, later = levels[:, :-lag], levels[:, lag:]
-        near = (1.0 - (later - earlier).abs() / tolerance).clamp(min=0.0) * (1.0 - lag / (columns + 1))
-        total[:, lag:] += near * earlier
-        total[:, :-lag] += near * later
-        weight[:, lag:] += near
-        weight[:, :-lag] += near
-    return total / weight
-
-
 class ConvNeXtBlock(nn.Module):
     """Depthwise convolution over time, then a pointwise MLP, with a scaled residual. (B, W, T) -> same."""
 

@@ -2,9 +2,9 @@
 
 The encoder is not trained by gradient: band levels at several resolutions are reduced to their
 principal components, each scaled to unit variance. The decoder predicts STFT magnitudes in bands, with long
-windows for low frequencies and short ones for high; what sustains is steadied, each band's phases are found
-without training (flowmusic.codec.phase), and the band envelopes that the latents store are imposed on the
-sum, which sharpens strokes.
+windows for low frequencies and short ones for high; each band's phases are found without training
+(flowmusic.codec.phase), and the band envelopes that the latents store are imposed on the sum, which
+sharpens strokes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from flowmusic.codec.analysis import DEFAULT_RESOLUTIONS, BandAnalysis, Resolution
-from flowmusic.codec.decoder import LOG_FLOOR, MagnitudeDecoder, from_log10, steadied
+from flowmusic.codec.decoder import LOG_FLOOR, MagnitudeDecoder, from_log10
 from flowmusic.codec.phase import Stft, reconstruct
 
 
@@ -59,11 +59,7 @@ DEFAULT_CORRECTIONS = (
 
 @dataclass(frozen=True)
 class SpectralCodecConfig:
-    """Shape of a `SpectralCodec`; `hop` samples a latent frame, `decoder_hop` a column of the decoder.
-
-    steady_columns, steady_db   predicted levels are averaged with those of so many columns before and after
-                                that differ by less (`flowmusic.codec.decoder.steadied`); 0: they are not
-    """
+    """Shape of a `SpectralCodec`; `hop` samples a latent frame, `decoder_hop` a column of the decoder."""
 
     sample_rate: int = 32000
     hop: int = 1280
@@ -72,8 +68,6 @@ class SpectralCodecConfig:
     decoder_width: int = 384
     decoder_depth: int = 6
     phase_iterations: int = 4
-    steady_columns: int = 0
-    steady_db: float = 2.4
     decoder_bands: tuple[DecoderBand, ...] = DEFAULT_BANDS
     corrections: tuple[Correction, ...] = DEFAULT_CORRECTIONS
     resolutions: tuple[Resolution, ...] = DEFAULT_RESOLUTIONS
@@ -147,11 +141,6 @@ class SpectralCodec(nn.Module):
         for band in config.decoder_bands:
             if config.decoder_hop % band.hop:
                 raise ValueError(f"a band's hop {band.hop} does not divide decoder_hop {config.decoder_hop}")
-        if config.steady_columns < 0 or config.steady_db <= 0:
-            raise ValueError(
-                f"expected steady_columns of at least 0 and steady_db above 0, got {config.steady_columns} "
-                f"and {config.steady_db:g}"
-            )
         for correction in config.corrections:
             if not 0 <= correction.resolution < len(config.resolutions):
                 raise ValueError(
@@ -215,14 +204,12 @@ class SpectralCodec(nn.Module):
     def synthesise(self, log_magnitudes: Sequence[Tensor], latents: Tensor) -> Tensor:
         """Log10 magnitudes, a (B, T', F) tensor a band, and latents (B, T, D) -> (B, 1, T * hop).
 
-        What sustains is steadied, phases are found, and the levels that the latents store are imposed.
+        Phases are found, and the levels that the latents store are imposed.
         """
         n_samples = latents.shape[1] * self.config.hop
         audio = torch.zeros(latents.shape[0], n_samples, device=latents.device)
-        columns, tolerance = self.config.steady_columns, self.config.steady_db / 20.0
-        for band, predicted in zip(self.bands, log_magnitudes, strict=True):
-            levels = steadied(predicted.float(), columns, tolerance)
-            audio += band.synthesise(levels, n_samples, self.config.phase_iterations)
+        for band, log_magnitude in zip(self.bands, log_magnitudes, strict=True):
+            audio += band.synthesise(log_magnitude.float(), n_samples, self.config.phase_iterations)
         features = self.features(latents)
         for correction in self.config.corrections:
             audio = self.impose_levels(audio, features, correction)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from flowmusic.codec.decoder import steadied
 from flowmusic.codec.protocol import Codec
 from flowmusic.codec.spectral import (
     DEFAULT_BANDS,
@@ -98,37 +95,6 @@ def test_the_decoder_predicts_what_it_is_trained_on() -> None:
     codec, audio = small_codec(), 0.1 * torch.randn(2, 12801)
     predicted = codec.decoder(codec.encode(audio[:, None]))
     assert [p.shape for p in predicted] == [t.shape for t in codec.log_magnitudes(audio)]
-
-
-def test_what_sustains_is_steadied_and_strokes_stay() -> None:
-    generator = torch.Generator().manual_seed(0)
-    wobbling = -1.0 + 0.03 * torch.randn(1, 200, 8, generator=generator)
-    struck = wobbling.clone()
-    struck[:, 100:] += 1.5  # 30 dB
-    for levels in (wobbling, struck):
-        steady = steadied(levels, 8, 0.12)
-        assert (steady - levels).abs().max() < 0.12
-        halves = steady[:, :100], steady[:, 100:]
-        assert all(half.std() < 0.5 * wobbling.std() for half in halves)
-        assert (levels[:, 100] - levels[:, 99]).mean() == pytest.approx(
-            float((halves[1][:, 0] - halves[0][:, -1]).mean()), abs=0.03
-        )
-    assert torch.equal(steadied(struck, 0, 0.12), struck)
-    assert steadied(struck[:, :1], 8, 0.12).shape == (1, 1, 8)
-
-
-def test_steadying_is_part_of_decoding() -> None:
-    plain = small_codec()
-    steady = SpectralCodec(replace(plain.config, steady_columns=8, steady_db=40.0))
-    steady.load_state_dict(plain.state_dict())
-    latents = torch.randn(1, 12, 32, generator=torch.Generator().manual_seed(0))
-    assert not torch.equal(plain.decode(latents), steady.decode(latents))
-
-
-@pytest.mark.parametrize("wrong", [{"steady_columns": -1}, {"steady_db": 0.0}])
-def test_wrong_steadying_is_named(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="steady_columns"):
-        SpectralCodec(SpectralCodecConfig(**wrong))  # type: ignore[arg-type]
 
 
 def test_a_band_whose_hop_does_not_fit_is_named() -> None:
