@@ -98,7 +98,7 @@ def main() -> None:
     for name, found in qualities.items():
         means = average(found)
         rows.append([name, *(getattr(means, column) for column in COLUMNS)])
-    sys.stdout.write("\n".join(markdown_table(["magnitudes", *COLUMNS], rows)) + "\n")
+    sys.stdout.write(markdown_table(["magnitudes", *COLUMNS], rows) + "\n")
 
 
 if __name__ == "__main__":

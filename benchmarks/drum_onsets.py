@@ -66,7 +66,7 @@ def main() -> None:
         means = [float(np.mean([s for s in column if s is not None])) for column in scores]
         rows.append([str(lag), str(bands), f"{delta:g}", *means])
     columns = ["lag", "max_bands", "delta", "true stem", "separated", "after the codec", "codec / separated"]
-    sys.stdout.write("\n".join([f"{len(kept)} songs with drums", "", *markdown_table(columns, rows)]) + "\n")
+    sys.stdout.write(f"{len(kept)} songs with drums\n\n{markdown_table(columns, rows)}\n")
 
 
 if __name__ == "__main__":
