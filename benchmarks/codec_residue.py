@@ -26,7 +26,8 @@ from flowmusic.evaluation.references import find_references, load_clip
 from flowmusic.evaluation.report import markdown_table
 from flowmusic.pretrained import load_pretrained
 
-LOW_COMPONENTS, HIGH_COMPONENTS = (16, 32, 64, 128), (128,)
+COMPONENTS = ((0, 16), (0, 32), (0, 64), (0, 128), (1, 128))
+"""Band (0: the low one), and how many."""
 COLUMNS = [f.name for f in fields(CodecQuality) if f.name != "decode_real_time_factor"]
 
 
@@ -81,11 +82,10 @@ def main() -> None:
     assert isinstance(codec, SpectralCodec)
     fit = levels_of(options.fit, options.n_fit, codec, "fitting")
     bases = [components(fit, band) for band in (0, 1)]
-    counts = [(0, k) for k in LOW_COMPONENTS] + [(1, k) for k in HIGH_COMPONENTS]
     qualities: dict[str, list[CodecQuality]] = {}
     for clip in tqdm(levels_of(options.test, options.n, codec, "encoding"), desc="decoding"):
         ways = {"as it is": clip.predicted}
-        for band, k in counts:
+        for band, k in COMPONENTS:
             name = f"+ {k} components, {('low', 'high')[band]}"
             ways[name] = with_components(clip, band, bases[band][:, -k:])
         ways |= {"true low band": [clip.true[0], clip.predicted[1]]}

@@ -19,30 +19,32 @@ from tqdm import tqdm
 
 from features.audio import Audio
 from features.drums import SAMPLE_RATE, onsets
-from features.separators import SmallDemucsSeparator
+from features.separators import DrumSeparator, SmallDemucsSeparator
 from flowmusic.codec.protocol import Codec
 from flowmusic.evaluation.adherence import drum_onset_f1
 from flowmusic.evaluation.codec_quality import resynthesise
-from flowmusic.evaluation.references import Reference, find_references, load_clip, read_stem
+from flowmusic.evaluation.references import Reference, find_references, load_clip, read_clip_stem
 from flowmusic.evaluation.report import markdown_table
 from flowmusic.pretrained import load_pretrained
 
 LAGS = ((1, 1), (2, 3), (3, 1))
 DELTAS = (0.03, 0.06, 0.09, 0.12)
+COMPARED = ((0, 1), (0, 2), (0, 3), (2, 3))
+"""Of exact strokes, true stem, separated stem, and separated after the codec."""
 
 
-def stems_of(song: Reference, codec: Codec, duration_s: float) -> tuple[np.ndarray, list[np.ndarray]] | None:
+def stems_of(
+    song: Reference, codec: Codec, separator: DrumSeparator, duration_s: float
+) -> tuple[np.ndarray, list[np.ndarray]] | None:
     """Exact strokes, and the drum stem (S,) as it is, separated, and separated after the codec."""
     clip = load_clip(song, duration_s)
     if clip.labels is None or clip.labels.onsets_s.size < 3:
         return None
     mix = clip.audio.resampled(SAMPLE_RATE).mono()
-    drums = read_stem(song.path, "drums").resampled(SAMPLE_RATE).mono()
-    first = round(clip.start_s * SAMPLE_RATE)
-    separator = SmallDemucsSeparator()
+    drums = read_clip_stem(song, clip, "drums").resampled(SAMPLE_RATE).mono()
     heard = [mix, resynthesise(codec, mix)[0]]
     stems = [separator.separate(Audio(x[None], SAMPLE_RATE)).mono() for x in heard]
-    return clip.labels.onsets_s, [drums[first : first + len(mix)], *stems]
+    return clip.labels.onsets_s, [drums, *stems]
 
 
 def main() -> None:
@@ -52,17 +54,17 @@ def main() -> None:
     parser.add_argument("--duration", type=float, default=10.0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    codec = load_pretrained(None).codec
+    codec, separator = load_pretrained(None).codec, SmallDemucsSeparator()
     songs = [song for song in find_references([options.songs], options.n) if song.is_song]
-    found = [stems_of(song, codec, options.duration) for song in tqdm(songs, desc="separation")]
+    found = [stems_of(song, codec, separator, options.duration) for song in tqdm(songs, desc="separation")]
     kept = [item for item in found if item is not None]
     rows: list[list[str | float | None]] = []
     for (lag, bands), delta in product(LAGS, DELTAS):
-        heard = [[onsets(x, lag=lag, max_bands=bands, delta=delta) for x in stems] for _, stems in kept]
-        pairs = [
-            [(exact, times[i]) for (exact, _), times in zip(kept, heard, strict=True)] for i in range(3)
-        ] + [[(times[1], times[2]) for times in heard]]
-        scores = [[drum_onset_f1(*pair) for pair in column] for column in pairs]
+        times = [
+            [exact, *(onsets(x, lag=lag, max_bands=bands, delta=delta) for x in stems)]
+            for exact, stems in kept
+        ]
+        scores = [[drum_onset_f1(song[i], song[j]) for song in times] for i, j in COMPARED]
         means = [float(np.mean([s for s in column if s is not None])) for column in scores]
         rows.append([str(lag), str(bands), f"{delta:g}", *means])
     columns = ["lag", "max_bands", "delta", "true stem", "separated", "after the codec", "codec / separated"]

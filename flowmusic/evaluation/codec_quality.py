@@ -252,11 +252,9 @@ def measure(codec: Codec, audio: Audio) -> CodecQuality:
 
 def average(qualities: Sequence[CodecQuality]) -> CodecQuality:
     """Mean of each figure over the clips where it applies."""
-    means: dict[str, float | None] = {}
-    for field in fields(CodecQuality):
-        values = [value for quality in qualities if (value := getattr(quality, field.name)) is not None]
-        means[field.name] = float(np.mean(values)) if values else None
-    return CodecQuality(**means)
+    from flowmusic.evaluation.report import mean_of
+
+    return CodecQuality(**{field.name: mean_of(qualities, field.name) for field in fields(CodecQuality)})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

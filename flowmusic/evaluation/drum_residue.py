@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flowmusic.evaluation.references import Reference, find_references, load_clip, read_stem
+from flowmusic.evaluation.references import Reference, find_references, load_clip, read_clip_stem
 
 if TYPE_CHECKING:
     from features.separators import DrumSeparator
@@ -67,8 +67,7 @@ def residue(separator: DrumSeparator, reference: Reference, duration_s: float) -
     rest = mix - separator.separate(clip.audio).mono()
     if not reference.is_song:
         return Residue(reference.name, *left_db(mix, rest))
-    first = round(clip.start_s * clip.audio.sample_rate)
-    drums = read_stem(reference.path, "drums").mono()[first : first + len(mix)]
+    drums = read_clip_stem(reference, clip, "drums").mono()
     return Residue(reference.name, *left_db(mix, rest), *left_db(mix, mix - drums))
 
 
@@ -77,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tqdm import tqdm
 
     from features.separators import SmallDemucsSeparator
-    from flowmusic.evaluation.report import markdown_table, write_lines
+    from flowmusic.evaluation.report import markdown_table, mean_of, write_lines
 
     parser = argparse.ArgumentParser(prog="drum_residue", description="What separation leaves of the drums.")
     parser.add_argument(
@@ -93,11 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     rows: list[list[str | float | None]] = [[r.name, *(getattr(r, key) for key in COLUMNS)] for r in found]
-    means = []
-    for key in COLUMNS:
-        values = [value for r in found if (value := getattr(r, key)) is not None]
-        means.append(float(np.mean(values)) if values else None)
-    rows.append([f"mean of {len(found)}", *means])
+    rows.append([f"mean of {len(found)}", *(mean_of(found, key) for key in COLUMNS)])
     write_lines(markdown_table(["file", *COLUMNS], rows), options.out)
     return 0
 

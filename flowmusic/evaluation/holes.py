@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from features import choices
 from features.audio import Audio
@@ -30,9 +30,6 @@ from flowmusic.evaluation.protocol import Progress, Settings, check_settings, cl
 from flowmusic.evaluation.references import Clip, find_references, load_clip
 from flowmusic.evaluation.report import write_text
 from flowmusic.evaluation.seams import kept_audio
-
-if TYPE_CHECKING:
-    pass
 
 TABLE_FILE, NUMBERS_FILE = "holes.md", "holes.json"
 DESCRIPTION = """Inpainting. Of 12 s of each reference the middle third is made anew, as `flowmusic generate

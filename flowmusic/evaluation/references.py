@@ -120,6 +120,13 @@ def read_stem(folder: Path, stem: str) -> Audio:
     return read_audio(folder / f"{stem}.wav")
 
 
+def read_clip_stem(reference: Reference, clip: Clip, stem: str) -> Audio:
+    """One stem of the part of a corpus song that `clip` is. AudioError as `read_stem`."""
+    whole = read_stem(reference.path, stem)
+    first = round(clip.start_s * whole.sample_rate)
+    return Audio(whole.samples[:, first : first + clip.audio.n_samples], whole.sample_rate)
+
+
 def read_song_mix(folder: Path) -> Audio:
     """Sum of a corpus song's stems, (1, S)."""
     stems = [read_stem(folder, stem) for stem in STEMS]

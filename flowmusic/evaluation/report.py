@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -163,6 +163,12 @@ def _alone_table(alone: dict[str, list[Summary]]) -> str:
             cells.append(f"**{text}**" if name == control else text)
         rows.append(cells)
     return markdown_table(header, rows)
+
+
+def mean_of(results: Iterable[object], figure: str) -> float | None:
+    """Mean of an attribute over the results that have it (not None); None where none has."""
+    values = [value for result in results if (value := getattr(result, figure)) is not None]
+    return float(np.mean(values)) if values else None
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str | float | None]]) -> str:

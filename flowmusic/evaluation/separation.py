@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tqdm import tqdm
 
     from features.separators import SmallDemucsSeparator
-    from flowmusic.evaluation.report import markdown_table, write_lines
+    from flowmusic.evaluation.report import markdown_table, mean_of, write_lines
 
     parser = argparse.ArgumentParser(
         prog="separation", description="SDR of the drum separator on corpus songs."
@@ -100,8 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     columns = ("separator_db", "hpss_db", "mix_db")
     rows: list[list[str | float | None]] = [[r.name, *(getattr(r, key) for key in columns)] for r in scored]
     if scored:
-        means = [float(np.mean([getattr(r, key) for r in scored])) for key in columns]
-        rows.append([f"mean of {len(scored)}", *means])
+        rows.append([f"mean of {len(scored)}", *(mean_of(scored, key) for key in columns)])
     rows.append([f"without drums, left out: {len(results) - len(scored)}", None, None, None])
     write_lines(markdown_table(["song", *columns], rows), options.out)
     return 0

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -32,9 +32,6 @@ from flowmusic.evaluation.listening import HeardStore
 from flowmusic.evaluation.references import Reference, find_references
 from flowmusic.evaluation.report import Values, write_text
 from flowmusic.evaluation.style_scores import Outcome, SongStyles, StyleRow, summarise, to_markdown
-
-if TYPE_CHECKING:
-    pass
 
 BOOKS = "1,2,3,6"
 STYLE, BOTH, CONTROLS = "style", "style and controls", "controls"
