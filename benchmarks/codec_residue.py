@@ -28,7 +28,8 @@ from flowmusic.pretrained import load_pretrained
 
 COMPONENTS = ((0, 16), (0, 32), (0, 64), (0, 128), (1, 128))
 """Band (0: the low one), and how many."""
-COLUMNS = [f.name for f in fields(CodecQuality) if f.name != "decode_real_time_factor"]
+OF_STEREO = ("level_difference_error_db", "coherence_error")
+COLUMNS = [f.name for f in fields(CodecQuality) if f.name not in ("decode_real_time_factor", *OF_STEREO)]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def levels_of(paths: Sequence[Path], n: int, codec: SpectralCodec, what: str) ->
         sound = torch.from_numpy(np.ascontiguousarray(samples))[None]
         sound = sound[:, : sound.shape[1] // codec.config.hop * codec.config.hop]
         latents = codec.encode(sound[:, None])
-        found.append(Levels(sound, latents, codec.decoder(latents), codec.log_magnitudes(sound)))
+        predicted = codec.decoder(latents[..., : codec.config.latent_dim])
+        found.append(Levels(sound, latents, predicted, codec.log_magnitudes(sound)))
     return found
 
 
@@ -91,7 +93,7 @@ def main() -> None:
         ways |= {"true low band": [clip.true[0], clip.predicted[1]]}
         ways |= {"true high band": [clip.predicted[0], clip.true[1]], "both true": clip.true}
         for name, levels in ways.items():
-            decoded = codec.synthesise(levels, clip.latents)[0, 0].numpy()
+            decoded = codec.synthesise(levels, clip.latents)[0].mean(dim=0).numpy()
             quality = compare(clip.sound[0].numpy(), decoded, codec.sample_rate)
             qualities.setdefault(name, []).append(quality)
     rows: list[list[str | float | None]] = []

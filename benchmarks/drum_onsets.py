@@ -40,10 +40,10 @@ def stems_of(
     clip = load_clip(song, duration_s)
     if clip.labels is None or clip.labels.onsets_s.size < 3:
         return None
-    mix = clip.audio.resampled(SAMPLE_RATE).mono()
+    mix = clip.audio.resampled(SAMPLE_RATE)
     drums = read_clip_stem(song, clip, "drums").resampled(SAMPLE_RATE).mono()
     heard = [mix, resynthesise(codec, mix)[0]]
-    stems = [separator.separate(Audio(x[None], SAMPLE_RATE)).mono() for x in heard]
+    stems = [separator.separate(Audio(sound.mono()[None], SAMPLE_RATE)).mono() for sound in heard]
     return clip.labels.onsets_s, [drums, *stems]
 
 

@@ -43,6 +43,10 @@ class Audio:
             raise AudioError("the samples hold NaN or infinite values; expected finite numbers")
 
     @property
+    def n_channels(self) -> int:
+        return int(self.samples.shape[0])
+
+    @property
     def n_samples(self) -> int:
         return int(self.samples.shape[1])
 
@@ -53,6 +57,12 @@ class Audio:
     def mono(self) -> np.ndarray:
         """Mean of the channels, shape (S,)."""
         return self.samples.mean(axis=0, dtype=np.float32)
+
+    def in_channels(self, n_channels: int) -> np.ndarray:
+        """(n_channels, S): the channels themselves where there are so many, else their mean in each."""
+        if self.samples.shape[0] == n_channels:
+            return self.samples
+        return np.repeat(self.mono()[None], n_channels, axis=0)
 
     def resampled(self, sample_rate: int) -> Audio:
         return Audio(resample(self.samples, self.sample_rate, sample_rate), sample_rate)

@@ -24,7 +24,7 @@ class StyleConfig:
     """
 
     features: str = "codec"
-    feature_dim: int = 160
+    feature_dim: int = 172
     feature_rate: float = 25.0
     depth: int = 2
     heads: int = 4
@@ -58,7 +58,7 @@ class FlowConfig:
     time_channels   sinusoidal channels of the time embedding (even)
     """
 
-    latent_dim: int = 160
+    latent_dim: int = 172
     width: int = 320
     depth: int = 8
     heads: int = 5

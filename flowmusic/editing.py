@@ -16,7 +16,7 @@ from torch import Tensor
 
 from features.audio import Audio, AudioSource, to_audio
 from features.references import open_recording
-from flowmusic.codec.protocol import Codec
+from flowmusic.codec.protocol import Codec, encode_audio
 from flowmusic.decoding import crossfade
 from flowmusic.flow.solver import VelocityField
 
@@ -99,7 +99,7 @@ class Canvas:
         context (1, T, D), known (1, T) bool   latents that are kept
         start   None or (1, T, D)              latents that the clip is a variation of
         kept    ((first, end), ...)            samples of the clip that are the original's
-        sound   (S,)                           the original on the clip's time, silence elsewhere
+        sound   (C, S)                         the original on the clip's time, silence elsewhere
     """
 
     context: Tensor
@@ -137,21 +137,22 @@ def lay_out(edit: Edit, codec: Codec, n_frames: int, duration_s: float, device: 
     context = torch.zeros(1, n_frames, codec.latent_dim)
     known = torch.zeros(1, n_frames, dtype=torch.bool)
     kept: tuple[tuple[int, int], ...] = ()
-    sound = np.zeros(n_samples, np.float32)
+    sound = np.zeros((codec.channels, n_samples), np.float32)
     if edit.context is not None:
-        original = to_audio(edit.context).resampled(rate).mono()
+        original = to_audio(edit.context).resampled(rate).in_channels(codec.channels)
+        original_s = original.shape[1] / rate
         first = round(edit.context_at_s * rate)
-        laid = original[: max(0, n_samples - first)]
-        sound[first : first + laid.size] = laid
-        spans = _kept_spans(edit, original.size / rate, min(duration_s, n_samples / rate))
-        context = codec.encode(torch.from_numpy(sound)[None, None].to(device)).cpu()
-        edges = (edit.context_at_s, edit.context_at_s + original.size / rate)
+        laid = original[:, : max(0, n_samples - first)]
+        sound[:, first : first + laid.shape[1]] = laid
+        spans = _kept_spans(edit, original_s, min(duration_s, n_samples / rate))
+        context = encode_audio(codec, Audio(sound, rate), device).cpu()
+        edges = (edit.context_at_s, edit.context_at_s + original_s)
         known[0] = _known_frames(spans, edges, n_frames, codec.frame_rate, n_samples / rate)
         kept = tuple((round(start * rate), round(end * rate)) for start, end in spans)
     start = None
     if edit.vary_from is not None:
-        varied = Audio(to_audio(edit.vary_from).resampled(rate).mono()[None], rate).fitted(n_samples / rate)
-        start = codec.encode(torch.from_numpy(varied.samples)[None].to(device)).cpu()
+        varied = to_audio(edit.vary_from).resampled(rate).fitted(n_samples / rate)
+        start = encode_audio(codec, varied, device).cpu()
     return Canvas(context, known, start, edit.strength, edit.loop, kept, sound)
 
 
@@ -222,7 +223,7 @@ def put_back(audio: np.ndarray, canvas: Canvas, sample_rate: int) -> np.ndarray:
     fade, n_samples = round(BORDER_FADE_S * sample_rate), audio.shape[1]
     out = audio.copy()
     for first, end in _within(canvas.kept, n_samples):
-        original = canvas.sound[None, first:end]
+        original = canvas.sound[:, first:end]
         out[:, first:end] = original
         length = min(fade, (end - first) // 2)
         whole = end - first == n_samples

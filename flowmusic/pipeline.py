@@ -15,6 +15,7 @@ from features.frames import CONTROL_FRAME_RATE
 from features.listen import Listener, Progress, no_progress
 from features.references import Reference, ReferenceSource, open_reference
 from flowmusic import __version__
+from flowmusic.codec.protocol import encode_audio
 from flowmusic.conditioning.pseudo_words import pseudo_words
 from flowmusic.conditioning.text import TransformersTextEncoder
 from flowmusic.decoding import decode_clip
@@ -242,9 +243,9 @@ class FlowMusic:
     @torch.no_grad()
     def resynthesise(self, audio: AudioSource) -> Audio:
         """What the codec leaves of a recording: the most that any clip of this model can be like it."""
-        mono = to_audio(audio).resampled(self.sample_rate).mono()
-        latents = self.model.codec.encode(torch.from_numpy(mono)[None, None].to(self.device))
-        decoded = self.model.codec.decode(latents)[0, :, : mono.shape[0]]  # (1, S)
+        original = to_audio(audio).resampled(self.sample_rate)
+        latents = encode_audio(self.model.codec, original, self.device)
+        decoded = self.model.codec.decode(latents)[0, :, : original.n_samples]  # (C, S)
         return Audio(decoded.cpu().numpy(), self.sample_rate)
 
     def _controls(

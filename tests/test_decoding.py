@@ -15,7 +15,7 @@ RATE, HOP = 8000, 320
 class ToneCodec:
     """A frame holds the phase step of a sine; each call starts its phase anew, as phase search does."""
 
-    sample_rate, frame_rate, latent_dim = RATE, 25.0, 1
+    sample_rate, frame_rate, latent_dim, channels = RATE, 25.0, 1, 1
 
     def __init__(self, random_phase: bool) -> None:
         self.random_phase, self.lengths = random_phase, []  # type: ignore[var-annotated]

@@ -52,7 +52,7 @@ class EncodecLatents(nn.Module):
         self.config = config
         self.model: EncodecModel = EncodecModel(shape).requires_grad_(False)
         self.sample_rate, self.latent_dim = int(shape.sampling_rate), int(shape.hidden_size)
-        self.hop = int(shape.hop_length)
+        self.hop, self.channels = int(shape.hop_length), 1
         self.frame_rate = self.sample_rate / self.hop
 
     @classmethod

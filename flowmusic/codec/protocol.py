@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
+
+from features.audio import Audio
 
 
 @runtime_checkable
@@ -15,16 +18,25 @@ class Codec(Protocol):
         sample_rate: samples per second of what goes in and comes out, in Hz.
         frame_rate: latent frames per second, in Hz.
         latent_dim: D, numbers per latent frame.
+        channels: C, 1 for mono and 2 for stereo.
     """
 
     sample_rate: int
     frame_rate: float
     latent_dim: int
+    channels: int
 
     def encode(self, audio: Tensor) -> Tensor:
-        """(B, 1, S) sound -> (B, T, D) latents, T = ceil(S * frame_rate / sample_rate)."""
+        """(B, C, S) sound -> (B, T, D) latents, T = ceil(S * frame_rate / sample_rate)."""
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(B, T, D) latents -> (B, 1, T * sample_rate / frame_rate) sound."""
+        """(B, T, D) latents -> (B, C, T * sample_rate / frame_rate) sound."""
         ...
+
+
+@torch.no_grad()
+def encode_audio(codec: Codec, audio: Audio, device: torch.device | str = "cpu") -> Tensor:
+    """Latents (1, T, D), on `device`, of sound at any rate and of any channels."""
+    samples = audio.resampled(codec.sample_rate).in_channels(codec.channels)
+    return codec.encode(torch.tensor(samples)[None].to(device))

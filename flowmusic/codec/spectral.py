@@ -4,7 +4,8 @@ The encoder is not trained by gradient: band levels at several resolutions are r
 principal components, each scaled to unit variance. The decoder predicts STFT magnitudes in bands, with long
 windows for low frequencies and short ones for high; each band's phases are found without training
 (flowmusic.codec.phase), and the band envelopes that the latents store are imposed on the sum, which
-sharpens strokes.
+sharpens strokes. That sound is mono; where there are `stereo_components`, the last latents of a frame tell
+where it comes from (flowmusic.codec.stereo).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from flowmusic.codec.analysis import DEFAULT_RESOLUTIONS, BandAnalysis, Resolution
 from flowmusic.codec.decoder import LOG_FLOOR, MagnitudeDecoder, from_log10
 from flowmusic.codec.phase import Stft, reconstruct
+from flowmusic.codec.stereo import StereoImage
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,10 @@ DEFAULT_CORRECTIONS = (
 
 @dataclass(frozen=True)
 class SpectralCodecConfig:
-    """Shape of a `SpectralCodec`; `hop` samples a latent frame, `decoder_hop` a column of the decoder."""
+    """Shape of a `SpectralCodec`; `hop` samples a latent frame, `decoder_hop` a column of the decoder.
+
+    A frame has `latent_dim` latents of the mono sound, and `stereo_components` more.
+    """
 
     sample_rate: int = 32000
     hop: int = 1280
@@ -68,6 +73,7 @@ class SpectralCodecConfig:
     decoder_width: int = 384
     decoder_depth: int = 6
     phase_iterations: int = 4
+    stereo_components: int = 0
     decoder_bands: tuple[DecoderBand, ...] = DEFAULT_BANDS
     corrections: tuple[Correction, ...] = DEFAULT_CORRECTIONS
     resolutions: tuple[Resolution, ...] = DEFAULT_RESOLUTIONS
@@ -128,7 +134,7 @@ class BandStft:
 
 
 class SpectralCodec(nn.Module):
-    """Mono sound <-> latents (B, T, D) of unit variance; satisfies `flowmusic.codec.protocol.Codec`."""
+    """Sound <-> latents (B, T, D) of unit variance; satisfies `flowmusic.codec.protocol.Codec`."""
 
     components: Tensor
     offset: Tensor
@@ -148,7 +154,9 @@ class SpectralCodec(nn.Module):
                     f"but there are {len(config.resolutions)} resolutions"
                 )
         self.config = config
-        self.sample_rate, self.latent_dim = config.sample_rate, config.latent_dim
+        self.sample_rate = config.sample_rate
+        self.latent_dim = config.latent_dim + config.stereo_components
+        self.channels = 2 if config.stereo_components else 1
         self.frame_rate = config.sample_rate / config.hop
         self.analysis = BandAnalysis(config.sample_rate, config.hop, config.resolutions)
         self.bands = [BandStft(band, config.sample_rate) for band in config.decoder_bands]
@@ -164,6 +172,11 @@ class SpectralCodec(nn.Module):
             config.decoder_width,
             config.decoder_depth,
         )
+        self.image = (
+            StereoImage(config.sample_rate, config.hop, config.stereo_components)
+            if config.stereo_components
+            else None
+        )
 
     @torch.no_grad()
     def fit_components(self, mean: Tensor, covariance: Tensor) -> float:
@@ -173,38 +186,43 @@ class SpectralCodec(nn.Module):
         """
         weights = self.get_buffer("weights").double()
         values, vectors = torch.linalg.eigh(covariance.double() * weights[:, None] * weights)
-        keep = slice(values.numel() - self.latent_dim, None)
+        keep = slice(values.numel() - self.config.latent_dim, None)
         self.components.copy_(vectors[:, keep].flip(1))
         self.scale.copy_(values[keep].flip(0).clamp(min=1e-9).sqrt())
         self.offset.copy_(mean)
         return float(values[keep].sum() / values.sum())
 
     def encode(self, audio: Tensor) -> Tensor:
-        """(B, 1, S) -> (B, T, D), T = ceil(S / hop)."""
-        if audio.ndim != 3 or audio.shape[1] != 1 or audio.shape[2] == 0:
-            raise ValueError(f"expected sound of shape (B, 1, S) with S > 0, got {tuple(audio.shape)}")
-        features = self.analysis(audio[:, 0])  # (B, T, N)
+        """(B, C, S) -> (B, T, D), T = ceil(S / hop); one channel is the middle of a stereo codec."""
+        if audio.ndim != 3 or audio.shape[1] not in (1, self.channels) or audio.shape[2] == 0:
+            raise ValueError(
+                f"expected sound of shape (B, {self.channels}, S) with S > 0, got {tuple(audio.shape)}"
+            )
+        features = self.analysis(audio.mean(dim=1))  # (B, T, N)
         latents: Tensor = (
             ((features - self.offset) * self.get_buffer("weights")) @ self.components / self.scale
         )
-        return latents
+        if self.image is None:
+            return latents
+        return torch.cat([latents, self.image.encode(audio.expand(-1, 2, -1))], dim=-1)
 
     def features(self, latents: Tensor) -> Tensor:
         """Band levels that the latents store: (B, T, D) -> (B, T, N)."""
-        return (latents * self.scale) @ self.components.T / self.get_buffer("weights") + self.offset
+        weighted = (latents[..., : self.config.latent_dim] * self.scale) @ self.components.T
+        return weighted / self.get_buffer("weights") + self.offset
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(B, T, D) -> (B, 1, T * hop)."""
+        """(B, T, D) -> (B, C, T * hop)."""
         if latents.ndim != 3 or latents.shape[2] != self.latent_dim:
             raise ValueError(
                 f"expected latents of shape (B, T, {self.latent_dim}), got {tuple(latents.shape)}"
             )
-        return self.synthesise(self.decoder(latents), latents)
+        return self.synthesise(self.decoder(latents[..., : self.config.latent_dim]), latents)
 
     def synthesise(self, log_magnitudes: Sequence[Tensor], latents: Tensor) -> Tensor:
-        """Log10 magnitudes, a (B, T', F) tensor a band, and latents (B, T, D) -> (B, 1, T * hop).
+        """Log10 magnitudes, a (B, T', F) tensor a band, and latents (B, T, D) -> (B, C, T * hop).
 
-        Phases are found, and the levels that the latents store are imposed.
+        Phases are found, and the levels and the stereo image that the latents store are imposed.
         """
         n_samples = latents.shape[1] * self.config.hop
         audio = torch.zeros(latents.shape[0], n_samples, device=latents.device)
@@ -213,7 +231,9 @@ class SpectralCodec(nn.Module):
         features = self.features(latents)
         for correction in self.config.corrections:
             audio = self.impose_levels(audio, features, correction)
-        return audio[:, None]
+        if self.image is None:
+            return audio[:, None]
+        return self.image.decode(latents[..., self.config.latent_dim :], audio)
 
     def log_magnitudes(self, audio: Tensor) -> list[Tensor]:
         """What the decoder is to predict, of (B, S) sound: a (B, T', F) tensor a band, floored at -100 dB."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from features.audio import Audio
-from flowmusic.codec.protocol import Codec
+from flowmusic.codec.protocol import Codec, encode_audio
 from flowmusic.config import StyleConfig
 
 CODEC_FEATURES = "codec"
@@ -39,10 +39,8 @@ class CodecFeatures:
     def feature_rate(self) -> float:
         return self.codec.frame_rate
 
-    @torch.no_grad()
     def extract(self, audio: Audio) -> Tensor:
-        mono = audio.resampled(self.codec.sample_rate).mono()
-        return self.codec.encode(torch.from_numpy(mono)[None, None].to(self.device))[0].cpu()  # (T, D)
+        return encode_audio(self.codec, audio, self.device)[0].cpu()  # (T, D)
 
 
 class TransformersFeatures:

@@ -1,6 +1,6 @@
 """Renders the training corpus: labelled songs of our own and of lead sheets, resumably.
 
-Layout: `OUT/<split>/<song_id>/{drums,melody,backing}.wav` (mono, 16 bit, aligned; the mix is
+Layout: `OUT/<split>/<song_id>/{drums,melody,backing}.wav` (stereo, 16 bit, aligned; the mix is
 their sum) and `song.json` with every label. A song is complete or absent: it is written beside
 and moved into place. Song number `k` is a function of (seed, k) only, so a second run with the
 same arguments goes on where the first stopped, and more hours only add songs.
@@ -17,7 +17,7 @@ import shutil
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "valid", "test")
 _VALID_SHARE, _TEST_SHARE = 0.03, 0.05
+_MIDDLE_SHARE = 0.3  # of the accompanying parts
+_BASSES = range(32, 40)  # General MIDI programs
 _LEAD_SHEET_SHARE = 0.46  # of the songs: theirs are longer, so this is half of the hours
 
 
@@ -90,10 +92,26 @@ def compose(plan: CorpusPlan, lead_sheets: Sequence[LeadSheet], number: int) -> 
         sheet = excerpt(lead_sheet, brief, rng)
         sections = plan_sections(sheet.n_bars, brief, 0.85, rng)
         split = split_lead_sheets(lead_sheets)[lead_sheet.id]
-        return song_id, split, arrange(sheet, sections, brief, n_fonts, rng)
+        return song_id, split, placed(arrange(sheet, sections, brief, n_fonts, rng), plan.seed, number)
     brief = make_brief(rng)
     sheet, sections = write_sheet(rng, brief)
-    return song_id, _split_of_number(number), arrange(sheet, sections, brief, n_fonts, rng)
+    score = arrange(sheet, sections, brief, n_fonts, rng)
+    return song_id, _split_of_number(number), placed(score, plan.seed, number)
+
+
+def placed(score: Score, seed: int, number: int) -> Score:
+    """The score with its parts spread from left to right: bass in the middle, the melody near it."""
+    # Random numbers of their own: all else of a song is what it was before there were places.
+    rng = np.random.default_rng([seed, number, 1])
+    side = float(rng.choice([-1.0, 1.0]))
+    backing = []
+    for part in score.backing:
+        in_middle = part.program in _BASSES or rng.random() < _MIDDLE_SHARE
+        pan = 0.0 if in_middle else side * float(rng.uniform(0.15, 0.7))
+        side = side if in_middle else -side
+        backing.append(replace(part, pan=pan))
+    melody = score.melody and replace(score.melody, pan=float(rng.uniform(-0.2, 0.2)))
+    return replace(score, backing=tuple(backing), melody=melody)
 
 
 def song_record(score: Score, song_id: str, split: str, soundfonts: tuple[Path, ...]) -> dict[str, object]:
@@ -134,7 +152,7 @@ def write_song(folder: Path, stems: Stems, record: dict[str, object], sample_rat
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     for name in STEMS:
-        soundfile.write(staging / f"{name}.wav", getattr(stems, name), sample_rate, subtype="PCM_16")
+        soundfile.write(staging / f"{name}.wav", getattr(stems, name).T, sample_rate, subtype="PCM_16")
     (staging / "song.json").write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
     folder.parent.mkdir(parents=True, exist_ok=True)
     os.replace(staging, folder)

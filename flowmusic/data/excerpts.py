@@ -1,4 +1,4 @@
-"""Random excerpts of mono sound from rendered songs (stems are summed) and recordings."""
+"""Random excerpts of rendered songs (stems are summed) and recordings, in stereo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ REST_STEMS = tuple(stem for stem in STEMS if stem != "drums")
 def list_songs(folder: Path, sample_rate: int) -> list[Path]:
     """Folders of rendered songs (those with song.json) in `folder`, sorted.
 
-    FileNotFoundError without any; ValueError, naming the file, where a stem is not mono at `sample_rate`.
+    FileNotFoundError without any; ValueError, naming the file, where a stem is not at `sample_rate`, or of
+    more than two channels.
     """
     return _checked(_songs(folder), f"{folder} holds no rendered songs (*/song.json)", sample_rate)
 
@@ -44,10 +45,10 @@ def _checked(sources: list[Path], if_none: str, sample_rate: int) -> list[Path]:
             info = soundfile.info(file)
         except soundfile.LibsndfileError as error:
             raise ValueError(f"{file} cannot be read as sound: {error.error_string}") from error
-        if (info.samplerate, info.channels) != (sample_rate, 1):
-            kind = "mono" if info.channels == 1 else f"{info.channels} channels"
+        if info.samplerate != sample_rate or info.channels > 2:
+            kind = {1: "mono", 2: "stereo"}.get(info.channels, f"{info.channels} channels")
             raise ValueError(
-                f"{file} is {kind} at {info.samplerate} Hz; training expects mono sound at "
+                f"{file} is {kind} at {info.samplerate} Hz; training expects mono or stereo sound at "
                 f"{sample_rate} Hz, the model's config.sample_rate: convert it"
             )
     return sources
@@ -56,7 +57,7 @@ def _checked(sources: list[Path], if_none: str, sample_rate: int) -> list[Path]:
 def read_excerpt(
     source: Path, start_s: float | None, excerpt_s: float, rng: np.random.Generator | None
 ) -> np.ndarray:
-    """Mono excerpt of a song folder or wav file, padded with silence to its length; (S,) float32."""
+    """Excerpt of a song folder or wav file, padded with silence to its length; (2, S) float32."""
     files = _files(source)
     info = soundfile.info(files[0])
     n_samples = round(excerpt_s * info.samplerate)
@@ -66,10 +67,12 @@ def read_excerpt(
         if start_s is None and rng is not None
         else round((start_s or 0.0) * info.samplerate)
     )
-    mix = np.zeros(n_samples, dtype=np.float32)
+    mix = np.zeros((2, n_samples), dtype=np.float32)
     for file in files:
-        piece, _ = soundfile.read(file, frames=n_samples, start=min(start, info.frames), dtype="float32")
-        mix[: len(piece)] += piece
+        piece, _ = soundfile.read(
+            file, frames=n_samples, start=min(start, info.frames), dtype="float32", always_2d=True
+        )
+        mix[:, : len(piece)] += piece.T
     return mix
 
 
@@ -86,7 +89,7 @@ class ExcerptSampler:
         self.rng = np.random.default_rng(seed)
 
     def draw(self, excerpt_s: float) -> np.ndarray:
-        """(S,) float32; longer recordings are not drawn more often than short ones."""
+        """(2, S) float32; longer recordings are not drawn more often than short ones."""
         pool = self.recordings if self.rng.random() < self.recordings_share else self.songs
         source = pool[int(self.rng.integers(len(pool)))]
         gain = 10.0 ** (self.rng.uniform(-6.0, 3.0) / 20)
@@ -121,7 +124,7 @@ class StemSampler:
         info = soundfile.info(song / "drums.wav")
         start_s = float(rng.uniform(0.0, max(0.0, info.duration - self.excerpt_s)))
         drums, *rest = (
-            read_excerpt(song / f"{stem}.wav", start_s, self.excerpt_s, None)
+            read_excerpt(song / f"{stem}.wav", start_s, self.excerpt_s, None).mean(axis=0)
             for stem in ("drums", *REST_STEMS)
         )
         return drums, np.sum(rest, axis=0)

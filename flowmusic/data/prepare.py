@@ -22,6 +22,7 @@ from features.listen import Listener, read_symbols
 from features.references import Reference, open_reference
 from features.symbols import Note, notes_to_salience
 from flowmusic.codec.build import AnyCodec
+from flowmusic.codec.protocol import encode_audio
 from flowmusic.conditioning.style_features import StyleExtractor
 from flowmusic.conditioning.text import TextEncoder
 from flowmusic.data.score import STEMS
@@ -82,7 +83,7 @@ class Preparer:
             yield from self._recording(source)
 
     def _recording(self, source: Source) -> Iterator[Piece]:
-        audio = Audio(read_audio(source.path, self.codec.sample_rate).mono()[None], self.codec.sample_rate)
+        audio = read_audio(source.path, self.codec.sample_rate)
         if audio.duration_s < MIN_PIECE_S:
             raise ValueError(
                 f"{source.path} lasts {audio.duration_s:.2f} s; expected {MIN_PIECE_S:g} s or more"
@@ -99,7 +100,7 @@ class Preparer:
             part = Audio(audio.samples[:, start : start + length], audio.sample_rate)
             if part.duration_s < MIN_PIECE_S:
                 continue  # the end of a recording that was cut into pieces
-            latents = self.codec.encode(torch.from_numpy(part.samples)[None])[0]  # (T, D)
+            latents = encode_audio(self.codec, part)[0]  # (T, D)
             n_frames = self.fold * latents.shape[0]
             tensors = {"latents": latents.half()} | self._text(list(source.captions)) | self._style(part)
             first = round(start / audio.sample_rate * CONTROL_FRAME_RATE)
@@ -131,13 +132,15 @@ class Preparer:
 
     def _rendered(self, source: Source) -> Piece:
         labels, stems = read_song(source.path)
-        mix = np.asarray(sum(stems.values()))
-        latents = self.codec.encode(torch.from_numpy(mix)[None, None])[0]  # (T, D)
+        sample_rate = int(labels.get("sample_rate", self.codec.sample_rate))
+        whole = Audio(np.asarray(sum(stems.values())), sample_rate)  # (C, S)
+        latents = encode_audio(self.codec, whole)[0]  # (T, D)
+        stems = {stem: values.mean(axis=0) for stem, values in stems.items()}
+        mix = whole.mono()
         grid = FrameGrid(CONTROL_FRAME_RATE, self.fold * latents.shape[0])
         controls = exact_controls(labels, stems, grid)
-        sample_rate = int(labels.get("sample_rate", self.codec.sample_rate))
         tensors = {"latents": latents.half()} | self._text(labels["captions"])
-        tensors |= self._style(Audio(mix[None], sample_rate))
+        tensors |= self._style(whole)
         tensors |= {name: to_bytes(v) for name in controls.given if (v := controls.get(name)) is not None}
         leaky = stems["drums"] + LEAK * (mix - stems["drums"])
         # A song without drums stays without: alone, the leak would be scaled up to full strength.
@@ -175,9 +178,9 @@ class Preparer:
 
 
 def read_song(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Labels and stems ((S,) float32 each) of one rendered song."""
+    """Labels and stems ((C, S) float32 each) of one rendered song."""
     labels = json.loads((folder / SONG_FILE).read_text(encoding="utf-8"))
-    return labels, {stem: read_audio(folder / f"{stem}.wav").mono() for stem in STEMS}
+    return labels, {stem: read_audio(folder / f"{stem}.wav").samples for stem in STEMS}
 
 
 def to_bytes(values: Tensor) -> Tensor:

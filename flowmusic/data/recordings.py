@@ -1,4 +1,4 @@
-"""Recordings out of unpacked Debian packages, as mono wav files by split.
+"""Recordings out of unpacked Debian packages, as mono or stereo wav files by split.
 
 The list with authors and licences is `configs/data/recordings.json`.
 """
@@ -42,7 +42,8 @@ def convert(listing: Path, packages: Path, out: Path, sample_rate: int = 32000) 
     for source, target in tqdm(tracks, unit="track"):
         if not target.is_file():
             audio = read_audio(source, sample_rate)
-            write_audio(target, normalise_peak(audio.mono(), 0.8), sample_rate)
+            samples = audio.in_channels(min(audio.n_channels, 2))
+            write_audio(target, normalise_peak(samples, 0.8), sample_rate)
             written += 1
     return written
 

@@ -31,11 +31,11 @@ class RenderError(RuntimeError):
 
 @dataclass(frozen=True)
 class Stems:
-    """Mono float32 stems of equal length; their sum is the mix, |mix| < 1."""
+    """Stereo float32 stems of equal length; their sum is the mix, |mix| < 1."""
 
-    drums: np.ndarray  # (S,)
-    melody: np.ndarray  # (S,)
-    backing: np.ndarray  # (S,)
+    drums: np.ndarray  # (2, S)
+    melody: np.ndarray  # (2, S)
+    backing: np.ndarray  # (2, S)
 
     @property
     def mix(self) -> np.ndarray:
@@ -150,8 +150,8 @@ class Renderer:
         """The stems of a score, balanced and scaled as its `mastering` asks."""
         n_samples = round(score.duration_s * self.sample_rate)
         self._prepare(score)
-        raw = self._play(self._events(score), n_samples)  # (3, S)
-        raw[:, n_samples - round(_FADE_S * self.sample_rate) :] *= np.linspace(
+        raw = self._play(self._events(score), n_samples)  # (3, 2, S)
+        raw[..., n_samples - round(_FADE_S * self.sample_rate) :] *= np.linspace(
             1, 0, round(_FADE_S * self.sample_rate), dtype=np.float32
         )
         return _master(raw, score)
@@ -174,6 +174,7 @@ class Renderer:
                 (91, round(127 * part.reverb)),
                 (93, round(127 * part.chorus)),
                 (1, round(127 * part.vibrato)),
+                (10, round(64 + 63 * part.pan)),
             ):
                 lib.fluid_synth_cc(synth, channel, control, value)
 
@@ -211,8 +212,7 @@ class Renderer:
             else:
                 self._lib.fluid_synth_noteoff(self._synth, channel, key)
         self._process(out, position, n_padded)
-        stereo = out[:, :n_samples].reshape(_N_GROUPS, 2, n_samples)  # (3, 2, S)
-        return np.asarray(stereo.mean(axis=1))  # (3, S)
+        return np.ascontiguousarray(out[:, :n_samples]).reshape(_N_GROUPS, 2, n_samples)  # (3, 2, S)
 
     def _process(self, out: np.ndarray, start: int, end: int) -> None:
         if end <= start:
@@ -250,7 +250,7 @@ def _master(raw: np.ndarray, score: Score) -> Stems:
     stems = {}
     played = {"drums": score.drums, "melody": score.melody, "backing": score.backing}
     for name, stem in zip(STEMS, raw, strict=True):
-        rms = _active_rms(stem) if played[name] else 0.0
+        rms = _active_rms(stem.mean(axis=0)) if played[name] else 0.0
         # An absent part is exact silence, whatever the synthesiser's noise floor.
         stems[name] = stem * np.float32(10 ** (gains[name] / 20) / rms) if rms > 1e-6 else stem * 0
     peak = float(np.abs(sum(stems.values())).max())

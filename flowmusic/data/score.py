@@ -37,7 +37,10 @@ class ChordSpan:
 
 @dataclass(frozen=True)
 class Part:
-    """One pitched instrument: a General MIDI program of a soundfont, and how it is played."""
+    """One pitched instrument: a General MIDI program of a soundfont, and how it is played.
+
+    `pan` is from -1 (left) to 1 (right).
+    """
 
     name: str
     program: int
@@ -47,6 +50,7 @@ class Part:
     reverb: float = 0.3
     chorus: float = 0.0
     vibrato: float = 0.0
+    pan: float = 0.0
 
 
 @dataclass(frozen=True)

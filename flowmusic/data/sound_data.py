@@ -36,7 +36,7 @@ class SoundData(SteppedData):
 
     songs, recordings   folders with train/ and valid/: rendered songs, and wav files
     recordings_share    share of excerpts that come from recordings
-    sample_rate         of the codec (linked to it), and of all files, which are mono
+    sample_rate         of the codec (linked to it), and of all files
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class SoundData(SteppedData):
         for stream in streams:
             sampler = self.sampler(split, seed_of(self.seed, _SPLIT_SEEDS[split], stream, number), stream)
             rows += [sampler.draw(self.excerpt_s) for _ in range(self.batch_size // len(streams))]
-        return SoundBatch(number, torch.from_numpy(np.stack(rows)))
+        return SoundBatch(number, torch.from_numpy(np.stack(rows).mean(axis=1)))
 
 
 class StemData(SteppedData):

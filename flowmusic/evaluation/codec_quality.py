@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from features.audio import Audio
-from flowmusic.codec.protocol import Codec
+from flowmusic.codec.protocol import Codec, encode_audio
+from flowmusic.evaluation.stereo_quality import stereo_errors
 
 WINDOW, HOP = 2048, 512
 FLOOR_DB = -80.0
@@ -48,6 +49,7 @@ class CodecQuality:
     wobble_error_db         RMS difference of 3-20 Hz level modulation in sustained bands, dB
     wobble_ratio            RMS modulation there, divided by the original's
     frequency_error_hz      mean instantaneous-frequency error at the original's spectral peaks, Hz
+    level_difference_error_db, coherence_error  of the stereo image (`stereo_quality`), of stereo sound
     decode_real_time_factor seconds of computing for a second of sound
     """
 
@@ -59,11 +61,13 @@ class CodecQuality:
     wobble_error_db: float | None
     wobble_ratio: float | None
     frequency_error_hz: float | None
+    level_difference_error_db: float | None
+    coherence_error: float | None
     decode_real_time_factor: float | None
 
 
 def compare(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> CodecQuality:
-    """Every figure but the speed, for two signals of shape (S,) at the same rate.
+    """Every figure but speed and stereo image, for two signals of shape (S,) at the same rate.
 
     Raises:
         ValueError: different lengths, or a silent original.
@@ -84,6 +88,8 @@ def compare(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> Code
         wobble_error_db=wobble_error_db,
         wobble_ratio=ratio,
         frequency_error_hz=frequency_error_hz(original, decoded, sample_rate),
+        level_difference_error_db=None,
+        coherence_error=None,
         decode_real_time_factor=None,
     )
 
@@ -226,28 +232,28 @@ def _phase_advance(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.abs(now), later * np.conj(now)
 
 
-def resynthesise(codec: Codec, samples: np.ndarray) -> tuple[np.ndarray, float]:
-    """What is left of (S,) samples at the codec's rate after encode and decode, and decode's seconds."""
+def resynthesise(codec: Codec, audio: Audio) -> tuple[Audio, float]:
+    """What is left of sound at the codec's rate after encode and decode, and decode's seconds."""
     import torch
 
     with torch.inference_mode():
-        latents = codec.encode(torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))[None, None])
+        latents = encode_audio(codec, audio)
         start = time.perf_counter()
-        decoded = codec.decode(latents)[0, 0].numpy()
+        decoded = codec.decode(latents)[0].numpy()
         seconds = time.perf_counter() - start
-    fitted = np.zeros_like(samples, dtype=np.float32)
-    n_samples = min(len(samples), len(decoded))
-    fitted[:n_samples] = decoded[:n_samples]
-    return fitted, seconds
+    return Audio(decoded, codec.sample_rate).fitted(audio.duration_s), seconds
 
 
 def measure(codec: Codec, audio: Audio) -> CodecQuality:
-    """Every figure of the codec on one recording (mono, at the codec's rate)."""
-    samples = audio.resampled(codec.sample_rate).mono()
-    decoded, seconds = resynthesise(codec, samples)
-    quality = compare(samples, decoded, codec.sample_rate)
-    values = {field.name: getattr(quality, field.name) for field in fields(quality)}
-    return CodecQuality(**{**values, "decode_real_time_factor": seconds * codec.sample_rate / len(samples)})
+    """Every figure of the codec on one recording: those of its mono sum, and of the stereo image."""
+    original = audio.resampled(codec.sample_rate)
+    decoded, seconds = resynthesise(codec, original)
+    quality = compare(original.mono(), decoded.mono(), codec.sample_rate)
+    quality = replace(quality, decode_real_time_factor=seconds / original.duration_s)
+    if original.n_channels != 2:
+        return quality
+    level, coherence = stereo_errors(original.samples, decoded.in_channels(2), codec.sample_rate)
+    return replace(quality, level_difference_error_db=level, coherence_error=coherence)
 
 
 def average(qualities: Sequence[CodecQuality]) -> CodecQuality:

@@ -39,7 +39,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Clip:
-    """An excerpt of a reference: mono audio, and where labels exist what they say.
+    """An excerpt of a reference: mono or stereo sound, and where labels exist what they say.
 
     `labels` is what a listener without fault would hear; `caption` is "" without labels.
     """
@@ -106,7 +106,7 @@ def load_clip(reference: Reference, duration_s: float, allow_shorter: bool = Fal
     samples = audio.samples[:, first : first + round(duration_s * audio.sample_rate)]
     excerpt = Audio(samples, audio.sample_rate)
     check_recording(f"{reference.path}, from {start_s:g} s on,", excerpt)
-    clip = Audio(excerpt.mono()[None], audio.sample_rate)
+    clip = Audio(excerpt.in_channels(min(excerpt.n_channels, 2)), audio.sample_rate)
     if not reference.is_song:
         return Clip(reference.name, clip, start_s, "", None)
     song = read_labels(reference.path / LABELS_FILE)
@@ -128,12 +128,12 @@ def read_clip_stem(reference: Reference, clip: Clip, stem: str) -> Audio:
 
 
 def read_song_mix(folder: Path) -> Audio:
-    """Sum of a corpus song's stems, (1, S)."""
+    """Sum of a corpus song's stems, (C, S)."""
     stems = [read_stem(folder, stem) for stem in STEMS]
-    if len({(stem.n_samples, stem.sample_rate) for stem in stems}) != 1:
-        raise AudioError(f"{folder}: the stems {', '.join(STEMS)} differ in length or sample rate")
-    mix = np.sum([stem.mono() for stem in stems], axis=0)  # (S,)
-    return Audio(np.asarray(mix, dtype=np.float32)[None], stems[0].sample_rate)
+    if len({(stem.samples.shape, stem.sample_rate) for stem in stems}) != 1:
+        raise AudioError(f"{folder}: the stems {', '.join(STEMS)} differ in length, channels or sample rate")
+    mix = np.sum([stem.samples for stem in stems], axis=0)  # (C, S)
+    return Audio(np.asarray(mix, dtype=np.float32), stems[0].sample_rate)
 
 
 def read_labels(path: Path) -> dict[str, Any]:

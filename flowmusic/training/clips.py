@@ -15,7 +15,7 @@ Clips = dict[str, Audio]
 
 
 def sound_of(samples: Tensor, sample_rate: int) -> Audio:
-    """(1, S) of a network as sound that does not clip."""
+    """(C, S) of a network as sound that does not clip."""
     values = samples.float().cpu().numpy()
     return Audio(
         normalise_peak(values, 0.95) if np.abs(values).max(initial=0.0) > 0.95 else values, sample_rate

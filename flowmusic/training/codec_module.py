@@ -80,7 +80,7 @@ class DecoderTraining(Training):
         if not isinstance(data, SoundData):
             raise ValueError(f"a codec is trained on SoundData, got {type(data).__name__}")
         kept = fit_components(self.codec, data.sampler("train", data.seed), self.components_excerpts)
-        log.info("%d components keep %.4f of the weighted variance", self.codec.latent_dim, kept)
+        log.info("%d components keep %.4f of the weighted variance", self.codec.config.latent_dim, kept)
 
     def training_step(self, batch: SoundBatch, batch_idx: int) -> Tensor:
         loss, error_db = self.loss(self.net, batch, self.global_step >= self.plain_steps)
@@ -99,7 +99,7 @@ class DecoderTraining(Training):
         with torch.no_grad():
             codec = copy.copy(self.codec)
             codec._modules = self.codec._modules | {"decoder": self.average}
-            decoded = codec.decode(codec.encode(batch.sound[:, None]))  # (B, 1, S)
+            decoded = codec.decode(codec.encode(batch.sound[:, None]))  # (B, C, S)
         return [{"decoded": sound_of(sound, codec.sample_rate)} for sound in decoded]
 
     def _log_average(self, split: str, batch: SoundBatch) -> None:
@@ -110,7 +110,7 @@ class DecoderTraining(Training):
     def loss(self, net: torch.nn.Module, batch: SoundBatch, with_motion: bool) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), torch.autocast(batch.sound.device.type, enabled=False):
             latents, targets = self.codec.encode(batch.sound[:, None]), self.codec.log_magnitudes(batch.sound)
-        predicted = net(latents)
+        predicted = net(latents[..., : self.codec.config.latent_dim])
         loss, error_db = bands_loss(predicted, targets, with_motion)
         if self.chroma_weight:
             loss = loss + self.chroma_weight * chroma_error(
@@ -124,18 +124,37 @@ class DecoderTraining(Training):
 
 @torch.inference_mode()
 def fit_components(codec: SpectralCodec, sampler: ExcerptSampler, n_excerpts: int) -> float:
-    """Fit the codec's principal components on random excerpts; returns the share of variance kept."""
-    n = codec.analysis.n_features
-    total, outer, count = torch.zeros(n, dtype=torch.float64), torch.zeros(n, n, dtype=torch.float64), 0
+    """Fit the codec's principal components on random excerpts; returns the share of variance kept.
+
+    Those of the stereo image are fitted on the same excerpts.
+    """
     device = codec.components.device
+    sound, image = Moments(), Moments()
     for _ in range(n_excerpts):
-        audio = torch.from_numpy(sampler.draw(COMPONENTS_EXCERPT_S))[None].to(device)
-        features = codec.analysis(audio)[0].double().cpu()  # (T, N)
-        total += features.sum(dim=0)
-        outer += features.T @ features
-        count += features.shape[0]
-    mean = total / count
-    return codec.fit_components(mean.to(device), (outer / count - torch.outer(mean, mean)).to(device))
+        audio = torch.from_numpy(sampler.draw(COMPONENTS_EXCERPT_S))[None].to(device)  # (1, 2, S)
+        sound.add(codec.analysis(audio.mean(dim=1))[0])
+        if codec.image is not None:
+            image.add(codec.image.features(audio)[0])
+    if codec.image is not None:
+        codec.image.fit(*(moment.to(device) for moment in image.mean_and_covariance()))
+    return codec.fit_components(*(moment.to(device) for moment in sound.mean_and_covariance()))
+
+
+class Moments:
+    """Sums over features (T, N), for their mean and covariance."""
+
+    def __init__(self) -> None:
+        self.total, self.outer, self.count = torch.zeros(()), torch.zeros(()), 0
+
+    def add(self, features: Tensor) -> None:
+        values = features.double().cpu()
+        self.total, self.outer = self.total + values.sum(dim=0), self.outer + values.T @ values
+        self.count += values.shape[0]
+
+    def mean_and_covariance(self) -> tuple[Tensor, Tensor]:
+        """(N,) and (N, N), float64."""
+        mean = self.total / self.count
+        return mean, self.outer / self.count - torch.outer(mean, mean)
 
 
 def decoder_loss(predicted: Tensor, target: Tensor, with_motion: bool) -> tuple[Tensor, Tensor]:

@@ -86,7 +86,7 @@ def flow_of(checkpoint: dict[str, Any], path: Path) -> FlowTransformer:
 def _codec_of(checkpoint: dict[str, Any], path: Path) -> SpectralCodec:
     codec = SpectralCodec(SpectralCodecConfig.from_dict(checkpoint["flowmusic"]["config"]))
     weights = {f"decoder.{key}": value for key, value in averaged_weights(checkpoint).items()}
-    for name in ("components", "offset", "scale"):
+    for name in (name for name in codec.state_dict() if not name.startswith("decoder.")):
         weights[name] = checkpoint["state_dict"][f"codec.{name}"]
     load_exactly(codec, weights, path)
     return codec.eval()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from features.audio import AudioSource, to_audio
+from flowmusic.codec.protocol import encode_audio
 from flowmusic.conditioning.pseudo_words import (
     check_name,
     encode_with_words,
@@ -116,11 +117,9 @@ def encode_references(
         said = str(source) if not isinstance(source, tuple) else "a recording"
         if audio.duration_s < shortest_s:
             raise ValueError(f"{said:.80} lasts {audio.duration_s:.2f} s; expected at least {shortest_s:g} s")
-        mono = audio.resampled(model.codec.sample_rate).mono()
-        if abs(mono).max() < 1e-4:
+        if abs(audio.samples).max() < 1e-4:
             raise ValueError(f"{said:.80} is silent; expected sound")
-        with torch.no_grad():
-            latents.append(model.codec.encode(torch.from_numpy(mono)[None, None].to(device))[0])
+        latents.append(encode_audio(model.codec, audio, device)[0])
     return latents
 
 

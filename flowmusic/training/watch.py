@@ -118,13 +118,13 @@ def _controls(batch: FlowBatch, index: int) -> Controls:
 
 
 def log_sound(trainer: pl.Trainer, name: str, path: Path) -> None:
-    """A sound file, to those loggers that take sound (W&B's by its path, TensorBoard's as samples)."""
+    """A sound file, to those loggers that take sound (W&B's by its path, TensorBoard's in mono)."""
     for logger in trainer.loggers:
         if hasattr(logger, "log_audio"):
             logger.log_audio(name, [str(path)], trainer.global_step)
         elif hasattr(logger.experiment, "add_audio"):
             sound = read_audio(path)
-            logger.experiment.add_audio(name, sound.samples, trainer.global_step, sound.sample_rate)
+            logger.experiment.add_audio(name, sound.mono(), trainer.global_step, sound.sample_rate)
 
 
 def log_picture(trainer: pl.Trainer, name: str, path: Path) -> None:

@@ -104,9 +104,10 @@ def test_bad_pairs_are_refused() -> None:
 
 
 def test_average_leaves_out_what_does_not_apply() -> None:
-    first = CodecQuality(2.0, 1.5, 1.0, None, None, None, None, 3.0, 0.125)
-    second = CodecQuality(4.0, 2.5, 0.5, 0.5, None, None, None, 5.0, 0.375)
-    assert average([first, second]) == CodecQuality(3.0, 2.0, 0.75, 0.5, None, None, None, 4.0, 0.25)
+    first = CodecQuality(2.0, 1.5, 1.0, None, None, None, None, 3.0, None, None, 0.125)
+    second = CodecQuality(4.0, 2.5, 0.5, 0.5, None, None, None, 5.0, 2.0, 0.25, 0.375)
+    mean = CodecQuality(3.0, 2.0, 0.75, 0.5, None, None, None, 4.0, 2.0, 0.25, 0.25)
+    assert average([first, second]) == mean
 
 
 def test_sdr_by_hand() -> None:

@@ -74,7 +74,7 @@ def test_what_cannot_be_exported_is_one_sentence(
     assert "there is no such file" in refused(str(tmp_path / "no.ckpt"), str(tmp_path / "m"))
     (tmp_path / "b.ckpt").write_bytes(b"something else")
     assert "b.ckpt cannot be read" in refused(str(tmp_path / "b.ckpt"), str(tmp_path / "m"))
-    assert "the codec has 160 latent channels, the flow 8" in refused(
+    assert "the codec has 172 latent channels, the flow 8" in refused(
         str(trained), str(tmp_path / "m"), "--codec", "embedded"
     )
     shutil.rmtree(tmp_path / "data")

@@ -46,6 +46,7 @@ model:
       decoder_width: 8
       decoder_depth: 1
       phase_iterations: 1
+      stereo_components: 4
       decoder_bands: [{window: 1024, hop: 640, low_hz: 0.0, high_hz: 16000.0}]
       corrections: [{resolution: 1, raise_db: 0.0, cut_db: 20.0}]
       resolutions:
@@ -80,7 +81,8 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 tone = (
                     np.sin(2 * np.pi * 220 * (number + index + 1) * times_s) + rng.standard_normal(RATE) * 0.1
                 )
-                write_audio(song / f"{stem}.wav", (0.2 * tone[None]).astype(np.float32), RATE)
+                sides = np.outer([1.0, 0.2 + 0.3 * number], 0.2 * tone)
+                write_audio(song / f"{stem}.wav", sides.astype(np.float32), RATE)
             (song / "song.json").write_text(json.dumps({"sample_rate": RATE}))
     return folder
 
@@ -102,7 +104,7 @@ def test_a_codec_is_fitted_trained_resumed_and_exported(songs: Path, tmp_path: P
     assert main(["fit", "-c", path]) == 0
     last = tmp_path / "run/checkpoints/last.ckpt"
     first = read_checkpoint(last)["state_dict"]
-    assert bool(first["codec.components"].any())
+    assert bool(first["codec.components"].any()) and bool(first["codec.image.components"].any())
     assert main(["fit", "-c", path, "--ckpt_path", "last", "--trainer.max_steps", "6"]) == 0
     second = read_checkpoint(last)["state_dict"]
     assert torch.equal(first["codec.components"], second["codec.components"])  # fitted once
@@ -115,7 +117,7 @@ def test_a_codec_is_fitted_trained_resumed_and_exported(songs: Path, tmp_path: P
         codec.state_dict()["decoder.leave.weight"], second["ema.module.leave.weight"], atol=1e-3
     )
     latents = codec.encode(0.1 * torch.randn(1, 1, RATE, generator=torch.Generator().manual_seed(0)))
-    assert codec.decode(latents).shape == (1, 1, RATE)
+    assert codec.decode(latents).shape == (1, 2, RATE)
 
 
 def test_a_separator_is_trained_and_exported(songs: Path, tmp_path: Path) -> None:
@@ -173,8 +175,8 @@ def test_quiet_items_weigh_as_much_as_loud_ones() -> None:
 @pytest.mark.parametrize(
     ("rate", "channels", "named"),
     [
-        (44_100, 1, "mono at 44100 Hz; training expects mono sound at 32000 Hz"),
-        (RATE, 2, "2 channels at 32000 Hz"),
+        (44_100, 1, "mono at 44100 Hz; training expects mono or stereo sound at 32000 Hz"),
+        (RATE, 3, "3 channels at 32000 Hz"),
     ],
 )
 def test_sound_of_another_kind_is_refused_before_training(
