@@ -24,7 +24,7 @@ class StyleConfig:
     """
 
     features: str = "codec"
-    feature_dim: int = 172
+    feature_dim: int = 160
     feature_rate: float = 25.0
     depth: int = 2
     heads: int = 4
@@ -44,6 +44,7 @@ class FlowConfig:
     """Shape of a `FlowTransformer`. The defaults are those of the embedded model.
 
     latent_dim      channels D of the codec's latents
+    image_dim       how many of them, the last ones, are the stereo image; a head of its own makes them
     width           channels H of the residual stream
     depth           transformer blocks
     heads           attention heads; `width / heads` must be even (rotary positions turn pairs)
@@ -58,7 +59,7 @@ class FlowConfig:
     time_channels   sinusoidal channels of the time embedding (even)
     """
 
-    latent_dim: int = 172
+    latent_dim: int = 160
     width: int = 320
     depth: int = 8
     heads: int = 5
@@ -71,9 +72,10 @@ class FlowConfig:
     time_channels: int = 256
     token_summary: bool = False
     style: StyleConfig | None = None
+    image_dim: int = 0
 
     def __post_init__(self) -> None:
-        others = ("mlp_ratio", "token_summary", "style")
+        others = ("mlp_ratio", "token_summary", "style", "image_dim")
         _check_positive(self, [field.name for field in fields(self) if field.name not in others])
         _check_positive(self, ("mlp_ratio",), whole=False)
         if self.width % self.heads or (self.width // self.heads) % 2:
@@ -87,6 +89,13 @@ class FlowConfig:
             )
         if not isinstance(self.token_summary, bool):
             raise ValueError(f"FlowConfig.token_summary must be true or false, got {self.token_summary!r}")
+        if isinstance(self.image_dim, bool) or not isinstance(self.image_dim, int):
+            raise ValueError(f"FlowConfig.image_dim must be a whole number, got {self.image_dim!r}")
+        if not 0 <= self.image_dim < self.latent_dim:
+            raise ValueError(
+                "FlowConfig.image_dim must be from 0 to less than latent_dim, "
+                f"got {self.image_dim} of {self.latent_dim}"
+            )
         if self.style is not None:
             self._check_style(self.style)
 
@@ -96,11 +105,16 @@ class FlowConfig:
                 "FlowConfig.style_dim must be an even multiple of style.heads, "
                 f"got {self.style_dim} and {style.heads}"
             )
-        if style.features == "codec" and style.feature_dim != self.latent_dim:
+        if style.features == "codec" and style.feature_dim != self.sound_dim:
             raise ValueError(
-                "FlowConfig.style.feature_dim must be latent_dim where the features are those of the codec, "
-                f"got {style.feature_dim} and {self.latent_dim}"
+                "FlowConfig.style.feature_dim must be latent_dim, less image_dim, where the features are "
+                f"those of the codec, got {style.feature_dim} and {self.sound_dim}"
             )
+
+    @property
+    def sound_dim(self) -> int:
+        """Channels of the latents that are not the stereo image."""
+        return self.latent_dim - self.image_dim
 
     @property
     def hidden(self) -> int:

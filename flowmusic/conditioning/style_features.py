@@ -30,17 +30,17 @@ class StyleExtractor(Protocol):
 
 
 class CodecFeatures:
-    """The latents of the model's own codec."""
+    """The first `n_channels` latents of the model's own codec: all but the stereo image."""
 
-    def __init__(self, codec: Codec, device: torch.device | str = "cpu") -> None:
-        self.codec, self.device = codec, torch.device(device)
+    def __init__(self, codec: Codec, n_channels: int, device: torch.device | str = "cpu") -> None:
+        self.codec, self.n_channels, self.device = codec, n_channels, torch.device(device)
 
     @property
     def feature_rate(self) -> float:
         return self.codec.frame_rate
 
     def extract(self, audio: Audio) -> Tensor:
-        return encode_audio(self.codec, audio, self.device)[0].cpu()  # (T, D)
+        return encode_audio(self.codec, audio, self.device)[0, :, : self.n_channels].cpu()  # (T, D)
 
 
 class TransformersFeatures:
@@ -95,7 +95,7 @@ class TransformersFeatures:
 def style_extractor(config: StyleConfig, codec: Codec, device: torch.device | str = "cpu") -> StyleExtractor:
     """The features that a model's style conditioner was trained on."""
     if config.features == CODEC_FEATURES:
-        return CodecFeatures(codec, device)
+        return CodecFeatures(codec, config.feature_dim, device)
     return _loaded(config.features, torch.device(device))
 
 

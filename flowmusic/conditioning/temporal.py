@@ -24,13 +24,13 @@ class TemporalConditioner(nn.Module):
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         self.control_fold = config.control_fold
-        self.latent_dim = config.latent_dim
+        self.latent_dim, self.sound_dim = config.latent_dim, config.sound_dim
         self.nulls = nn.ParameterDict(
             {name: nn.Parameter(torch.zeros(n)) for name, n in CONTROL_CHANNELS.items()}
         )
-        self.context_null = nn.Parameter(torch.zeros(config.latent_dim))
+        self.context_null = nn.Parameter(torch.zeros(config.sound_dim))
         folded = config.control_fold * sum(channels + 1 for channels in CONTROL_CHANNELS.values())
-        self.project = nn.Linear(folded + config.latent_dim + 1, config.width)
+        self.project = nn.Linear(folded + config.sound_dim + 1, config.width)
 
     def forward(self, condition: Condition) -> Tensor:
         parts = [self._control(condition, name) for name in CONTROL_CHANNELS]
@@ -38,7 +38,8 @@ class TemporalConditioner(nn.Module):
             raise ValueError(
                 f"known latents must have {self.latent_dim} channels, got {condition.context.shape[2]}"
             )
-        parts.append(_masked(condition.context, condition.context_mask, self.context_null))
+        context = condition.context[..., : self.sound_dim]  # the stereo image has a head of its own
+        parts.append(_masked(context, condition.context_mask, self.context_null))
         features: Tensor = self.project(torch.cat(parts, dim=-1))  # (B, T, H)
         return features
 

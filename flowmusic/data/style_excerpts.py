@@ -68,4 +68,7 @@ def draw_style_pair(
     outside = features[slice(first, first + length)]
     length = shortest + int(draws[2] * (min(longest, after - before) - shortest + 1))
     first = before + int(draws[3] * (after - before - length + 1))
-    return outside.float(), features[slice(first, first + length)].float()
+    pair = outside.float(), features[slice(first, first + length)].float()
+    if config.features != "codec":
+        return pair
+    return pair[0][:, : config.feature_dim], pair[1][:, : config.feature_dim]  # without the stereo image

@@ -16,6 +16,7 @@ from flowmusic.config import FlowConfig
 from flowmusic.model.attention import KeysValues, Rotation, rotation
 from flowmusic.model.blocks import MODULATIONS, Block, TimeEmbedding, modulate
 from flowmusic.model.condition import Condition
+from flowmusic.model.image import ImageHead
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,14 @@ class FlowTransformer(nn.Module):
         self.recompute = False  # in training, blocks are computed again for the backward pass: less memory
         self.temporal = TemporalConditioner(config)
         self.tokens = TokenConditioner(config)
-        self.project_in = nn.Linear(config.latent_dim, config.width, bias=False)
+        self.project_in = nn.Linear(config.sound_dim, config.width, bias=False)
         self.time = TimeEmbedding(config.time_channels, config.width)
         self.modulation = nn.Linear(config.width, MODULATIONS * config.width)
         crossing = [index % config.cross_every == 0 for index in range(config.depth)]
         self.blocks: Sequence[Block] = nn.ModuleList(Block(config, cross) for cross in crossing)  # type: ignore[assignment]
         self.modulation_out = nn.Linear(config.width, 2 * config.width)
-        self.project_out = nn.Linear(config.width, config.latent_dim)
+        self.project_out = nn.Linear(config.width, config.sound_dim)
+        self.image = ImageHead(config) if config.image_dim else None
         self.summary = TokenSummary(config) if config.token_summary else None
         self.style = None if config.style is None else StyleConditioner(config.style, config.style_dim)
         for layer in (self.modulation, self.modulation_out, self.project_out):
@@ -124,14 +126,19 @@ class FlowTransformer(nn.Module):
         mask = prepared.frame_mask
         key_mask = None if mask is None else mask[:, None, None]  # (B, 1, 1, T)
         frames = None if mask is None else mask.unsqueeze(-1)  # (B, T, 1)
-        x = (self.project_in(x_t) + prepared.temporal).float()
+        sound_t, image_t = x_t.split((self.config.sound_dim, self.config.image_dim), dim=-1)
+        x = (self.project_in(sound_t) + prepared.temporal).float()
         recompute = self.recompute and torch.is_grad_enabled()
         tokens = prepared.tokens
         for block, keys_values in zip(self.blocks, tokens.keys_values, strict=True):
             inputs = (x, modulation, prepared.rotation, key_mask, frames, keys_values, tokens.mask)
             x = checkpoint(block, *inputs, use_reentrant=False) if recompute else block(*inputs)
-        velocity: Tensor = self.project_out(modulate(x, shift, scale)).float()
-        return velocity
+        hidden = modulate(x, shift, scale)
+        velocity: Tensor = self.project_out(hidden).float()
+        if self.image is None:
+            return velocity
+        image = self.image(image_t, t, hidden, time, prepared.rotation, key_mask, frames)
+        return torch.cat([velocity, image], dim=-1)
 
     def forward(
         self, x_t: Tensor, t: Tensor, condition: Condition, frame_mask: Tensor | None = None

@@ -57,7 +57,9 @@ class Shaped:
 def test_other_features_for_style_are_kept(tmp_path: Path, codec: AnyCodec) -> None:
     source = find_sources(manifest(tmp_path / "music", 1), 0)[0]
     plain = next(preparer(codec).pieces(source)).tensors
-    styled = next(replace(preparer(codec), style=CodecFeatures(codec)).pieces(source)).tensors
+    styled = next(
+        replace(preparer(codec), style=CodecFeatures(codec, codec.latent_dim)).pieces(source)
+    ).tensors
     assert set(styled) - set(plain) == {"style_features"}
     assert torch.equal(styled["style_features"], plain["latents"])
     longer = find_sources(manifest(tmp_path / "longer", 1, duration_s=7.0), 0)[0]
