@@ -1,7 +1,7 @@
 """How much of a recording a codec's encode and decode leave intact.
 
-Level distances hide what is heard as an "underwater" colour, so two more figures are reported:
-the wobble of sustained bands and the instantaneous-frequency error of spectral peaks.
+Level distances hide an "underwater" colour: it is told by the wobble of sustained bands and the
+instantaneous-frequency error of spectral peaks.
 
     python -m flowmusic.evaluation.codec_quality --files song.wav other.flac
 """
@@ -18,6 +18,7 @@ import numpy as np
 
 from features.audio import Audio
 from flowmusic.codec.protocol import Codec, encode_audio
+from flowmusic.evaluation.report import markdown_table, mean_of, write_lines
 from flowmusic.evaluation.stereo_quality import stereo_errors
 
 WINDOW, HOP = 2048, 512
@@ -244,11 +245,12 @@ def resynthesise(codec: Codec, audio: Audio) -> tuple[Audio, float]:
     return Audio(decoded, codec.sample_rate).fitted(audio.duration_s), seconds
 
 
-def measure(codec: Codec, audio: Audio) -> CodecQuality:
-    """Every figure of the codec on one recording: those of its mono sum, and of the stereo image."""
+def measure(codec: Codec, audio: Audio, heard_at: int | None = None) -> CodecQuality:
+    """Every figure of the codec: of the mono sum (at the rate `heard_at`, if given), and of the image."""
     original = audio.resampled(codec.sample_rate)
     decoded, seconds = resynthesise(codec, original)
-    quality = compare(original.mono(), decoded.mono(), codec.sample_rate)
+    rate = heard_at or codec.sample_rate
+    quality = compare(original.resampled(rate).mono(), decoded.resampled(rate).mono(), rate)
     quality = replace(quality, decode_real_time_factor=seconds / original.duration_s)
     if original.n_channels != 2:
         return quality
@@ -258,8 +260,6 @@ def measure(codec: Codec, audio: Audio) -> CodecQuality:
 
 def average(qualities: Sequence[CodecQuality]) -> CodecQuality:
     """Mean of each figure over the clips where it applies."""
-    from flowmusic.evaluation.report import mean_of
-
     return CodecQuality(**{field.name: mean_of(qualities, field.name) for field in fields(CodecQuality)})
 
 
@@ -268,7 +268,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tqdm import tqdm
 
     from flowmusic.evaluation.references import find_references, load_clip
-    from flowmusic.evaluation.report import markdown_table, write_lines
     from flowmusic.pretrained import load_pretrained
 
     parser = argparse.ArgumentParser(prog="codec_quality", description="What the codec leaves of recordings.")
@@ -278,13 +277,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", help="model folder or hub id (default: the embedded model)")
     parser.add_argument("--duration", type=float, default=10.0, help="seconds from the middle of each (10)")
     parser.add_argument("--n", type=int, help="at most so many files, spread over the list")
+    parser.add_argument("--rate", type=int, help="compare at this sample rate (default: the codec's)")
     parser.add_argument("--out", type=Path, help="write the table here too (markdown)")
     options = parser.parse_args(arguments)
     try:
         references = find_references(options.files, options.n)
         codec = load_pretrained(options.checkpoint).codec
         clips = [load_clip(item, options.duration, allow_shorter=True) for item in references]
-        named = [(clip.name, measure(codec, clip.audio)) for clip in tqdm(clips, desc="codec")]
+        named = [(clip.name, measure(codec, clip.audio, options.rate)) for clip in tqdm(clips, desc="codec")]
     except ValueError as error:
         parser.error(str(error))
     named.append((f"mean of {len(named)}", average([quality for _, quality in named])))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from features.audio import Audio, resample
 from flowmusic.evaluation.codec_quality import (
     FULL_SCALE_SINE,
     CodecQuality,
@@ -13,6 +15,7 @@ from flowmusic.evaluation.codec_quality import (
     frequency_error_hz,
     log_magnitude_error_db,
     log_magnitude_error_dbfs,
+    measure,
     wobble,
 )
 from flowmusic.evaluation.separation import hpss_percussive, sdr_db
@@ -124,3 +127,21 @@ def test_hpss_keeps_clicks_and_drops_tones() -> None:
     clicks = 0.5 * RNG.standard_normal(len(TIMES_S)) * np.exp(-(TIMES_S % 0.5) * 100)
     percussive = hpss_percussive((tone + clicks).astype(np.float32))
     assert sdr_db(clicks, percussive) > sdr_db(clicks, tone + clicks) + 6
+
+
+def test_the_codec_can_be_heard_at_another_rate() -> None:
+    """A codec that leaves out all above 5 kHz is perfect where nothing above is heard."""
+
+    class Narrow:
+        sample_rate, frame_rate, latent_dim, channels = RATE, 25.0, 1, 1
+
+        def encode(self, audio: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(resample(resample(audio.numpy(), RATE, 10_000), 10_000, RATE))
+
+        def decode(self, latents: torch.Tensor) -> torch.Tensor:
+            return latents
+
+    sound = Audio((0.1 * RNG.standard_normal((1, 2 * RATE))).astype(np.float32), RATE)
+    whole, low = measure(Narrow(), sound), measure(Narrow(), sound, 8000)
+    assert whole.log_magnitude_error_db is not None and low.log_magnitude_error_db is not None
+    assert whole.log_magnitude_error_db > 10 > 2 > low.log_magnitude_error_db
