@@ -68,7 +68,7 @@ class ImageHead(nn.Module):
             modulation = self.modulation(time).unflatten(-1, (MODULATIONS, -1))  # (B, 6, W)
             shift, scale = self.modulation_out(time).unsqueeze(1).chunk(2, dim=-1)  # (B, 1, W)
         x = (self.project_image(x_t) + self.project_hidden(hidden)).float()
-        none = torch.empty(0)
+        none = x.new_empty(0)
         for block in self.blocks:
             x = block(x, modulation, by, key_mask, frame_mask, None, none)
         own: Tensor = self.project_out(modulate(x, shift, scale)).float()

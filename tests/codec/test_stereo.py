@@ -175,3 +175,18 @@ def test_the_width_of_folders_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
     assert wide_level > 0.8 and wide_coherence < 0.4
     with pytest.raises(SystemExit):
         main(["--files", str(tmp_path / "absent")])
+
+
+def test_it_makes_no_tensor_on_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device without numbers stands for a GPU: mixing it with the CPU is an error as well."""
+
+    def inverse(spectrum: Tensor, *_: object, window: Tensor, **rest: int) -> Tensor:
+        assert window.device == spectrum.device
+        return spectrum.new_zeros(spectrum.shape[0], rest["length"], dtype=torch.float32)
+
+    image = StereoImage(RATE, HOP, 5).to("meta")
+    monkeypatch.setattr(torch, "istft", inverse)  # it looks at numbers
+    mid = torch.zeros(2, 10 * HOP, device="meta")
+    sound = image.decode(torch.zeros(2, 10, 5, device="meta"), mid)
+    assert sound.device.type == "meta" and sound.shape == (2, 2, 10 * HOP)
+    assert image.encode(sound).device.type == "meta"
