@@ -65,7 +65,8 @@ def encode_style(model: Pretrained, reference: StyleReference, books: int | None
     if books is not None and (isinstance(books, bool) or not isinstance(books, int)):
         raise ValueError(f"style_books must be a whole number, got {books!r}")
     device = next(conditioner.parameters()).device
-    level = float(np.sqrt(np.mean(np.square(reference.audio.samples))))
+    # Of the sum: the style is that of the sound, wherever it comes from.
+    level = max(float(np.sqrt(np.mean(np.square(reference.audio.mono())))), _SILENCE)
     levelled = Audio(reference.audio.samples * (LEVEL / level), reference.audio.sample_rate)
     values = style_extractor(conditioner.config, model.codec, device).extract(levelled)  # (T, F)
     features = StyleFeatures(
