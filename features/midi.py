@@ -112,6 +112,7 @@ def read_midi(path: str | Path) -> MidiScore:
     path = Path(path)
     _check_is_midi(path)
     import pretty_midi
+    from mido.midifiles.meta import KeySignatureError
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -126,6 +127,7 @@ def read_midi(path: str | Path) -> MidiScore:
             TypeError,
             AttributeError,
             ArithmeticError,
+            KeySignatureError,
         ) as error:
             raise NotationError(f"{path} cannot be read as MIDI: {error or type(error).__name__}") from error
     for warning in caught:

@@ -131,8 +131,8 @@ def test_a_stereo_codec_is_the_mono_one_with_more_latents() -> None:
         torch.testing.assert_close(latents[..., :16], of_mono)
         decoded = codec.decode(latents)
         assert decoded.shape == (2, 2, 5 * HOP)
-        torch.testing.assert_close(decoded.mean(dim=1, keepdim=True), mono.decode(of_mono), atol=1e-5, rtol=0)
-        torch.testing.assert_close(decoded[1:], codec.decode(latents[1:]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(decoded.mean(dim=1, keepdim=True), mono.decode(of_mono), atol=1e-4, rtol=0)
+        torch.testing.assert_close(decoded[1:], codec.decode(latents[1:]), atol=1e-4, rtol=0)
 
 
 def test_a_stereo_codec_takes_sound_of_any_channels() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pretty_midi
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from features.midi import read_midi, skyline
@@ -120,6 +120,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(4, 200), st.integers(0, 255)), min_size=1, max_size=6))
+@example([(31, 89)])  # a key signature of an unknown mode
 def test_damaged_files_are_read_or_refused(tmp_path: Path, damage: list[tuple[int, int]]) -> None:
     path = tmp_path / "song.mid"
     if not path.exists():
