@@ -50,12 +50,20 @@ class StereoImage(nn.Module):
         self.register_buffer("weights", weights, persistent=False)
         self.register_buffer("bands", self._bands(self.listening), persistent=False)
         self.register_buffer("shaping_bands", self._bands(self.shaping), persistent=False)
+        self.register_buffer("spread", self._spread(self.shaping), persistent=False)
 
     def _bands(self, stft: Stft) -> Tensor:
         """Which band a bin lies in, (F, N)."""
         bins_hz = torch.arange(stft.n_bins) * (self.sample_rate / stft.window)
         band = torch.bucketize(bins_hz, self.edges_hz, right=True) - 1
         return nn.functional.one_hot(band, len(self.edges_hz)).float()
+
+    def _spread(self, stft: Stft) -> Tensor:
+        """Linear interpolation in log frequency from bands to bins, (F, N)."""
+        bins_hz = torch.arange(stft.n_bins) * (self.sample_rate / stft.window)
+        octaves = torch.log2(bins_hz.clamp(min=1.0) / LOWEST_HZ) * BANDS_PER_OCTAVE + 0.5
+        place = octaves.clamp(0, len(self.edges_hz) - 1)
+        return (1.0 - (place[:, None] - torch.arange(len(self.edges_hz))).abs()).clamp(min=0)
 
     def features(self, audio: Tensor) -> Tensor:
         """Sound (B, 2, S) -> pans, then widths: (B, T, 2 N), T = ceil(S / hop)."""
@@ -132,14 +140,7 @@ class StereoImage(nn.Module):
 
     def _gains(self, values: Tensor) -> Tensor:
         """Of bands and frames -> of bins and columns: (B, T, N) -> (B, F, T * COLUMNS + 2)."""
-        bins_hz = torch.arange(self.shaping.n_bins, device=values.device) * (
-            self.sample_rate / self.shaping.window
-        )
-        octaves = torch.log2(bins_hz.clamp(min=1.0) / LOWEST_HZ) * BANDS_PER_OCTAVE + 0.5
-        place = octaves.clamp(0, values.shape[2] - 1)
-        spread = (1.0 - (place[:, None] - torch.arange(values.shape[2], device=values.device)).abs()).clamp(
-            min=0
-        )
+        spread = self.get_buffer("spread")
         over_time = nn.functional.interpolate(values.transpose(1, 2), scale_factor=COLUMNS, mode="linear")
         return torch.einsum("fn,bnt->bft", spread, nn.functional.pad(over_time, (1, 1), mode="replicate"))
 

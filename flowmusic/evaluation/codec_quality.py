@@ -8,11 +8,9 @@ instantaneous-frequency error of spectral peaks.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -267,18 +265,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m flowmusic.evaluation.codec_quality`: a table of the figures, a row a file."""
     from tqdm import tqdm
 
-    from flowmusic.evaluation.references import find_references, load_clip
+    from flowmusic.evaluation.references import files_parser, find_references, load_clip
     from flowmusic.pretrained import load_pretrained
 
-    parser = argparse.ArgumentParser(prog="codec_quality", description="What the codec leaves of recordings.")
-    parser.add_argument(
-        "--files", nargs="+", required=True, type=Path, help="sound files, songs or folders of them"
-    )
+    parser = files_parser("codec_quality", "What the codec leaves of recordings.")
     parser.add_argument("--checkpoint", help="model folder or hub id (default: the embedded model)")
-    parser.add_argument("--duration", type=float, default=10.0, help="seconds from the middle of each (10)")
-    parser.add_argument("--n", type=int, help="at most so many files, spread over the list")
     parser.add_argument("--rate", type=int, help="compare at this sample rate (default: the codec's)")
-    parser.add_argument("--out", type=Path, help="write the table here too (markdown)")
     options = parser.parse_args(arguments)
     try:
         references = find_references(options.files, options.n)

@@ -8,15 +8,19 @@ percussive and a harmonic part. What a separator takes should come out of the fi
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flowmusic.evaluation.references import Reference, find_references, load_clip, read_clip_stem
+from flowmusic.evaluation.references import (
+    Reference,
+    files_parser,
+    find_references,
+    load_clip,
+    read_clip_stem,
+)
 
 if TYPE_CHECKING:
     from features.separators import DrumSeparator
@@ -78,13 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from features.separators import SmallDemucsSeparator
     from flowmusic.evaluation.report import markdown_table, mean_of, write_lines
 
-    parser = argparse.ArgumentParser(prog="drum_residue", description="What separation leaves of the drums.")
-    parser.add_argument(
-        "--files", nargs="+", required=True, type=Path, help="sound files, corpus songs or folders of them"
-    )
-    parser.add_argument("--n", type=int, help="at most so many, spread over the list")
-    parser.add_argument("--duration", type=float, default=10.0, help="seconds from the middle of each (10)")
-    parser.add_argument("--out", type=Path, help="write the table here too (markdown)")
+    parser = files_parser("drum_residue", "What separation leaves of the drums.")
     options = parser.parse_args(arguments)
     try:
         references, separator = find_references(options.files, options.n), SmallDemucsSeparator()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import zlib
 from collections.abc import Sequence
@@ -113,6 +114,18 @@ def load_clip(reference: Reference, duration_s: float, allow_shorter: bool = Fal
     captions = song.get("captions") or [""]
     caption = str(captions[zlib.crc32(reference.name.encode()) % len(captions)])
     return Clip(reference.name, clip, start_s, caption, labels_as_heard(song, start_s, clip.duration_s))
+
+
+def files_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """Options of commands that measure sounds one by one: --files, --n, --duration and --out."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser.add_argument(
+        "--files", nargs="+", required=True, type=Path, help="sound files, corpus songs or folders of them"
+    )
+    parser.add_argument("--n", type=int, help="at most so many, spread over the list")
+    parser.add_argument("--duration", type=float, default=10.0, help="seconds from the middle of each (10)")
+    parser.add_argument("--out", type=Path, help="write the table here too (markdown)")
+    return parser
 
 
 def read_stem(folder: Path, stem: str) -> Audio:

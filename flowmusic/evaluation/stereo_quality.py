@@ -10,11 +10,9 @@ tells how wide several collections of sound are.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
@@ -104,16 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m flowmusic.evaluation.stereo_quality`: a row for each of the files or folders."""
     from tqdm import tqdm
 
-    from flowmusic.evaluation.references import find_references, load_clip
+    from flowmusic.evaluation.references import files_parser, find_references, load_clip
     from flowmusic.evaluation.report import markdown_table, mean_of, write_lines
 
-    parser = argparse.ArgumentParser(prog="stereo_quality", description="How wide sounds are.")
-    parser.add_argument(
-        "--files", nargs="+", required=True, type=Path, help="sound files, corpus songs or folders of them"
-    )
-    parser.add_argument("--n", type=int, help="at most so many of each, spread over the list")
-    parser.add_argument("--duration", type=float, default=10.0, help="seconds from the middle of each (10)")
-    parser.add_argument("--out", type=Path, help="write the table here too (markdown)")
+    parser = files_parser("stereo_quality", "How wide sounds are; each file or folder is a row.")
     options = parser.parse_args(arguments)
     rows: list[list[str | float | None]] = []
     try:
