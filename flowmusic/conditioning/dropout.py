@@ -16,12 +16,14 @@ class DropoutRates:
     """Probabilities, each drawn per item.
 
     everything       all controls, text and style together: the null that guidance refers to
+    controls         drums, melody and chords together: so that words and styles also learn to do without
     drums .. style   each by itself
     span             a control that is left is given for a part of the clip only
     no_context       no latent is known; otherwise one or two spans are, as for inpainting
     """
 
     everything: float = 0.15
+    controls: float = 0.25
     drums: float = 0.35
     melody: float = 0.35
     chords: float = 0.35
@@ -44,8 +46,10 @@ def drop_conditions(condition: Condition, rates: DropoutRates, generator: torch.
     """
     batch_size = condition.batch_size
     kept_any = torch.rand(batch_size, generator=generator) >= rates.everything
+    kept_controls = kept_any & (torch.rand(batch_size, generator=generator) >= rates.controls)
     for name in (*CONTROL_NAMES, "text", "style"):
-        kept = kept_any & (torch.rand(batch_size, generator=generator) >= getattr(rates, name))
+        kept = kept_controls if name in CONTROL_NAMES else kept_any
+        kept = kept & (torch.rand(batch_size, generator=generator) >= getattr(rates, name))
         condition = condition.keep(name, kept)
         if name in CONTROL_NAMES:
             frames = condition.mask(name).shape[1]

@@ -29,7 +29,7 @@ LEAKY_SHARE = 0.5
 """Shares of controls that are as heard, where an excerpt has both, and of true drum stems with a leak."""
 
 EVERYTHING_GIVEN = DropoutRates(
-    everything=0, drums=0, melody=0, chords=0, text=0, style=0, span=0, no_context=1
+    everything=0, controls=0, drums=0, melody=0, chords=0, text=0, style=0, span=0, no_context=1
 )
 _TRAIN, _VALID = 17, 29  # so that no two purposes share their random numbers
 

@@ -13,9 +13,11 @@ from flowmusic.data.captions import SongFacts, tempo_word, write_captions
 from flowmusic.data.corpus import CorpusPlan, compose, split_lead_sheets
 from flowmusic.data.generator import make_brief, write_sheet
 from flowmusic.data.harmony import Chord
-from flowmusic.data.instruments import playable_range
+from flowmusic.data.instruments import PROGRAM_NAMES, playable_range
 from flowmusic.data.leadsheets import LeadSheet, excerpt, read_lead_sheets
 from flowmusic.data.score import Score
+from flowmusic.data.style_table import STYLES
+from flowmusic.data.wording import families_of, wording
 
 N_SONGS = 80
 
@@ -187,27 +189,63 @@ def test_missing_lead_sheets_are_named(tmp_path: Path) -> None:
         read_lead_sheets(tmp_path / "nowhere.jsonl")
 
 
+def found(phrases: tuple[str, ...], caption: str) -> list[str]:
+    return [
+        phrase for phrase in phrases if re.search(rf"(?<![\w-]){re.escape(phrase)}(?![\w-])", caption, re.I)
+    ]
+
+
 def test_captions_tell_the_truth(songs: list[tuple[str, str, Score]]) -> None:
-    absent = re.compile(r"\b(no drums|without drums|drumless|no percussion)\b")
+    table = wording()
     for _, _, score in songs:
         assert 5 <= len(set(score.captions)) == len(score.captions)
+        shade = "dark" if score.mode in ("minor", "dorian", "phrygian") else "bright"
+        pace = tempo_word(score.bpm, score.metre)
         for caption in score.captions:
             assert caption == caption.strip()
-            assert "None" not in caption
+            assert "None" not in caption and "{" not in caption
             assert "  " not in caption
-            if score.drums is not None:
-                assert not absent.search(caption)
-            if "bpm" in caption.lower():
-                assert str(round(score.bpm)) in caption
+            assert not found(table.no_drums if score.drums is not None else table.drumming, caption)
+            assert not found(table.no_melody if score.melody is not None else (), caption)
+            for other in {"dark", "bright"} - {shade}:
+                assert not found(table.modes[other] + table.feelings[other], caption)
+            for other in {"slow", "medium", "fast"} - {pace}:
+                assert not found(table.paces[other], caption)
+            for number in re.findall(r"(\d+) bpm", caption.lower()):
+                assert number == str(round(score.bpm))
+
+
+def test_captions_use_many_words(songs: list[tuple[str, str, Score]]) -> None:
+    captions = [caption for _, _, score in songs for caption in score.captions]
+    said = {word for caption in captions for word in caption.lower().split()}
+    assert len(said) > 800
+    assert any(len(caption.split()) <= 3 for caption in captions) and any(
+        ". " in caption for caption in captions
+    )
 
 
 def test_captions_of_a_solo_name_no_other_instrument() -> None:
     facts = SongFacts(
         "folk", ("folk",), 72.0, "3/4", "A", "minor", "flute", (), None, None, None, solo="melody"
     )
-    captions = write_captions(facts, 6, np.random.default_rng(0))
-    assert all("flute" in caption for caption in captions)
-    assert not any("drums" in caption for caption in captions)
+    captions = write_captions(facts, 60, np.random.default_rng(0))
+    table = wording()
+    flutes = ("flute", *table.instruments["flute"], table.players["flute"], *table.families["woodwinds"])
+    silent = (*table.modes["dark"], *table.feelings["dark"], *table.moods["dark slow"], *table.paces["slow"])
+    assert all(found(flutes, caption) or found((*silent, *table.no_drums), caption) for caption in captions)
+    assert sum(bool(found(flutes, caption)) for caption in captions) > 45
+    others = tuple(name for name in table.instruments if name not in ("flute", "pan flute", "whistle"))
+    assert not any(found(others, caption) for caption in captions)
+
+
+def test_every_instrument_and_style_has_words() -> None:
+    table = wording()
+    assert set(table.instruments) == set(PROGRAM_NAMES.values())
+    assert set(table.players) < set(table.instruments)
+    assert set(table.scenes) == set(STYLES)
+    assert families_of("violin") == ("strings",) and families_of("oboe") == ("woodwinds",)
+    assert families_of("synth strings") == ("strings",) and families_of("choir") == ("choir",)
+    assert families_of("sitar") == ()
 
 
 def test_tempo_words() -> None:

@@ -1,0 +1,100 @@
+"""Other words for what captions speak of: a table, `flowmusic/assets/wording.yaml`, and draws from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import as_file, files
+from typing import Any, cast
+
+import numpy as np
+
+from flowmusic.data.instruments import PROGRAM_NAMES, family
+
+Words = tuple[str, ...]
+
+_TABLE_FAMILIES = {
+    "piano": "piano", "mallets": "mallets", "organ": "organ", "guitar": "guitar", "strings": "strings",
+    "brass": "brass", "reed": "woodwinds", "flute": "woodwinds", "synth": "synth", "pad": "synth",
+}  # fmt: skip
+_STRING_SECTIONS, _VOICES = frozenset(range(48, 52)), frozenset(range(52, 55))
+
+
+@dataclass(frozen=True)
+class Wording:
+    """Phrases by what they stand for; shades are dark (minor-like modes) and bright, paces slow to fast.
+
+    instruments  by the names of `PROGRAM_NAMES`; `players` have their article
+    families     of instruments; moods by 'shade pace', feelings and modes by shade, tempi (adjectives) and
+                 paces (phrases of their own) by pace, scenes by style
+    solo         with {x} for the only instrument; `playing`: openings of a sentence, {x} for those who play
+    """
+
+    instruments: dict[str, Words]
+    players: dict[str, str]
+    families: dict[str, Words]
+    moods: dict[str, Words]
+    feelings: dict[str, Words]
+    modes: dict[str, Words]
+    tempi: dict[str, Words]
+    paces: dict[str, Words]
+    drums: Words
+    drumming: Words
+    no_drums: Words
+    no_melody: Words
+    solo: Words
+    scenes: dict[str, Words]
+    requests: Words
+    playing: Words
+
+
+@cache
+def wording() -> Wording:
+    """The table, read once."""
+    from omegaconf import OmegaConf
+
+    with as_file(files("flowmusic") / "assets" / "wording.yaml") as path:
+        table = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path)))
+    return Wording(**{name: _frozen(part) for name, part in table.items()})
+
+
+def _frozen(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {key: _frozen(value) for key, value in part.items()}
+    return tuple(part) if isinstance(part, list) else part
+
+
+@cache
+def families_of(name: str) -> Words:
+    """Families of the table that an instrument, by its name, belongs to."""
+    found = set()
+    for program, known in PROGRAM_NAMES.items():
+        if known == name:
+            if program in _STRING_SECTIONS:
+                found.add("strings")
+            if program in _VOICES:
+                found.add("choir")
+            if family(program) in _TABLE_FAMILIES:
+                found.add(_TABLE_FAMILIES[family(program)])
+    return tuple(sorted(found))
+
+
+def pick(options: Words, rng: np.random.Generator) -> str:
+    return str(options[int(rng.integers(len(options)))])
+
+
+def instrument_words(name: str, rng: np.random.Generator) -> str:
+    """An instrument as people call it: by its name, another of its names, its player, or its family."""
+    table, draw = wording(), rng.random()
+    if draw < 0.45 and name in table.instruments:
+        return pick(table.instruments[name], rng)
+    if draw < 0.55 and name in table.players:
+        return table.players[name]
+    if draw < 0.7 and (groups := families_of(name)):
+        return pick(table.families[pick(groups, rng)], rng)
+    return name
+
+
+def solo_words(name: str, rng: np.random.Generator) -> str:
+    """An instrument that is heard alone."""
+    return pick(wording().solo, rng).format(x=instrument_words(name, rng))
