@@ -1,17 +1,19 @@
 """A probe of what a clip is: instrument families, tempo and mode, learnt from labelled renders.
 
 It has no part in training the generator. Timbre is seen through musicnn, tempo through the autocorrelation
-of the rise of its frames, mode through a key-aligned chroma; each attribute is one logistic regression.
+of the rise of its frames, mode through the chords that are recognised; each attribute is one logistic
+regression.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from features.audio import Audio
 from features.cache import FeatureCache
@@ -19,6 +21,9 @@ from features.listen import content_key
 from flowmusic.data.captions import tempo_word
 from flowmusic.evaluation.embeddings import EmbeddingStore
 from flowmusic.evaluation.musicnn import HOP, SAMPLE_RATE, log_mel
+
+if TYPE_CHECKING:
+    from features.chords import ChordRecogniser
 
 FAMILIES: dict[str, frozenset[int]] = {
     "piano": frozenset(range(6)),
@@ -33,7 +38,7 @@ FAMILIES: dict[str, frozenset[int]] = {
 """General MIDI programs (from 0) of the instrument families that the probe knows."""
 
 ATTRIBUTES = (*FAMILIES, "drums", "fast", "minor")
-VERSION = "text-probe.1"
+TEMPO_VERSION, MODE_VERSION = "text-probe.2", "text-probe-mode.1"
 TEMPO_GRID_BPM = np.geomspace(45, 240, 48)
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0)
 VALID_EVERY = 5
@@ -64,19 +69,26 @@ def solo_labels_of(song: dict[str, Any]) -> Labels:
 
 
 def features_of(audio: Audio, store: EmbeddingStore, cache: FeatureCache) -> dict[str, np.ndarray]:
-    """timbre (400,), tempo (49,) and mode (15,) of a clip, kept in `cache`."""
+    """timbre (400,) and tempo (49,) of a clip, kept in `cache`."""
     patches = store.embed(audio)
     timbre = np.concatenate([patches.mean(axis=0), patches.max(axis=0)])
 
-    def compute() -> dict[str, torch.Tensor]:
-        mode = mode_features(audio.resampled(SAMPLE_RATE).mono())
-        return {
-            "tempo": torch.from_numpy(tempo_features(log_mel(audio)).astype(np.float32)),
-            "mode": torch.from_numpy(mode.astype(np.float32)),
-        }
+    def compute() -> dict[str, Tensor]:
+        return {"tempo": torch.from_numpy(tempo_features(log_mel(audio)).astype(np.float32))}
 
-    kept = cache.get_or_compute(content_key(audio), "text-probe", VERSION, compute)
-    return {"timbre": timbre, "tempo": kept["tempo"].numpy(), "mode": kept["mode"].numpy()}
+    kept = cache.get_or_compute(content_key(audio), "text-probe", TEMPO_VERSION, compute)
+    return {"timbre": timbre, "tempo": kept["tempo"].numpy()}
+
+
+def mode_of(audio: Audio, chords: ChordRecogniser, cache: FeatureCache) -> np.ndarray:
+    """`mode_features` (3,) of a clip, kept in `cache`."""
+
+    def compute() -> dict[str, Tensor]:
+        heard = mode_features(chords.extract(audio).posteriors)
+        return {"mode": torch.from_numpy(heard.astype(np.float32))}
+
+    version = f"{MODE_VERSION}-{chords.version}"
+    return cache.get_or_compute(content_key(audio), "text-probe-mode", version, compute)["mode"].numpy()
 
 
 def tempo_features(frames: np.ndarray) -> np.ndarray:
@@ -89,18 +101,15 @@ def tempo_features(frames: np.ndarray) -> np.ndarray:
     return np.append(np.interp(lags, np.arange(len(correlation)), correlation), strength.mean())
 
 
-def mode_features(samples: np.ndarray) -> np.ndarray:
-    """Best correlation with a major and a minor key, their difference, chroma from the tonic up, (15,)."""
-    import librosa.feature
+def mode_features(posteriors: Tensor) -> np.ndarray:
+    """Best correlation of recognised chords with a major and a minor key, and their difference, (3,).
 
-    chroma = librosa.feature.chroma_stft(
-        y=samples, sr=SAMPLE_RATE, n_fft=4096, hop_length=2048, tuning=0.0
-    ).mean(axis=1)  # (12,)
-    turned = np.stack([np.roll(chroma, -tonic) for tonic in range(12)])  # (12 tonics, 12 degrees)
-    scores = np.array([[_correlation(row, key) for row in turned] for key in (_MAJOR, _MINOR)])  # (2, 12)
-    major, minor = scores.max(axis=1)
-    tonic = int(scores.max(axis=0).argmax())
-    return np.concatenate([[major, minor, minor - major], turned[tonic] / max(float(chroma.max()), 1e-9)])
+    Shape: posteriors (F, 37) as `features.chords` has them: roots, basses, pitch classes, no chord
+    """
+    classes = posteriors[:, :36].float().mean(dim=0).reshape(3, 12).sum(dim=0).numpy()
+    turned = [np.roll(classes, -tonic) for tonic in range(12)]
+    major, minor = (max(_correlation(row, key) for row in turned) for key in (_MAJOR, _MINOR))
+    return np.array([major, minor, minor - major])
 
 
 def _correlation(first: np.ndarray, second: Sequence[float]) -> float:

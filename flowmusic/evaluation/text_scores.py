@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +17,14 @@ from flowmusic.evaluation.probe import (
     auc,
     features_of,
     inputs_for,
+    mode_of,
     train_probe,
 )
 
 if TYPE_CHECKING:
     from features.audio import Audio
     from features.cache import FeatureCache
+    from features.chords import LvChordia
     from flowmusic.evaluation.embeddings import EmbeddingStore
     from flowmusic.evaluation.prompts import Prompt
 
@@ -67,13 +70,22 @@ class Novel:
 
 
 class Listener:
-    """Features of audio, each computed once."""
+    """Features of audio, each computed once; chords are only heard where the mode is asked about."""
 
     def __init__(self, store: EmbeddingStore, cache: FeatureCache) -> None:
         self.store, self.cache = store, cache
 
+    @cached_property
+    def chords(self) -> LvChordia:
+        from features.chords import LvChordia
+
+        return LvChordia(n_models=1)
+
     def example(self, name: str, audio: Audio, labels: Labels) -> Example:
-        return Example(name, features_of(audio, self.store, self.cache), labels)
+        features = features_of(audio, self.store, self.cache)
+        if labels.get("minor") is not None:
+            features["mode"] = mode_of(audio, self.chords, self.cache)
+        return Example(name, features, labels)
 
 
 def words_of(text: str) -> list[str]:

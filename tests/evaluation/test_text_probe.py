@@ -6,9 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from features.audio import Audio, write_audio
+from features.cache import FeatureCache
+from features.chord_labels import ChordSegment, segments_to_channels
+from features.frames import FrameGrid
 from flowmusic.data.captions import SongFacts, write_captions
+from flowmusic.evaluation.embeddings import EmbeddingStore
 from flowmusic.evaluation.musicnn import SAMPLE_RATE as RATE
 from flowmusic.evaluation.musicnn import log_mel
 from flowmusic.evaluation.probe import (
@@ -26,8 +31,9 @@ from flowmusic.evaluation.probe import (
 )
 from flowmusic.evaluation.prompts import Prompt, all_prompts
 from flowmusic.evaluation.text_probe import main
-from flowmusic.evaluation.text_scores import Example, novelty_of, row_of, to_markdown, train_probes
+from flowmusic.evaluation.text_scores import Example, Listener, novelty_of, row_of, to_markdown, train_probes
 
+NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 RNG = np.random.default_rng(0)
 
 
@@ -61,20 +67,37 @@ def test_tempo_features_peak_at_the_tempo(bpm: float) -> None:
 
 @pytest.mark.parametrize("tonic", [0, 5, 9])
 def test_mode_features_tell_minor_from_major(tonic: int) -> None:
-    times_s = np.arange(3 * RATE) / RATE
+    def key(chords: tuple[tuple[int, bool], ...]) -> np.ndarray:
+        """Chords on degrees, (semitones above the tonic, minor), of 2 s each."""
+        labels = [f"{NAMES[(tonic + degree) % 12]}:{'min' if minor else 'maj'}" for degree, minor in chords]
+        segments = [ChordSegment(2.0 * k, 2.0 * k + 2, label) for k, label in enumerate(labels)]
+        grid = FrameGrid(50.0, 100 * len(labels))
+        return mode_features(torch.as_tensor(segments_to_channels(segments, grid)))
 
-    def scale(degrees: tuple[int, ...]) -> np.ndarray:
-        weights = [3 if degree in (0, 7) else 2 if degree in (3, 4) else 1 for degree in degrees]
-        tones = [
-            w * np.sin(2 * np.pi * 261.63 * 2 ** ((tonic + d) / 12) * times_s)
-            for w, d in zip(weights, degrees, strict=True)
-        ]
-        return np.asarray(np.sum(tones, axis=0) / 20)
-
-    major, minor = mode_features(scale((0, 2, 4, 5, 7, 9, 11))), mode_features(scale((0, 2, 3, 5, 7, 8, 10)))
+    major = key(((0, False), (5, False), (7, False), (9, True)))
+    minor = key(((0, True), (5, True), (7, True), (8, False)))
     assert major[2] < 0 < minor[2]
-    # From the tonic up: the third of each scale sounds, the other does not.
-    assert major[3 + 4] > 2 * major[3 + 3] and minor[3 + 3] > 2 * minor[3 + 4]
+    assert major[0] > major[1] and minor[1] > minor[0]
+
+
+def test_the_mode_is_heard_in_sound(tmp_path: Path) -> None:
+    """Triads of harmonic tones, through the recogniser."""
+    cache = FeatureCache(tmp_path)
+    listener = Listener(EmbeddingStore(cache), cache)
+
+    def heard(thirds: tuple[int, int, int]) -> np.ndarray:
+        times_s = np.arange(2 * RATE) / RATE
+        bars = []
+        for root, third in zip((48, 53, 55), thirds, strict=True):
+            hz = [440 * 2 ** ((root + step - 69) / 12) for step in (0, third, 7, 12)]
+            tones = [np.sin(2 * np.pi * f * k * times_s) / k for f in hz for k in (1, 2, 3, 4)]
+            bars.append(np.sum(tones, axis=0) * np.exp(-times_s) / 20)
+        audio = Audio(np.concatenate(bars)[None].astype(np.float32), RATE)
+        return listener.example("", audio, {"minor": True}).features["mode"]
+
+    assert heard((4, 4, 4))[2] < heard((3, 3, 3))[2]
+    noise = Audio(0.1 * RNG.standard_normal((1, 4 * RATE)).astype(np.float32), RATE)
+    assert "mode" not in listener.example("", noise, {"minor": None}).features
 
 
 def test_regression_finds_the_odds_that_made_the_labels() -> None:
