@@ -11,7 +11,7 @@ import numpy as np
 from features.audio import Audio
 from features.chord_labels import ChordSegment, unpack_segments
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
-from features.symbols import DrumHit, Note
+from features.symbols import DrumHit, Note, held_samples
 
 if TYPE_CHECKING:
     from features.listen import Listener
@@ -114,15 +114,17 @@ def _pitch(
         heard = listener.hear(reference, grid.duration_s, stems)
         return tuple(_fitted(heard[name].numpy(), grid.n_frames) for name in ("f0_hz", "confidence"))  # type: ignore[return-value]
     track = reference.pitch_track
-    f0_hz = np.zeros(grid.n_frames)
+    f0_hz, confidence = np.zeros(grid.n_frames), np.ones(grid.n_frames)
     if track is not None:
-        nearest = np.searchsorted(track.times_s, grid.times_s()).clip(0, len(track.times_s) - 1)
-        f0_hz = track.f0_hz[nearest].astype(np.float64)
+        nearest, held = held_samples(track.times_s, grid.times_s(), 1.0 / grid.frame_rate)
+        f0_hz = np.where(held, np.nan_to_num(track.f0_hz[nearest]), 0.0)
+        if track.confidence is not None:
+            confidence = track.confidence[nearest]
     for note in sorted(
         (item for item in reference.symbols if isinstance(item, Note)), key=lambda note: note.start_s
     ):
         f0_hz[grid.slice_between(note.start_s, note.end_s)] = 440.0 * 2.0 ** ((note.midi - 69) / 12)
-    return f0_hz, (f0_hz > 0).astype(np.float64)
+    return f0_hz, np.where(f0_hz > 0, confidence, 0.0)
 
 
 def _segments(

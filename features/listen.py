@@ -200,7 +200,7 @@ def read_symbols(reference: Reference, grid: FrameGrid, loop_chords: bool = True
         segments = content.segments(grid.duration_s, loop_chords)
         return segments_to_channels(segments, grid), segments_mask(segments, grid)
     if isinstance(content, F0Track):
-        salience = f0_to_salience(content.times_s, content.f0_hz, grid, _SYMBOL_BLUR_S)
+        salience = f0_to_salience(content.times_s, content.f0_hz, grid, _SYMBOL_BLUR_S, content.confidence)
         return salience, _mask_until(reference.duration_s, grid)
     if reference.role == "chords":
         chords = [item for item in content if isinstance(item, ChordSegment)]

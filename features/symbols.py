@@ -92,6 +92,16 @@ def notes_to_salience(notes: Sequence[Note], grid: FrameGrid, blur_s: float = 0.
     return gaussian_blur(torch.from_numpy(salience).clamp_(max=1.0), blur_s, grid.frame_rate)  # (T, P)
 
 
+def held_samples(times_s: np.ndarray, instants: np.ndarray, hop_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Which sample of a track (N,) is nearest to each instant (M,), and whether it still holds there, (M,).
+
+    It holds for 0.75 of the track's median hop; `hop_s` is that of a track of one sample.
+    """
+    nearest = np.searchsorted((times_s[1:] + times_s[:-1]) / 2, instants)
+    hop_s = float(np.median(np.diff(times_s))) if times_s.size > 1 else hop_s
+    return nearest, np.abs(times_s[nearest] - instants) <= 0.75 * hop_s
+
+
 def f0_to_salience(
     times_s: np.ndarray,
     f0_hz: np.ndarray,
@@ -121,10 +131,7 @@ def f0_to_salience(
     instants = (np.arange(grid.n_frames * _INSTANTS_PER_FRAME) + 0.5) / (
         grid.frame_rate * _INSTANTS_PER_FRAME
     )
-    nearest = np.searchsorted((times[1:] + times[:-1]) / 2, instants)  # (T * I,)
-    hop_s = float(np.median(np.diff(times))) if times.size > 1 else 1.0 / grid.frame_rate
-    held = np.abs(times[nearest] - instants) <= 0.75 * hop_s
-
+    nearest, held = held_samples(times, instants, 1.0 / grid.frame_rate)  # (T * I,)
     voiced = np.isfinite(f0) & (np.nan_to_num(f0) > 0)  # (N,)
     pitch = 12 * np.log2(np.where(voiced, f0, 440.0) / 440.0) + 69 - PITCH_LOW_MIDI
     distance = np.abs(pitch[:, None] - np.arange(N_PITCHES)) - _POOLED_SEMITONES  # (N, P)

@@ -111,6 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_lightning(words: list[str]) -> int:
     try:
+        import jsonargparse  # noqa: F401 - all of its own packages are there if this one is
+
         from flowmusic.training import lightning_cli
     except ModuleNotFoundError as error:
         raise UsageError(

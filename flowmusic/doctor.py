@@ -207,8 +207,9 @@ def _fluidsynth() -> Part:
 
 def _training() -> Part:
     version = _version("lightning")
-    if version is None:
-        return Part("training", OPTIONAL, "lightning is not installed", "pip install '.[train]'")
+    missing = [name for name in ("jsonargparse", "omegaconf") if _version(name) is None]
+    if missing:
+        return Part("training", OPTIONAL, f"{missing[0]} is not installed", "pip install '.[train]'")
     return Part("training", OK, f"lightning {version}")
 
 

@@ -28,7 +28,7 @@ from flowmusic.model.condition import Condition
 from flowmusic.pretrained import Pretrained, load_pretrained, save_pretrained
 from flowmusic.sampler import GuidanceSource, SamplerSettings, check_seed
 from flowmusic.style import encode_style, open_style
-from flowmusic.windows import WindowedVelocity, plan_windows
+from flowmusic.windows import WindowedVelocity, clip_windows
 
 if TYPE_CHECKING:
     from flowmusic.conditioning.style import StyleTokens
@@ -224,7 +224,8 @@ class FlowMusic:
             condition = condition.with_context(canvas.context, canvas.known)
             x_t, start = starting_point(canvas, x_0)
         condition = condition.to(self.device)
-        plan = plan_windows(condition.n_frames, canvas is not None and canvas.loop)
+        circular = canvas is not None and canvas.loop
+        plan = clip_windows(condition.n_frames, self.model.codec.frame_rate, circular)
         windowed = WindowedVelocity(self.model.flow, condition, settings.guidance, plan)
         field: VelocityField = windowed
         if canvas is not None and canvas.known.any():

@@ -49,7 +49,7 @@ class GenerationDefaults:
     solver: str = "euler"
     steps: int = 10
     time_shift: float = 1.0
-    guidance: str = "2"
+    guidance: str = "3; rescale=0.5"
     peak: float = 0.95
     duration_s: float = 10.0
     text_encoder: str = EMBEDDED_ENCODER
@@ -93,7 +93,7 @@ def load_pretrained(source: str | Path | None = None, device: str | torch.device
     """
     place = _device(device)
     folder = resolve(source)
-    config = _read_config(folder / CONFIG_FILE)
+    config = read_config(folder / CONFIG_FILE)
     path = folder / CONFIG_FILE
     try:
         codec = build_codec(config["codec"])
@@ -162,7 +162,7 @@ def _download(repo_id: str) -> Path:
         ) from error
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path.parent} is not a model: it has no {path.name}")
     try:
@@ -214,26 +214,44 @@ def check_weights(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], p
 def save_pretrained(model: Pretrained, folder: str | Path, card: str | None = None) -> Path:
     """Write a model folder, whole or not at all; `card` is the text of its README.md.
 
-    An existing folder of a model is replaced; ValueError if something else stands there.
+    The folder of an earlier model is replaced; ValueError if anything else stands there.
     """
     folder = Path(folder)
-    if (
-        folder.exists()
-        and not (folder / CONFIG_FILE).is_file()
-        and (folder.is_file() or any(folder.iterdir()))
-    ):
-        raise ValueError(f"cannot write a model to {folder}: it exists and is not a model's folder")
+    if folder.exists():
+        _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         _write_files(model, partial, card)
         partial.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(partial, folder)
+        if folder.exists():  # renamed before it goes: at every moment one of both is whole
+            retired = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-earlier-"))
+            os.replace(folder, retired)
+            os.replace(partial, folder)
+            shutil.rmtree(retired)
+        else:
+            os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _check_replaceable(folder: Path) -> None:
+    """ValueError unless the folder is empty or holds a model and nothing else: the rest would be lost."""
+    refusal = f"cannot write a model to {folder}: it exists and"
+    if not folder.is_dir():
+        raise ValueError(f"{refusal} is not a folder")
+    names = {path.name for path in folder.iterdir()}
+    if names and CONFIG_FILE not in names:
+        raise ValueError(f"{refusal} is not a model's folder")
+    others = sorted(names - {CONFIG_FILE, CODEC_FILE, FLOW_FILE, CARD_FILE})
+    if others:
+        raise ValueError(f"{refusal} holds {others[0]}, which is no part of a model; choose another folder")
+    if names:
+        try:
+            read_config(folder / CONFIG_FILE)
+        except ValueError as error:
+            raise ValueError(f"{refusal} is not a model's folder ({error})") from error
 
 
 def _write_files(model: Pretrained, folder: Path, card: str | None) -> None:

@@ -21,11 +21,11 @@ from flowmusic.flow.schedule import Guidance
 from flowmusic.model.condition import Condition
 from flowmusic.model.transformer import FlowTransformer
 
-WINDOW_FRAMES = 200
-"""Latent frames of a training excerpt: 8 s of the embedded model."""
+WINDOW_S = 8.0
+"""Seconds of a training excerpt of the embedded model; the recipes of larger ones have 10."""
 
-OVERLAP_FRAMES = 100
-LONGEST_WHOLE_FRAMES = 750
+OVERLAP_S = 4.0
+LONGEST_WHOLE_S = 30.0
 """A clip up to this length is one window: attention still holds a little beyond the trained length."""
 
 
@@ -73,12 +73,16 @@ class WindowPlan:
         return torch.sin(0.5 * torch.pi * (distance / ramp).clamp(max=1)).square()
 
 
+def clip_windows(n_frames: int, frame_rate: float, circular: bool = False) -> WindowPlan:
+    """The windows of a clip of `n_frames` latent frames, `frame_rate` of them a second."""
+    size, overlap, longest = (
+        round(seconds * frame_rate) for seconds in (WINDOW_S, OVERLAP_S, LONGEST_WHOLE_S)
+    )
+    return plan_windows(n_frames, size, overlap, longest, circular)
+
+
 def plan_windows(
-    n_frames: int,
-    circular: bool = False,
-    size: int = WINDOW_FRAMES,
-    overlap: int = OVERLAP_FRAMES,
-    longest_whole: int = LONGEST_WHOLE_FRAMES,
+    n_frames: int, size: int, overlap: int, longest_whole: int = 0, circular: bool = False
 ) -> WindowPlan:
     """Windows of `size` frames that overlap by at least `overlap`, evenly spread over the clip.
 

@@ -49,6 +49,7 @@ def test_bad_recordings_of_features(kind: str, tmp_path: Path, refused: Refused)
         (["--melody", "/dev/null"], ["/dev/null is a device or a pipe, not a file"]),
         (["--style", "/dev/null"], ["/dev/null is a device or a pipe, not a file"]),
         (["--drum", "x.wav"], ["--drum"]),
+        (["--chords", "Am", "--weights", "chords=2"], ["--weights", "--candidates 2 or more"]),
         (["--chords", "Am | Xyz | C"], ["bar 2", "Xyz"]),
         (["--chords", "H | C"], ["bar 1", "H", "B"]),
         (["--chords", "songs/none.lab"], ["songs/none.lab", "does not exist"]),

@@ -11,7 +11,7 @@ from features.listen import extract_controls
 from features.symbols import DrumHit, Note
 from flowmusic.pipeline import FlowMusic
 from flowmusic.sampler import SamplerSettings
-from flowmusic.windows import plan_windows
+from flowmusic.windows import clip_windows
 
 DURATION_S = 180.0
 
@@ -31,7 +31,7 @@ def test_three_minutes(tiny_model: Path) -> None:
     assert strokes[25 * 350 : 25 * 350 + 3].max() > 2 * strokes[25 * 350 + 12]
     # Latents change at the ends of windows as they do elsewhere.
     change = (clip.latents[1:] - clip.latents[:-1]).norm(dim=1)
-    plan = plan_windows(4500)
+    plan = clip_windows(4500, 25.0)
     assert not plan.whole
     ends = sorted({*plan.starts[1:], *(start + plan.size for start in plan.starts[:-1])})
     borders = change[torch.tensor(ends) - 1]

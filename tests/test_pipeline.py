@@ -127,6 +127,15 @@ def test_save_pretrained_round_trip(model: FlowMusic, tmp_path: Path) -> None:
     made, copied = (item.generate(duration_s=1.0, seed=1).audio for item in (model, copy))
     assert np.array_equal(made, copied)
     model.save_pretrained(folder)  # over a model: replaced
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy"]
+    (folder / "take-1.wav").write_bytes(b"keep me")
+    with pytest.raises(ValueError, match=r"holds take-1\.wav, which is no part of a model"):
+        model.save_pretrained(folder)
+    assert (folder / "take-1.wav").is_file() and (folder / "flow.safetensors").is_file()
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "config.json").write_text('{"model_type": "t5"}')
+    with pytest.raises(ValueError, match=r"not a model's folder .*format None"):
+        model.save_pretrained(tmp_path / "encoder")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("keep me")
     with pytest.raises(ValueError, match="not a model's folder"):

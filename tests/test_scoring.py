@@ -52,6 +52,29 @@ def test_nothing_to_follow_is_no_score() -> None:
     assert score_events(silent, ASKED, WHOLE) == {"drums": None, "chords": None}
 
 
+def test_a_pitch_table_counts_where_it_is_voiced_and_sure(tmp_path: Path) -> None:
+    """Rows for 1 s of A and, after a gap, 1 s of E that nobody is sure of."""
+    table = tmp_path / "tune.csv"
+    rows = [f"{1 + k / 100:.2f},440,1" for k in range(100)] + [
+        f"{3 + k / 100:.2f},330,.1" for k in range(100)
+    ]
+    table.write_text("time,f0,confidence\n" + "\n".join(rows) + "\n")
+    reference = open_reference("melody", table)
+    listener = Listener(cache=FeatureCache(tmp_path))
+    asked = hear_events(listener, [reference], 4.0)
+    assert asked.f0_hz is not None and asked.confidence is not None
+    assert (asked.f0_hz[60:90] == 440).all() and (asked.confidence[60:90] == 1).all()
+    assert (asked.confidence[:48] == 0).all() and (asked.confidence[110:145] == 0).all()  # no rows, no pitch
+    assert asked.confidence[160:190] == pytest.approx(0.1)
+    salience = listener.listen([reference], 4.0).melody
+    assert salience is not None
+    assert float(salience[60:90].max()) == pytest.approx(1, abs=0.01)
+    assert (
+        float(salience[160:190].max()) == pytest.approx(0.1, abs=0.01)
+        and float(salience[110:140].max()) < 0.01
+    )
+
+
 def test_symbols_are_events_exactly() -> None:
     references = [
         open_reference("drums", [DrumHit(0.5, 36), DrumHit(0.51, 42), DrumHit(1.0, 38)]),

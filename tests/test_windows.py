@@ -18,7 +18,7 @@ from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solver import noise, solve
 from flowmusic.model.condition import Condition
 from flowmusic.model.transformer import FlowTransformer, ReadTokens
-from flowmusic.windows import WindowedVelocity, WindowPlan, plan_windows, take_frames
+from flowmusic.windows import WindowedVelocity, WindowPlan, clip_windows, plan_windows, take_frames
 
 CONFIG = FlowConfig(latent_dim=6, width=16, depth=2, heads=2, text_dim=8, style_dim=8, time_channels=16)
 SPEC = GuidanceSpec.simple(1.5)
@@ -44,7 +44,7 @@ def condition_of(n_frames: int) -> Condition:
 def test_every_frame_has_a_share_that_changes_smoothly(
     n_frames: int, size: int, share: float, circular: bool
 ) -> None:
-    plan = plan_windows(n_frames, circular, size, int(size * share), longest_whole=50)
+    plan = plan_windows(n_frames, size, int(size * share), 50, circular)
     weight, changes = torch.zeros(n_frames), []
     taper = plan.taper()
     for index in range(len(plan.starts)):
@@ -60,8 +60,10 @@ def test_windows_overlap_by_what_is_asked() -> None:
     assert plan.starts[0] == 0 and all(
         b - a <= 150 for a, b in zip(plan.starts, plan.starts[1:], strict=False)
     )
-    assert plan_windows(700).whole and plan_windows(200).starts == (0,)
-    looped = plan_windows(120, circular=True)
+    assert clip_windows(750, 25.0).whole and not clip_windows(751, 25.0).whole
+    assert clip_windows(1500, 50.0).whole  # 30 s at any rate, then windows of 8 s
+    assert clip_windows(1501, 50.0).size == 400 and clip_windows(751, 25.0).size == 200
+    looped = clip_windows(120, 25.0, circular=True)
     assert looped.size == 120 and looped.starts == (0, 60)
     assert looped.frames(1).tolist() == [*range(60, 120), *range(60)]
 
@@ -86,7 +88,7 @@ def test_each_window_has_the_controls_of_its_own_frames() -> None:
 def test_one_window_is_the_plain_field(model: FlowTransformer) -> None:
     condition, x_0, t = condition_of(30), noise([1], 30, 6), torch.tensor([0.3])
     plain = GuidedVelocity(model, condition, SPEC)(x_0, t)
-    assert torch.equal(WindowedVelocity(model, condition, SPEC, plan_windows(30))(x_0, t), plain)
+    assert torch.equal(WindowedVelocity(model, condition, SPEC, clip_windows(30, 25.0))(x_0, t), plain)
 
 
 def test_where_windows_agree_the_shared_velocity_is_theirs(model: FlowTransformer) -> None:
@@ -109,7 +111,7 @@ def test_where_windows_agree_the_shared_velocity_is_theirs(model: FlowTransforme
 def test_a_loop_turned_round_is_the_same_loop(model: FlowTransformer) -> None:
     """With two windows half a clip apart, turning x_t and controls by half a clip turns the velocity."""
     condition, x_t, t = condition_of(40), noise([1], 40, 6), torch.tensor([0.5])
-    plan = plan_windows(40, circular=True)
+    plan = clip_windows(40, 25.0, circular=True)
     velocity = WindowedVelocity(model, condition, SPEC, plan)(x_t, t)
     turned = take_frames(condition, (torch.arange(40) + 20) % 40, 2)
     again = WindowedVelocity(model, turned, SPEC, plan)(x_t.roll(-20, 1), t)

@@ -12,6 +12,7 @@ from typing import TextIO
 
 from features.controls import CONTROL_NAMES
 from features.files import whole_file
+from features.notation import names_a_file
 from flowmusic.batch.manifest import Manifest, Row
 from flowmusic.batch.store import PAGE_FILE, TABLE_FILE, ClipStore
 
@@ -159,7 +160,7 @@ def _html_row(line: TableRow, store: ClipStore) -> str:
     cells = [f"<td>{_sound(line, store)}</td>"]
     for name, value in asdict(line).items():
         shown = "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
-        if name in CONTROL_NAMES and "|" not in shown:
+        if name in CONTROL_NAMES and (name != "chords" or names_a_file(shown)):
             shown = Path(shown).name
         full = html.escape("" if value is None else str(value))
         cells.append(f'<td data-value="{full}">{html.escape(shown)}</td>')

@@ -122,6 +122,8 @@ def _make(args: argparse.Namespace, manifest: Manifest) -> int:
     from flowmusic.pipeline import FlowMusic
     from flowmusic.scoring import parse_weights
 
+    if args.weights is not None and args.no_scores and args.candidates == 1:
+        raise ValueError("--weights says how scores count together; --no-scores asks for none")
     device = device_of_rank(args.device, args.devices)
     model = FlowMusic.from_pretrained(args.checkpoint, device, listener(args))
     settings = BatchSettings(

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--flow", help="beside a codec: a folder, or embedded (none: the codec alone)")
     parser.add_argument("--card", type=Path, help="a model card to ship (one is written)")
     parser.add_argument("--steps", type=whole_number("steps", 1, 1000), help="of the solver, by default (10)")
-    parser.add_argument("--guidance", help="by default (2)")
+    parser.add_argument("--guidance", help="by default (3; rescale=0.5)")
     parser.add_argument("--push", metavar="OWNER/NAME", help="also publish the folder on the hub, privately")
 
 

@@ -177,6 +177,8 @@ def run(args: argparse.Namespace) -> int:
     output_paths(args.out, args.plot)
     job, recipe = asked_job(args)
     choice = Choice(args.candidates, None if args.weights is None else parse_weights(args.weights))
+    if choice.weights is not None and choice.candidates == 1:
+        raise ValueError("--weights says which of several clips is kept; expected --candidates 2 or more")
     if recipe is not None:
         args.separator = recipe.listener["separator"]
         args.melody_extractor = recipe.listener["melody"]

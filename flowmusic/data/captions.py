@@ -220,6 +220,8 @@ def write_caption(facts: SongFacts, rng: np.random.Generator) -> str:
     if form < 0.12:
         return _remark(facts, rng)
     adjectives, subject = _adjectives(facts, rng), _subject(facts, rng)
+    if facts.solo in ("melody", "chords"):  # 'nothing but a flute' takes no adjective before it
+        return ", ".join([subject, *adjectives, *_details(facts, rng)])
     instruments = _instrument_phrases(facts, rng) if facts.solo == "none" else []
     if form < 0.24 and instruments:
         return pick(wording().playing, rng).format(x=_join(instruments))

@@ -1,11 +1,12 @@
-"""Other words for what captions speak of: a table, `flowmusic/assets/wording.yaml`, and draws from it."""
+"""Other words for what captions speak of: a table, `flowmusic/assets/wording.json`, and draws from it."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import as_file, files
-from typing import Any, cast
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,9 @@ from flowmusic.data.instruments import PROGRAM_NAMES, family
 Words = tuple[str, ...]
 
 _TABLE_FAMILIES = {
-    "piano": "piano", "mallets": "mallets", "organ": "organ", "guitar": "guitar", "strings": "strings",
-    "brass": "brass", "reed": "woodwinds", "flute": "woodwinds", "synth": "synth", "pad": "synth",
+    "piano": "piano", "mallets": "mallets", "organ": "organ", "guitar": "guitar", "bass": "bass",
+    "strings": "strings", "brass": "brass", "reed": "woodwinds", "flute": "woodwinds", "synth": "synth",
+    "pad": "synth",
 }  # fmt: skip
 _STRING_SECTIONS, _VOICES = frozenset(range(48, 52)), frozenset(range(52, 55))
 
@@ -51,10 +53,7 @@ class Wording:
 @cache
 def wording() -> Wording:
     """The table, read once."""
-    from omegaconf import OmegaConf
-
-    with as_file(files("flowmusic") / "assets" / "wording.yaml") as path:
-        table = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path)))
+    table = json.loads((files("flowmusic") / "assets" / "wording.json").read_text(encoding="utf-8"))
     return Wording(**{name: _frozen(part) for name, part in table.items()})
 
 

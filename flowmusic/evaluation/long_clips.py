@@ -149,7 +149,7 @@ def seams_of(clips: Sequence[Audio], piece_s: float, frame_rate: float, what: st
         change = spectral_change(clip, frame_rate)
         n_frames = frames_in(clip.duration_s, frame_rate)
         joins = [round(i * piece_s * frame_rate) for i in range(1, round(clip.duration_s / piece_s))]
-        of_windows, spread = together(window_borders(n_frames), frame_rate)
+        of_windows, spread = together(window_borders(n_frames, frame_rate), frame_rate)
         of_blocks = block_borders(n_frames, frame_rate)
         every = sorted({*of_windows, *of_blocks})
         windows.append(away_from_joins(change, of_windows, joins, every, frame_rate, REACH + spread))

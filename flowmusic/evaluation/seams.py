@@ -198,11 +198,11 @@ def seam_table(rows: Sequence[SeamRow]) -> str:
     return markdown_table(header, cells)
 
 
-def window_borders(n_frames: int) -> list[int]:
+def window_borders(n_frames: int, frame_rate: float) -> list[int]:
     """Frames at which windows of a clip of `n_frames` begin or end, without the clip's own ends."""
-    from flowmusic.windows import plan_windows
+    from flowmusic.windows import clip_windows
 
-    plan = plan_windows(n_frames)
+    plan = clip_windows(n_frames, frame_rate)
     ends = {*plan.starts, *(start + plan.size for start in plan.starts)}
     return sorted(ends - {0, n_frames})
 

@@ -14,7 +14,7 @@ from features.files import whole_file
 from flowmusic.codec.build import AnyCodec, build_codec
 from flowmusic.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
-from flowmusic.pretrained import CODEC_FILE, CONFIG_FILE, FLOW_FILE, check_weights, resolve
+from flowmusic.pretrained import CODEC_FILE, CONFIG_FILE, FLOW_FILE, check_weights, read_config, resolve
 from flowmusic.training.checkpoint import save_tensors
 
 SHAPE_FILE, CODEC_SHAPE_FILE = "flow.json", "codec.json"
@@ -114,7 +114,7 @@ def read_codec(source: Path) -> AnyCodec:
         folder = source
     else:
         folder = resolve(None if str(source) == "embedded" else str(source))
-        shape = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("codec")
+        shape = read_config(folder / CONFIG_FILE)["codec"]
     codec = build_codec(shape)
     load_exactly(codec, read_weights(folder / CODEC_FILE), folder / CODEC_FILE)
     return codec.eval()

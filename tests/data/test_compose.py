@@ -245,7 +245,7 @@ def test_every_instrument_and_style_has_words() -> None:
     assert set(table.scenes) == set(STYLES)
     assert families_of("violin") == ("strings",) and families_of("oboe") == ("woodwinds",)
     assert families_of("synth strings") == ("strings",) and families_of("choir") == ("choir",)
-    assert families_of("sitar") == ()
+    assert families_of("electric bass") == ("bass",) and families_of("sitar") == ()
 
 
 def test_tempo_words() -> None:

@@ -130,7 +130,7 @@ class Player:
         audio = play(np.roll(midi, shift), np.roll(strokes, shift), RATE)
         assert audio.duration_s == duration_s
         if self.clicks and duration_s > self.late_after_s:
-            for border in window_borders(round(duration_s * FRAME_RATE)):
+            for border in window_borders(round(duration_s * FRAME_RATE), FRAME_RATE):
                 audio.samples[:, border * RATE // 25 :][:, :8] = 0.99
         return audio
 

@@ -68,13 +68,16 @@ def test_the_change_is_the_step_in_db_where_both_sides_are_sound() -> None:
 
 
 def test_borders_are_where_windows_and_blocks_meet() -> None:
-    assert window_borders(4500) == list(range(100, 4401, 100)) and window_borders(750) == []
+    assert (
+        window_borders(4500, FRAME_RATE) == list(range(100, 4401, 100))
+        and window_borders(750, FRAME_RATE) == []
+    )
     assert block_borders(4500, FRAME_RATE) == list(range(500, 4001, 500))
     assert block_borders(500, FRAME_RATE) == [] and block_borders(501, FRAME_RATE) == [250]
     assert together([197, 200, 300, 312, 325], FRAME_RATE) == ([198, 306, 325], 6)
-    assert together(window_borders(4500), FRAME_RATE) == (window_borders(4500), 0)
-    middles, spread = together(window_borders(4250), FRAME_RATE)
-    assert len(window_borders(4250)) == 82 and len(middles) == 42 and 1 <= spread <= 2
+    assert together(window_borders(4500, FRAME_RATE), FRAME_RATE) == (window_borders(4500, FRAME_RATE), 0)
+    middles, spread = together(window_borders(4250, FRAME_RATE), FRAME_RATE)
+    assert len(window_borders(4250, FRAME_RATE)) == 82 and len(middles) == 42 and 1 <= spread <= 2
 
 
 def test_joins_are_left_out_and_compared_with_joins() -> None:
