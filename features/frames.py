@@ -46,10 +46,6 @@ class FrameGrid:
         """Middle of each frame in seconds, shape (T,)."""
         return (np.arange(self.n_frames) + 0.5) / self.frame_rate
 
-    def frame_at(self, time_s: float) -> int:
-        """Index of the frame that holds `time_s`, held within the grid."""
-        return min(max(math.floor(time_s * self.frame_rate + 1e-9), 0), max(self.n_frames - 1, 0))
-
     def hop_samples(self, sample_rate: int) -> int:
         """Samples a frame; ValueError where that is not a whole number."""
         hop = sample_rate / self.frame_rate

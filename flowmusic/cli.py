@@ -1,7 +1,7 @@
 """The `flowmusic` command: a thin front that loads only the sub-command that was asked for.
 
-Exit codes: 0 done; 1 an unexpected failure; 2 bad input or usage (one sentence on stderr);
-130 interrupted. Tracebacks only with --debug or FLOWMUSIC_DEBUG=1.
+Exit codes: 0 done; 1 an unexpected failure; 2 bad input or usage (one sentence on stderr); 3 a batch that is
+not complete; 130 interrupted. Tracebacks only with --debug or FLOWMUSIC_DEBUG=1.
 """
 
 from __future__ import annotations

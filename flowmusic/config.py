@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class StyleConfig:
-    """Shape of a `StyleConditioner`. The defaults are those of the embedded model.
+    """Shape of a `StyleConditioner`. The defaults are those of a mono model without style.
 
     features      what the excerpt is turned into: 'codec' (the model's own latents), or a feature
                   extractor of transformers (a folder, or an id of the hub)

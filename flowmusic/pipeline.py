@@ -116,7 +116,7 @@ class FlowMusic:
                 (MIDI, `.lab`, `.csv`, or a chord chart such as "Am | F C | G7").
             controls: what was extracted before; `drums`, `melody`, `chords` take its place where given.
             duration_s: by default that of the longest reference (up to 30 s), or the model's default; any
-                length up to an hour. Longer than some 10 s, it is made in windows that share one velocity.
+                length up to an hour. Longer than 30 s, it is made in windows that share one velocity.
             guidance: how strongly all that is given is followed: 1 plainly, 2 more; or an expression
                 (`Guidance.parse`), such as "drums=2,chords=3@0-8,text=1.5".
             bpm, beats_per_bar, loop_chords: how a chord chart is played.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flowmusic.batch.manifest import Manifest
     from flowmusic.batch.run import Progress
 
-EXIT_BAD_ROWS, EXIT_INCOMPLETE = 2, 3
+EXIT_INCOMPLETE = 3
 SHOWN_PROBLEMS = 50
 
 EPILOG = """A manifest has one JSON object a line, with keys as the options of `flowmusic generate`:

@@ -21,7 +21,7 @@ Run again with more hours to add songs; finished ones are kept. Needs FluidSynth
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Render songs of our own and of lead sheets: stems, mix, labels and captions."
+    parser.description = "Render songs of our own and of lead sheets: stems, labels and captions."
     parser.epilog = EPILOG
     parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
     parser.add_argument(

@@ -17,7 +17,7 @@ from flowmusic.data.sheet import Section, Sheet, SheetNote, TimeMap
 from flowmusic.data.styles import WILD, grooves_for
 
 HARMONIC_LAYERS = frozenset({"bass", "comp", "comp2", "pad"})
-_N_CAPTIONS = 6
+_N_CAPTIONS = 14
 
 
 @dataclass(frozen=True)

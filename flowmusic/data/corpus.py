@@ -8,7 +8,6 @@ same arguments goes on where the first stopped, and more hours only add songs.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import logging
@@ -234,27 +233,3 @@ def render_corpus(
     shutil.rmtree(plan.out / ".partial", ignore_errors=True)
     logger.info("%s: %.2f h, %d songs rendered now", plan.out, done_s / 3600, fresh)
     return done_s / 3600
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line: `python -m flowmusic.data.corpus --help`."""
-    parser = argparse.ArgumentParser(description="Render a labelled training corpus.")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
-    parser.add_argument("--hours", type=float, required=True, help="hours of audio wanted in all")
-    parser.add_argument(
-        "--soundfont", type=Path, action="append", required=True, help=".sf2 or .sf3; repeat for several"
-    )
-    parser.add_argument("--leadsheets", type=Path, help="lead sheets (JSON lines) for half of it")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--sample-rate", type=int, default=32000)
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    render_corpus(
-        args.out, args.hours, args.soundfont, args.leadsheets, args.seed, args.workers, args.sample_rate
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

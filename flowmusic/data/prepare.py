@@ -15,6 +15,7 @@ from torch import Tensor
 from features.audio import Audio, read_audio
 from features.chord_labels import ChordSegment, segments_to_channels
 from features.controls import CONTROL_NAMES, Controls
+from features.drums import SAMPLE_RATE as DRUMS_RATE
 from features.drums import energies
 from features.filters import fit_frames
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
@@ -131,12 +132,12 @@ class Preparer:
         }
 
     def _rendered(self, source: Source) -> Piece:
-        labels, stems = read_song(source.path)
-        sample_rate = int(labels.get("sample_rate", self.codec.sample_rate))
-        whole = Audio(np.asarray(sum(stems.values())), sample_rate)  # (C, S)
+        labels, parts = read_song(source.path)
+        sample_rate = parts[STEMS[0]].sample_rate
+        whole = Audio(np.asarray(sum(part.samples for part in parts.values())), sample_rate)  # (C, S)
         latents = encode_audio(self.codec, whole)[0]  # (T, D)
-        stems = {stem: values.mean(axis=0) for stem, values in stems.items()}
-        mix = whole.mono()
+        stems = {stem: part.resampled(DRUMS_RATE).mono() for stem, part in parts.items()}
+        mix = whole.resampled(DRUMS_RATE).mono()
         grid = FrameGrid(CONTROL_FRAME_RATE, self.fold * latents.shape[0])
         controls = exact_controls(labels, stems, grid)
         tensors = {"latents": latents.half()} | self._text(labels["captions"])
@@ -149,18 +150,18 @@ class Preparer:
             if tensors["drums"].any()
             else tensors["drums"]
         )
-        n_samples = min(round(self.heard_s * sample_rate), len(mix))
-        n_heard = min(round(n_samples / sample_rate * CONTROL_FRAME_RATE), grid.n_frames)
+        n_samples = min(round(self.heard_s * DRUMS_RATE), len(mix))
+        n_heard = min(round(n_samples / DRUMS_RATE * CONTROL_FRAME_RATE), grid.n_frames)
         if n_heard:
             cut = {stem: values[:n_samples] for stem, values in stems.items()}
-            tensors |= self._hear_song(cut, sample_rate, n_heard)
+            tensors |= self._hear_song(cut, n_heard)
         return Piece(source.path.name, tensors, n_heard)
 
-    def _hear_song(self, stems: dict[str, np.ndarray], sample_rate: int, n_frames: int) -> dict[str, Tensor]:
-        mix = Audio(np.asarray(sum(stems.values()))[None], sample_rate)
+    def _hear_song(self, stems: dict[str, np.ndarray], n_frames: int) -> dict[str, Tensor]:
+        mix = Audio(np.asarray(sum(stems.values()))[None], DRUMS_RATE)
         if not self.true_stems:
             return self._hear(mix, n_frames, list(CONTROL_NAMES))
-        rest = Audio(mix.samples - (1 - LEAK) * stems["drums"][None], sample_rate)
+        rest = Audio(mix.samples - (1 - LEAK) * stems["drums"][None], DRUMS_RATE)
         heard = {
             "heard_melody": self.listener.melody.extract(rest).salience,
             "heard_chords": self.listener.chords.extract(mix).posteriors,
@@ -177,10 +178,14 @@ class Preparer:
         return {"text": states.half(), "text_lengths": tokens.mask.sum(dim=1)}
 
 
-def read_song(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Labels and stems ((C, S) float32 each) of one rendered song."""
+def read_song(folder: Path) -> tuple[dict[str, Any], dict[str, Audio]]:
+    """Labels and stems of one rendered song. ValueError where the stems differ in rate or length."""
     labels = json.loads((folder / SONG_FILE).read_text(encoding="utf-8"))
-    return labels, {stem: read_audio(folder / f"{stem}.wav").samples for stem in STEMS}
+    stems = {stem: read_audio(folder / f"{stem}.wav") for stem in STEMS}
+    shapes = {(stem.sample_rate, stem.samples.shape) for stem in stems.values()}
+    if len(shapes) > 1:
+        raise ValueError(f"{folder}: the stems of a song must have one rate and length, got {sorted(shapes)}")
+    return labels, stems
 
 
 def to_bytes(values: Tensor) -> Tensor:

@@ -88,13 +88,12 @@ def cfm_loss(
     path: OTPath | None = None,
     sampler: str = "uniform",
     weight: str = "1+t",
-    dim_weights: Tensor | None = None,
     frame_mask: Tensor | None = None,
 ) -> FlowLoss:
     """`loss_at` with times and noise of a CPU generator: a seed gives the same loss on any device."""
     t = sample_times(x_1.shape[0], generator, sampler).to(x_1.device)
     x_0 = torch.randn(x_1.shape, generator=generator).to(x_1.device)
-    return loss_at(velocity_fn, x_0, x_1, t, path, weight, dim_weights, frame_mask)
+    return loss_at(velocity_fn, x_0, x_1, t, path, weight, frame_mask)
 
 
 def loss_at(
@@ -104,20 +103,16 @@ def loss_at(
     t: Tensor,
     path: OTPath | None = None,
     weight: str = "1+t",
-    dim_weights: Tensor | None = None,
     frame_mask: Tensor | None = None,
 ) -> FlowLoss:
     """Conditional flow-matching loss E |v(x_t, t) - (x_1 - (1 - sigma) x_0)|^2 of one batch.
 
     velocity_fn  (x_t (B, T, D), t (B,)) -> (B, T, D), with the condition of the batch inside
     x_0, x_1     noise and data (B, T, D)
-    dim_weights  None or (D,): weight of each latent dimension, in relation to their mean
     frame_mask   None or (B, T) bool: only True frames count (a padded clip, an inpainted part)
     """
     path = OTPath() if path is None else path
     errors = (velocity_fn(path.sample(x_0, x_1, t), t) - path.velocity(x_0, x_1)).square()  # (B, T, D)
-    if dim_weights is not None:
-        errors = errors * (dim_weights / dim_weights.mean())
     per_frame = errors.mean(dim=2)  # (B, T)
     counted = torch.ones_like(per_frame) if frame_mask is None else frame_mask.to(per_frame.dtype)
     item_sums, item_frames = (per_frame * counted).sum(1), counted.sum(1)

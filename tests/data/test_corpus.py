@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowmusic.data.corpus import main, placed, render_corpus
+from flowmusic.cli import main
+from flowmusic.data.corpus import placed, render_corpus
 from flowmusic.data.render import Renderer, RenderError, fluidsynth_missing
 from flowmusic.data.score import DrumHit, DrumPart, Mastering, Note, Part, Score
 
@@ -145,7 +146,7 @@ def test_corpus_layout_and_resumption(tmp_path: Path, soundfont: Path, leadsheet
     out = tmp_path / "corpus"
     arguments = ["--out", str(out), "--soundfont", str(soundfont), "--soundfont", str(soundfont)]
     arguments += ["--leadsheets", str(leadsheet_file), "--workers", "1", "--seed", "5"]
-    assert main([*arguments, "--hours", "0.02"]) == 0
+    assert main(["corpus", *arguments, "--hours", "0.02"]) == 0
     songs = sorted(out.glob("*/*/song.json"))
     assert len(songs) >= 2
     assert not (out / ".partial").exists()
@@ -162,7 +163,7 @@ def test_corpus_layout_and_resumption(tmp_path: Path, soundfont: Path, leadsheet
     for file in missing_again.iterdir():
         file.unlink()
     missing_again.rmdir()
-    main([*arguments, "--hours", "0.02"])
+    main(["corpus", *arguments, "--hours", "0.02"])
     assert songs[0].is_file()
     assert all(path.stat().st_mtime_ns == times[path] for path in songs[1:])
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.filters import band_pass, gaussian_blur, resample_frames
+from features.filters import band_pass, gaussian_blur
 
 RATE = 16000
 
@@ -64,11 +64,3 @@ def test_no_blur_is_no_change_and_a_negative_one_is_refused() -> None:
     assert torch.equal(gaussian_blur(x, 0.0, 50.0), x)
     with pytest.raises(ValueError, match="blur_s"):
         gaussian_blur(x, -0.1, 50.0)
-
-
-def test_resampled_frames_keep_a_ramp() -> None:
-    ramp = torch.linspace(0, 1, 50)[:, None]
-    again = resample_frames(resample_frames(ramp, 100), 50)
-    torch.testing.assert_close(again[2:-2], ramp[2:-2], atol=1e-3, rtol=0)
-    with pytest.raises(ValueError, match="zero frames"):
-        resample_frames(ramp[:0], 3)
