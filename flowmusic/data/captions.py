@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flowmusic.data.harmony import MINOR_MODES
 from flowmusic.data.wording import instrument_words, pick, solo_words, wording
 
 _MOODS: dict[tuple[str, str], tuple[str, ...]] = {
@@ -55,7 +56,7 @@ class SongFacts:
     @property
     def shade(self) -> str:
         """dark: minor-like modes; bright: the others."""
-        return "dark" if self.mode in ("minor", "dorian", "phrygian") else "bright"
+        return "dark" if self.mode in MINOR_MODES else "bright"
 
     @property
     def pace(self) -> str:

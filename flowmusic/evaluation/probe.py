@@ -19,6 +19,7 @@ from features.audio import Audio
 from features.cache import FeatureCache
 from features.listen import content_key
 from flowmusic.data.captions import tempo_word
+from flowmusic.data.harmony import MINOR_MODES
 from flowmusic.evaluation.embeddings import EmbeddingStore
 from flowmusic.evaluation.musicnn import HOP, SAMPLE_RATE, log_mel
 
@@ -58,7 +59,7 @@ def labels_of(song: dict[str, Any]) -> Labels:
     labels["drums"] = song["programs"]["drums"] is not None
     word = tempo_word(float(song["bpm"]), str(song["metre"]))
     labels["fast"] = None if word == "medium" else word == "fast"
-    labels["minor"] = song["mode"] in ("minor", "dorian", "phrygian")
+    labels["minor"] = song["mode"] in MINOR_MODES
     return labels
 
 
