@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from features.audio import Audio
+from features.audio import Audio, write_audio
 from features.controls import CONTROL_CHANNELS
 from flowmusic.cli import main
 from flowmusic.codec.build import AnyCodec
@@ -42,6 +42,34 @@ def test_labels_captions_and_latents_of_a_file(tmp_path: Path, codec: AnyCodec) 
     assert check_data(tmp_path / "data").problems == []
     split = {text.split()[0] for text in contents(tmp_path / "data").values()}
     assert split == {"train", "valid"}  # the share is small, but one file is always for validation
+
+
+def rendered(folder: Path, rate: int, melody_rate: int | None = None) -> Source:
+    """A song of 3 s: a tone, a click each half second and a chord, as three stems."""
+    folder.mkdir(parents=True)
+    times_s = np.arange(3 * rate) / rate
+    clicks = np.sin(2 * np.pi * 180 * times_s) * np.exp(-(times_s % 0.5) * 40)
+    stems = {"drums": clicks, "melody": np.sin(2 * np.pi * 440 * times_s), "backing": 0 * times_s}
+    for name, samples in stems.items():
+        found = melody_rate if name == "melody" and melody_rate else rate
+        write_audio(folder / f"{name}.wav", 0.3 * np.stack([samples, samples]).astype(np.float32), found)
+    labels = {"captions": ["a"], "chords": [{"start_s": 0.0, "end_s": 3.0, "label": "C:maj"}]}
+    labels["melody"] = [{"start_s": 0.0, "end_s": 3.0, "midi": 69}]
+    (folder / "song.json").write_text(json.dumps(labels))
+    return Source(folder, "train")
+
+
+def test_rendered_songs_of_any_rate_are_prepared_alike(tmp_path: Path, codec: AnyCodec) -> None:
+    deaf = replace(preparer(codec), heard_s=0.0)
+    usual, lower = (
+        next(deaf.pieces(rendered(tmp_path / f"{rate}", rate))).tensors for rate in (RATE, 16_000)
+    )
+    assert usual["latents"].shape == lower["latents"].shape == (75, codec.latent_dim)
+    assert usual["drums"].shape == lower["drums"].shape == (150, 4)
+    low = [tensors["drums"][:, 0].float() for tensors in (usual, lower)]
+    assert float(low[0].max()) > 150 and float((low[0] - low[1]).abs().mean()) < 8
+    with pytest.raises(ValueError, match="must have one rate and length"):
+        next(deaf.pieces(rendered(tmp_path / "mixed", RATE, melody_rate=16_000)))
 
 
 class Shaped:
