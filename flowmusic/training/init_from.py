@@ -52,8 +52,8 @@ def read_flow(source: Path) -> tuple[FlowConfig, dict[str, Tensor], Path]:
     if source.is_file():
         raise ValueError(f"{source} has no {SHAPE_FILE} beside it: its shape is not known")
     folder = resolve(None if str(source) == "embedded" else str(source))
-    values = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    config = FlowConfig.from_dict(values.get("flow"), f"the flow in {folder / CONFIG_FILE}")
+    values = read_config(folder / CONFIG_FILE)["flow"]
+    config = FlowConfig.from_dict(values, f"the flow in {folder / CONFIG_FILE}")
     return config, read_weights(folder / FLOW_FILE), folder / FLOW_FILE
 
 
