@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelHubMixin
 
-from flowmusic.pretrained import CONFIG_FILE
+from flowmusic.weights import CONFIG_FILE
 
 
 class ModelFolder(ModelHubMixin, library_name="flowmusic"):  # type: ignore[call-arg]

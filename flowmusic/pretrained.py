@@ -16,13 +16,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from flowmusic.codec.build import AnyCodec, build_codec
 from flowmusic.conditioning.text import EMBEDDED_ENCODER
@@ -30,15 +29,11 @@ from flowmusic.config import FlowConfig
 from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solver import METHODS
 from flowmusic.model.transformer import FlowTransformer
+from flowmusic.weights import CONFIG_FILE, load_exactly, read_weights, save_tensors
 
 FORMAT = "flowmusic.model.1"
 EMBEDDED = Path(__file__).parent / "assets" / "default"
-CONFIG_FILE, CODEC_FILE, FLOW_FILE, CARD_FILE = (
-    "config.json",
-    "codec.safetensors",
-    "flow.safetensors",
-    "README.md",
-)
+CODEC_FILE, FLOW_FILE, CARD_FILE = "codec.safetensors", "flow.safetensors", "README.md"
 MAX_STEPS = 1000
 
 
@@ -106,8 +101,8 @@ def load_pretrained(source: str | Path | None = None, device: str | torch.device
             f"{path} does not describe a model: the flow has {flow.config.latent_dim} latent channels, "
             f"the codec {codec.latent_dim}"
         )
-    _load_weights(codec, folder / CODEC_FILE)
-    _load_weights(flow, folder / FLOW_FILE)
+    _fill(codec, folder / CODEC_FILE)
+    _fill(flow, folder / FLOW_FILE)
     name = "embedded" if source is None else str(source)
     return Pretrained(name, _fingerprint(folder), codec.eval().to(place), flow.eval().to(place), defaults)
 
@@ -181,34 +176,11 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _load_weights(module: nn.Module, path: Path) -> None:
+def _fill(module: nn.Module, path: Path) -> None:
     """Fill `module` from a safetensors file that has exactly its tensors, in float32."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     if not path.is_file():
         raise ValueError(f"{path.parent} is not a whole model: it has no {path.name}")
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as safetensors: {error}") from error
-    check_weights(module.state_dict(), tensors, path)
-    module.load_state_dict({key: value.float() for key, value in tensors.items()})
-
-
-def check_weights(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
-    """ValueError, naming file and key, unless both hold the same keys and shapes, all finite."""
-    for key, value in expected.items():
-        if key not in found:
-            raise ValueError(f"{path} lacks the weights {key!r} that {CONFIG_FILE} asks for")
-        if found[key].shape != value.shape:
-            shapes = f"{tuple(found[key].shape)}; {CONFIG_FILE} asks for {tuple(value.shape)}"
-            raise ValueError(f"{path} holds {key!r} of shape {shapes}")
-        if not torch.isfinite(found[key]).all():
-            raise ValueError(f"{path} holds NaN or infinite numbers in {key!r}")
-    unknown = sorted(set(found) - set(expected))
-    if unknown:
-        raise ValueError(f"{path} holds weights {unknown[0]!r} that the model in {CONFIG_FILE} does not have")
+    load_exactly(module, read_weights(path), path)
 
 
 def save_pretrained(model: Pretrained, folder: str | Path, card: str | None = None) -> Path:
@@ -255,8 +227,6 @@ def _check_replaceable(folder: Path) -> None:
 
 
 def _write_files(model: Pretrained, folder: Path, card: str | None) -> None:
-    from safetensors.torch import save_file
-
     config = {
         "format": FORMAT,
         "codec": model.codec.config.to_dict(),
@@ -264,18 +234,9 @@ def _write_files(model: Pretrained, folder: Path, card: str | None) -> None:
         "defaults": asdict(model.defaults),
     }
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_file(_tensors(model.codec, torch.float16), folder / CODEC_FILE)
-    save_file(_tensors(model.flow, torch.float16), folder / FLOW_FILE)
+    save_tensors(folder / CODEC_FILE, model.codec.state_dict(), torch.float16)
+    save_tensors(folder / FLOW_FILE, model.flow.state_dict(), torch.float16)
     if card is not None:
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
     for path in folder.iterdir():  # safetensors writes files that only their owner may read
         path.chmod(0o644)
-
-
-def _tensors(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
-    return {key: _stored(value, dtype) for key, value in module.state_dict().items()}
-
-
-def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
-    value = value.detach().cpu().contiguous()
-    return value.to(dtype) if value.is_floating_point() else value

@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from flowmusic.pretrained import GenerationDefaults
+    from flowmusic.training.checkpoint import read_checkpoint
     from flowmusic.training.export import export
-    from flowmusic.training.init_from import read_checkpoint
 
     about = read_checkpoint(args.checkpoint)["flowmusic"]
     defaults = GenerationDefaults(text_encoder=about.get("data", {}).get("text_encoder", "embedded"))

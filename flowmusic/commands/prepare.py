@@ -127,7 +127,7 @@ def read_any_codec(source: str) -> AnyCodec:
     import json
 
     from flowmusic.codec.encodec import EncodecLatents
-    from flowmusic.training.init_from import read_codec
+    from flowmusic.codec.files import read_codec
 
     config = Path(source) / "config.json"
     is_encodec = "encodec" in source if not config.is_file() else (

@@ -57,7 +57,7 @@ class Preparation:
                     f"{folder} was prepared with another {', '.join(differing)}: "
                     "choose another folder, or the same settings"
                 )
-        from flowmusic.training.init_from import write_codec
+        from flowmusic.codec.files import write_codec
 
         if not (folder / CODEC_FOLDER / "codec.safetensors").is_file():
             with naming(folder / CODEC_FOLDER):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from features.audio import Audio
 from flowmusic.codec.protocol import Codec, encode_audio
 from flowmusic.evaluation.report import markdown_table, mean_of, write_lines
 from flowmusic.evaluation.stereo_quality import stereo_errors
+from flowmusic.plots import plot_spectrograms
 
 WINDOW, HOP = 2048, 512
 FLOOR_DB = -80.0
@@ -243,10 +245,14 @@ def resynthesise(codec: Codec, audio: Audio) -> tuple[Audio, float]:
     return Audio(decoded, codec.sample_rate).fitted(audio.duration_s), seconds
 
 
-def measure(codec: Codec, audio: Audio, heard_at: int | None = None) -> CodecQuality:
-    """Every figure of the codec: of the mono sum (at the rate `heard_at`, if given), and of the image."""
+def measure(
+    codec: Codec, audio: Audio, heard_at: int | None = None, plot: Path | None = None
+) -> CodecQuality:
+    """All figures: of the mono sum (at the rate `heard_at`), and of the image; `plot` is a PNG to write."""
     original = audio.resampled(codec.sample_rate)
     decoded, seconds = resynthesise(codec, original)
+    if plot is not None:
+        plot_spectrograms(original, decoded, plot, plot.stem)
     rate = heard_at or codec.sample_rate
     quality = compare(original.resampled(rate).mono(), decoded.resampled(rate).mono(), rate)
     quality = replace(quality, decode_real_time_factor=seconds / original.duration_s)
@@ -271,18 +277,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = files_parser("codec_quality", "What the codec leaves of recordings.")
     parser.add_argument("--checkpoint", help="model folder or hub id (default: the embedded model)")
     parser.add_argument("--rate", type=int, help="compare at this sample rate (default: the codec's)")
+    parser.add_argument("--plots", type=Path, help="folder for spectrograms of each file, before and after")
     options = parser.parse_args(arguments)
     try:
         references = find_references(options.files, options.n)
         codec = load_pretrained(options.checkpoint).codec
         clips = [load_clip(item, options.duration, allow_shorter=True) for item in references]
-        named = [(clip.name, measure(codec, clip.audio, options.rate)) for clip in tqdm(clips, desc="codec")]
+        named = []
+        for clip in tqdm(clips, desc="codec"):
+            plot = options.plots and options.plots / f"{clip.name}.png"
+            named.append((clip.name, measure(codec, clip.audio, options.rate, plot)))
     except ValueError as error:
         parser.error(str(error))
     named.append((f"mean of {len(named)}", average([quality for _, quality in named])))
-    columns = [field.name for field in fields(CodecQuality)]
-    rows = [[name, *(getattr(quality, column) for column in columns)] for name, quality in named]
-    write_lines(markdown_table(["file", *columns], rows), options.out)
+    header = ["file", *(field.name for field in fields(CodecQuality))]
+    write_lines(markdown_table(header, [[name, *astuple(found)] for name, found in named]), options.out)
     return 0
 
 

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from features.files import whole_file
-from flowmusic.training.init_from import read_checkpoint
+from flowmusic.training.checkpoint import read_checkpoint
 
 LAST = "last"
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from flowmusic.codec.decoder import LOG_FLOOR, MagnitudeDecoder
+from flowmusic.codec.files import read_codec
 from flowmusic.codec.spectral import BandStft, SpectralCodec, SpectralCodecConfig
 from flowmusic.data.excerpts import ExcerptSampler
 from flowmusic.data.sound_data import SoundBatch, SoundData
 from flowmusic.training.base import Optimisation, Training
 from flowmusic.training.clips import Clips, sound_of
-from flowmusic.training.init_from import read_codec
 
 log = logging.getLogger(__name__)
 COMPONENTS_EXCERPT_S = 6.0

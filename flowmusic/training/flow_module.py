@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from flowmusic.codec.build import AnyCodec
+from flowmusic.codec.files import read_codec
 from flowmusic.conditioning.style import StyleTokens
 from flowmusic.conditioning.style_encoder import StyleConditioner
 from flowmusic.config import FlowConfig
@@ -23,7 +24,7 @@ from flowmusic.model.condition import Condition
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.base import Optimisation, Training
 from flowmusic.training.clips import Clips, sound_of
-from flowmusic.training.init_from import load_flow_weights, read_codec
+from flowmusic.training.init_from import load_flow_weights
 from flowmusic.training.style import encode_styles
 
 

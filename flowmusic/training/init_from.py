@@ -1,37 +1,18 @@
-"""Weights to start a training from: those of a model folder, of a finished run, or of a checkpoint."""
+"""Weights of a flow to start a training from: those of a model folder or of a finished run."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from features.files import whole_file
-from flowmusic.codec.build import AnyCodec, build_codec
 from flowmusic.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
-from flowmusic.pretrained import CODEC_FILE, CONFIG_FILE, FLOW_FILE, check_weights, read_config, resolve
-from flowmusic.training.checkpoint import save_tensors
+from flowmusic.pretrained import FLOW_FILE, read_config, resolve
+from flowmusic.weights import CONFIG_FILE, check_weights, read_weights
 
-SHAPE_FILE, CODEC_SHAPE_FILE = "flow.json", "codec.json"
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file in float32. ValueError, naming it, where it is something else."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return {
-            key: value.float() if value.is_floating_point() else value
-            for key, value in load_file(path).items()
-        }
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as safetensors: {error}") from error
+SHAPE_FILE = "flow.json"
 
 
 def read_flow(source: Path) -> tuple[FlowConfig, dict[str, Tensor], Path]:
@@ -79,49 +60,3 @@ def load_flow_weights(net: FlowTransformer, source: Path) -> None:
     expected = {key: value for key, value in net.state_dict().items() if not key.startswith(grown or ("\0",))}
     check_weights(expected, weights, path)
     net.load_state_dict(weights, strict=False)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of ours. ValueError, naming the file, for anything else; no pickle is loaded."""
-    if not path.is_file():
-        raise ValueError(f"{path} is not a checkpoint: there is no such file")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler refuses a file in many ways
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} cannot be read as a checkpoint: {reason}") from error
-    if not isinstance(checkpoint, dict) or "flowmusic" not in checkpoint:
-        raise ValueError(f"{path} is not a checkpoint that flowmusic fit wrote")
-    return checkpoint
-
-
-def averaged_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The EMA of a checkpoint's net, without prefixes."""
-    prefix = "ema.module."
-    found = checkpoint["state_dict"]
-    return {key.removeprefix(prefix): value.float() for key, value in found.items() if key.startswith(prefix)}
-
-
-def load_exactly(module: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    check_weights(module.state_dict(), weights, path)
-    module.load_state_dict(weights)
-
-
-def read_codec(source: Path) -> AnyCodec:
-    """A codec: a folder with codec.safetensors and codec.json, a model's folder or hub id, or 'embedded'."""
-    if (source / CODEC_SHAPE_FILE).is_file():
-        shape = json.loads((source / CODEC_SHAPE_FILE).read_text(encoding="utf-8"))
-        folder = source
-    else:
-        folder = resolve(None if str(source) == "embedded" else str(source))
-        shape = read_config(folder / CONFIG_FILE)["codec"]
-    codec = build_codec(shape)
-    load_exactly(codec, read_weights(folder / CODEC_FILE), folder / CODEC_FILE)
-    return codec.eval()
-
-
-def write_codec(codec: AnyCodec, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-    """codec.safetensors and codec.json, as `read_codec` reads them."""
-    with whole_file(folder / CODEC_SHAPE_FILE) as partial:
-        partial.write_text(json.dumps(codec.config.to_dict(), indent=2) + "\n")
-    save_tensors(folder / CODEC_FILE, codec.state_dict(), dtype)

@@ -13,7 +13,7 @@ from features.separators import build_demucs
 from flowmusic.data.sound_data import SoundBatch
 from flowmusic.training.base import Optimisation, Training
 from flowmusic.training.clips import Clips, sound_of
-from flowmusic.training.init_from import load_exactly, read_weights
+from flowmusic.weights import load_exactly, read_weights
 
 SOURCES = ("drums", "rest")
 

@@ -13,10 +13,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from features.audio import Audio, read_audio, write_audio
 from features.controls import CONTROL_NAMES, Controls
 from features.frames import CONTROL_FRAME_RATE
+from flowmusic.codec.files import read_codec
 from flowmusic.data.flow_data import FlowBatch, FlowData
 from flowmusic.training.clips import sound_of
 from flowmusic.training.flow_module import FlowTraining
-from flowmusic.training.init_from import read_codec
 
 SAMPLES_FOLDER = "samples"
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from flowmusic.codec.build import AnyCodec
+from flowmusic.codec.files import read_codec
 from flowmusic.data.instruments import KIT_NAMES
-from flowmusic.training.init_from import read_codec
 
 _RATE = 32000
 _KEY_RANGE, _SCALE_TUNING, _INSTRUMENT, _SAMPLE_MODES, _SAMPLE_ID = 43, 56, 41, 54, 53

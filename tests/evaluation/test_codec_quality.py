@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from features.audio import Audio, resample
@@ -15,6 +18,7 @@ from flowmusic.evaluation.codec_quality import (
     frequency_error_hz,
     log_magnitude_error_db,
     log_magnitude_error_dbfs,
+    main,
     measure,
     wobble,
 )
@@ -145,3 +149,12 @@ def test_the_codec_can_be_heard_at_another_rate() -> None:
     whole, low = measure(Narrow(), sound), measure(Narrow(), sound, 8000)
     assert whole.log_magnitude_error_db is not None and low.log_magnitude_error_db is not None
     assert whole.log_magnitude_error_db > 10 > 2 > low.log_magnitude_error_db
+
+
+def test_the_command_writes_a_table_and_a_plot_of_each_file(tmp_path: Path) -> None:
+    sound = tmp_path / "tone.wav"
+    soundfile.write(sound, 0.3 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE), RATE)
+    table = tmp_path / "table.md"
+    assert main(["--files", str(sound), "--plots", str(tmp_path / "plots"), "--out", str(table)]) == 0
+    assert "| tone " in table.read_text()
+    assert (tmp_path / "plots" / "tone.png").stat().st_size > 10_000

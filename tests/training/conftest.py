@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from features.controls import CONTROL_CHANNELS
+from flowmusic.codec.files import read_codec, write_codec
 from flowmusic.data.shards import DataInfo, SongEntry, digest, write_shard
-from flowmusic.training.init_from import read_codec, write_codec
 
 LATENT_DIM, TEXT_DIM = 8, 5
 INFO = DataInfo("spectral", "0", 32000, 25.0, LATENT_DIM, 50.0, "embedded", TEXT_DIM, {})

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from flowmusic.training.base import Ema, Optimisation
-from flowmusic.training.checkpoint import save_tensors
+from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.checkpoint_io import WholeFileCheckpoints
-from flowmusic.training.init_from import read_checkpoint
 from flowmusic.training.schedule import learning_rate_at
+from flowmusic.weights import save_tensors
 
 
 def test_a_pickled_object_is_not_loaded(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from flowmusic.model.attention import SelfAttention
 from flowmusic.model.blocks import ConvFeedForward
 from flowmusic.model.condition import Condition
 from flowmusic.model.transformer import FlowTransformer
+from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.flow_module import FlowTraining
-from flowmusic.training.init_from import read_checkpoint
 
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.init_args.batch_size", "2"]
 

@@ -16,8 +16,8 @@ from flowmusic.data.flow_data import FlowData
 from flowmusic.flow.path import sample_times
 from flowmusic.pretrained import load_pretrained
 from flowmusic.training import lightning_cli
+from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.flow_module import FlowTraining
-from flowmusic.training.init_from import read_checkpoint
 
 
 @pytest.fixture

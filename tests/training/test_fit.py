@@ -13,7 +13,7 @@ import torch
 from features.audio import read_audio
 from flowmusic.cli import main
 from flowmusic.training import lightning_cli
-from flowmusic.training.init_from import read_checkpoint
+from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.precision import check_precision, cpu_has_bf16
 
 

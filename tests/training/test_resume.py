@@ -16,7 +16,7 @@ import torch
 
 from flowmusic.cli import main
 from flowmusic.data.flow_data import FlowBatch, FlowData
-from flowmusic.training.init_from import read_checkpoint
+from flowmusic.training.checkpoint import read_checkpoint
 from tests.training.conftest import assert_equal
 
 STEPS = "80"

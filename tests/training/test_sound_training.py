@@ -13,11 +13,12 @@ import torch
 from features.audio import read_audio, write_audio
 from features.separators import SmallDemucsSeparator
 from flowmusic.cli import main
+from flowmusic.codec.files import read_codec
 from flowmusic.codec.spectral import BandStft, DecoderBand
 from flowmusic.data.score import STEMS
 from flowmusic.training.base import Training
+from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.codec_module import chroma_error, chroma_filters, rise_error
-from flowmusic.training.init_from import read_checkpoint, read_codec
 from flowmusic.training.separator_module import separation_loss
 from tests.training.conftest import assert_equal
 

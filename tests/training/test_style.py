@@ -13,9 +13,9 @@ from flowmusic.conditioning.style_encoder import StyleConditioner, pad_features
 from flowmusic.config import FlowConfig, StyleConfig
 from flowmusic.data.flow_data import FlowData
 from flowmusic.model.transformer import FlowTransformer
-from flowmusic.training.checkpoint import save_tensors
 from flowmusic.training.flow_module import FlowTraining
 from flowmusic.training.style import contrast, encode_styles
+from flowmusic.weights import save_tensors
 from tests.training.conftest import write_data
 
 STYLE = StyleConfig(feature_dim=8, depth=1, heads=2, books=2, codes=16)
