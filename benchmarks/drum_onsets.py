@@ -23,7 +23,7 @@ from features.separators import DrumSeparator, SmallDemucsSeparator
 from flowmusic.codec.protocol import Codec
 from flowmusic.evaluation.adherence import drum_onset_f1
 from flowmusic.evaluation.codec_quality import resynthesise
-from flowmusic.evaluation.references import Reference, find_references, load_clip, read_clip_stem
+from flowmusic.evaluation.references import FoundReference, find_references, load_clip, read_clip_stem
 from flowmusic.evaluation.report import markdown_table
 from flowmusic.pretrained import load_pretrained
 
@@ -34,7 +34,7 @@ COMPARED = ((0, 1), (0, 2), (0, 3), (2, 3))
 
 
 def stems_of(
-    song: Reference, codec: Codec, separator: DrumSeparator, duration_s: float
+    song: FoundReference, codec: Codec, separator: DrumSeparator, duration_s: float
 ) -> tuple[np.ndarray, list[np.ndarray]] | None:
     """Exact strokes, and the drum stem (S,) as it is, separated, and separated after the codec."""
     clip = load_clip(song, duration_s)

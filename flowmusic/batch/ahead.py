@@ -21,7 +21,7 @@ from flowmusic.style import open_style
 
 
 @dataclass(frozen=True)
-class Heard:
+class HeardRow:
     """A row whose references were listened to (they are in the cache now), or why they cannot be.
 
     The job of a variation has the controls of its clip.
@@ -32,7 +32,7 @@ class Heard:
     error: Exception | None
 
 
-class HeardRows(Dataset[Heard]):
+class HeardRows(Dataset[HeardRow]):
     """The rows of a manifest; taking one listens to its references, so that worker processes do it ahead.
 
     Clips that are finished are not listened for again.
@@ -44,16 +44,16 @@ class HeardRows(Dataset[Heard]):
     def __len__(self) -> int:
         return len(self.manifest)
 
-    def __getitem__(self, index: int) -> Heard:
+    def __getitem__(self, index: int) -> HeardRow:
         row = self.manifest.row(index)
         if self.store.is_finished(row.name):
-            return Heard(row, True, None)
+            return HeardRow(row, True, None)
         try:
             row = replace(row, job=with_controls(row.job))
             listen_ahead(row.job, self.listener, self.lengths, self.store.settings)
         except (ValueError, OSError) as error:  # OSError: a folder that may not be entered, say
-            return Heard(row, False, error)
-        return Heard(row, False, None)
+            return HeardRow(row, False, error)
+        return HeardRow(row, False, None)
 
 
 def listen_ahead(job: Job, listener: Listener, lengths: LengthRule, settings: BatchSettings) -> None:

@@ -15,11 +15,11 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from flowmusic.batch.ahead import Heard, HeardRows
+from flowmusic.batch.ahead import HeardRow, HeardRows
 from flowmusic.batch.manifest import Manifest
 from flowmusic.batch.ranks import alone_in, bound_to_parent
 from flowmusic.batch.store import BatchSettings, ClipStore
-from flowmusic.batch.table import Summary, write_tables
+from flowmusic.batch.table import BatchSummary, write_tables
 from flowmusic.making import make_clip
 from flowmusic.pipeline import FlowMusic
 from flowmusic.scoring import Choice, Judge, best_clip
@@ -52,17 +52,17 @@ class ClipMaker(LightningModule):
             self.store.open()
 
     def transfer_batch_to_device(
-        self, batch: list[Heard], device: torch.device, dataloader_idx: int
-    ) -> list[Heard]:
+        self, batch: list[HeardRow], device: torch.device, dataloader_idx: int
+    ) -> list[HeardRow]:
         return batch  # there is no tensor in it
 
-    def predict_step(self, batch: list[Heard], batch_idx: int) -> None:
+    def predict_step(self, batch: list[HeardRow], batch_idx: int) -> None:
         for heard in batch:
             self.make(heard)
         if self.trainer.is_global_zero:
             self.progress(batch_idx + 1, int(self.trainer.num_predict_batches[0]))
 
-    def make(self, heard: Heard) -> None:
+    def make(self, heard: HeardRow) -> None:
         row, (model,) = heard.row, self.made_with
         if heard.finished:
             return
@@ -94,7 +94,7 @@ def run_batch(
     nodes: int = 1,
     workers: int = 0,
     progress: Progress = no_progress,
-) -> Summary | None:
+) -> BatchSummary | None:
     """Make every clip of a manifest in the folder `out`, or go on where an earlier run stopped.
 
     Args:
@@ -119,7 +119,7 @@ def run_batch(
     store = ClipStore(Path(out), settings)
     store.check_settings()
     trainer = _trainer(model, devices, nodes, Path(out))
-    loader: DataLoader[Heard] = DataLoader(
+    loader: DataLoader[HeardRow] = DataLoader(
         HeardRows(rows, store, model.listener, model.lengths),
         batch_size=1,
         collate_fn=_as_list,
@@ -170,7 +170,7 @@ def _launches(trainer: Trainer) -> bool:
     return trainer.num_nodes == 1 and (environment is None or not environment.creates_processes_externally)
 
 
-def _as_list(items: Sequence[Heard]) -> list[Heard]:
+def _as_list(items: Sequence[HeardRow]) -> list[HeardRow]:
     return list(items)
 
 

@@ -57,7 +57,7 @@ COLUMNS = tuple(field.name for field in fields(TableRow))
 
 
 @dataclass(frozen=True)
-class Summary:
+class BatchSummary:
     """How many rows have a clip, how many failed, and how many have neither."""
 
     finished: int
@@ -107,7 +107,7 @@ def _finished(row: Row, store: ClipStore) -> TableRow:
     )
 
 
-def write_tables(manifest: Manifest, store: ClipStore) -> Summary:
+def write_tables(manifest: Manifest, store: ClipStore) -> BatchSummary:
     """table.csv, index.html (and index-2.html ... for long manifests), and what they sum up to."""
     counts = {"finished": 0, "failed": 0, "missing": 0}
     n_pages = -(-len(manifest) // ROWS_PER_PAGE)
@@ -133,7 +133,7 @@ def write_tables(manifest: Manifest, store: ClipStore) -> Summary:
             page.write(_html_row(line, store))
         if page is not None:
             page.write(_foot())
-    return Summary(counts["finished"], counts["failed"], counts["missing"], path)
+    return BatchSummary(counts["finished"], counts["failed"], counts["missing"], path)
 
 
 def _open_page(stack: ExitStack, path: Path) -> TextIO:

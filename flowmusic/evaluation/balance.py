@@ -32,12 +32,18 @@ from flowmusic.evaluation.command import run_and_show, settings_for
 from flowmusic.evaluation.embeddings import EMBEDDING, EmbeddingStore
 from flowmusic.evaluation.probe import Labels, Logistic, labels_of
 from flowmusic.evaluation.prompts import Prompt, all_prompts
-from flowmusic.evaluation.references import LABELS_FILE, MIN_CLIP_S, Reference, find_references, read_labels
+from flowmusic.evaluation.references import (
+    LABELS_FILE,
+    MIN_CLIP_S,
+    FoundReference,
+    find_references,
+    read_labels,
+)
 from flowmusic.evaluation.report import write_text
 from flowmusic.evaluation.style import Resynthesiser, StyleSong, embed_songs, load_song
 from flowmusic.evaluation.style_models import FlowBalanceMaker, load_styled
 from flowmusic.evaluation.style_scores import MIN_SONGS, SongStyles
-from flowmusic.evaluation.text_scores import Listener, judge
+from flowmusic.evaluation.text_scores import ProbeListener, judge
 
 ALPHAS, BETAS = "1.5,3", "0,0.5,1,1.5,2"
 TABLE_FILE, NUMBERS_FILE, PLOT_FILE = "balance.md", "balance.json", "balance.png"
@@ -65,7 +71,7 @@ class Bench:
     prompts: Sequence[Prompt]
     styles: SongStyles
     probes: Mapping[str, Logistic]
-    listener: Listener
+    listener: ProbeListener
     out: Path
     rescale: float = 0.0
     seed: int = 0
@@ -111,7 +117,7 @@ def evaluate_balance(
 
 
 def kind_of(
-    reference: Reference, song: StyleSong, probes: Mapping[str, Logistic], listener: Listener
+    reference: FoundReference, song: StyleSong, probes: Mapping[str, Logistic], listener: ProbeListener
 ) -> Labels:
     """What a song is, by attribute: as it is labelled, or as the probe hears the excerpt that is given."""
     if reference.is_song:
@@ -188,7 +194,7 @@ def run(options: argparse.Namespace) -> list[BalanceRow]:
     check_settings(options.out, settings)
     # The user's cache, as in the text probe: its renders are heard once for both.
     cache = FeatureCache()
-    listener = Listener(EmbeddingStore(cache), cache)
+    listener = ProbeListener(EmbeddingStore(cache), cache)
     renders = read_songs(options.probe, options.n_probe, options.duration, listener)
     probes = train_probes(renders)
     prompts = choose_prompts(

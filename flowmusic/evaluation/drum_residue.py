@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowmusic.evaluation.references import (
-    Reference,
+    FoundReference,
     files_parser,
     find_references,
     load_clip,
@@ -64,7 +64,7 @@ def left_db(mix: np.ndarray, rest: np.ndarray) -> tuple[float, float]:
     return percussive_db, harmonic_db
 
 
-def residue(separator: DrumSeparator, reference: Reference, duration_s: float) -> Residue:
+def residue(separator: DrumSeparator, reference: FoundReference, duration_s: float) -> Residue:
     """What the separator leaves of the middle of one reference."""
     clip = load_clip(reference, duration_s, allow_shorter=True)
     mix = clip.audio.mono()

@@ -14,7 +14,7 @@ from features.audio import Audio, read_audio
 from features.cache import FeatureCache
 from features.listen import content_key
 from flowmusic.evaluation.musicnn import PATCH_HOP, VERSION, embed, load_musicnn
-from flowmusic.evaluation.references import Reference, find_references, load_clip, read_song_mix
+from flowmusic.evaluation.references import FoundReference, find_references, load_clip, read_song_mix
 
 if TYPE_CHECKING:
     from flowmusic.evaluation.musicnn import Musicnn
@@ -58,7 +58,7 @@ class EmbeddingStore:
         return EmbeddedClip(name, self.embed(audio, hop))
 
 
-def read_whole(reference: Reference) -> Audio:
+def read_whole(reference: FoundReference) -> Audio:
     """All of a sound file or a corpus song's mix, mono."""
     audio = read_song_mix(reference.path) if reference.is_song else read_audio(reference.path)
     return Audio(audio.mono()[None], audio.sample_rate)

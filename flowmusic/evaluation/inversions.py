@@ -28,7 +28,7 @@ from flowmusic.evaluation.inversion_scores import (
     way_row,
     word_rows,
 )
-from flowmusic.evaluation.references import MIN_CLIP_S, Reference, find_references
+from flowmusic.evaluation.references import MIN_CLIP_S, FoundReference, find_references
 from flowmusic.evaluation.report import write_text
 from flowmusic.evaluation.style import Resynthesiser, load_song
 from flowmusic.evaluation.style_models import FlowInversionMaker, load_styled
@@ -78,7 +78,7 @@ class InvertedSong:
         return Audio(self.learnt.samples[:, first : first + n_samples], self.learnt.sample_rate)
 
 
-def load_inverted(reference: Reference, excerpt_s: float, duration_s: float) -> InvertedSong:
+def load_inverted(reference: FoundReference, excerpt_s: float, duration_s: float) -> InvertedSong:
     """The excerpts of `flowmusic.evaluation.style.load_song`, and all that comes before the second.
 
     Raises:

@@ -27,7 +27,7 @@ SAME_HIT_S = 0.03
 
 
 @dataclass(frozen=True)
-class Reference:
+class FoundReference:
     """A sound file, or a corpus song folder (three stems and song.json); `name` is unique in its list."""
 
     name: str
@@ -52,7 +52,7 @@ class Clip:
     labels: Heard | None
 
 
-def find_references(paths: Sequence[Path], n: int | None = None) -> list[Reference]:
+def find_references(paths: Sequence[Path], n: int | None = None) -> list[FoundReference]:
     """Songs and sound files under `paths` in a fixed order; at most `n`, spread evenly over them.
 
     A folder is a song (it holds song.json), a tree of songs, or else a tree of sound files.
@@ -67,27 +67,27 @@ def find_references(paths: Sequence[Path], n: int | None = None) -> list[Referen
         raise ValueError("expected at least one reference, got none")
     names = [item.name for item in found]
     if len(set(names)) < len(names):
-        found = [Reference(f"{i:03d}-{item.name}", item.path) for i, item in enumerate(found)]
+        found = [FoundReference(f"{i:03d}-{item.name}", item.path) for i, item in enumerate(found)]
     if n is None or n >= len(found):
         return found
     return [found[round(i)] for i in np.linspace(0, len(found) - 1, n)]
 
 
-def _references_in(path: Path) -> list[Reference]:
+def _references_in(path: Path) -> list[FoundReference]:
     if path.is_file():
-        return [Reference(path.stem, path)]
+        return [FoundReference(path.stem, path)]
     if not path.is_dir():
         raise ValueError(f"{path} does not exist; expected a sound file, a song folder or a folder of either")
     if (path / LABELS_FILE).is_file():
-        return [Reference(path.name, path)]
+        return [FoundReference(path.name, path)]
     songs = sorted(labels.parent for labels in path.rglob(LABELS_FILE))
     files = songs or sorted(item for item in path.rglob("*") if item.suffix.lower() in READABLE_SUFFIXES)
     if not files:
         raise ValueError(f"{path} holds neither songs ({LABELS_FILE}) nor sound files")
-    return [Reference("-".join(item.relative_to(path).with_suffix("").parts), item) for item in files]
+    return [FoundReference("-".join(item.relative_to(path).with_suffix("").parts), item) for item in files]
 
 
-def load_clip(reference: Reference, duration_s: float, allow_shorter: bool = False) -> Clip:
+def load_clip(reference: FoundReference, duration_s: float, allow_shorter: bool = False) -> Clip:
     """The middle `duration_s` seconds of a reference; all of it where it is shorter and may be.
 
     Raises:
@@ -133,7 +133,7 @@ def read_stem(folder: Path, stem: str) -> Audio:
     return read_audio(folder / f"{stem}.wav")
 
 
-def read_clip_stem(reference: Reference, clip: Clip, stem: str) -> Audio:
+def read_clip_stem(reference: FoundReference, clip: Clip, stem: str) -> Audio:
     """One stem of the part of a corpus song that `clip` is. AudioError as `read_stem`."""
     whole = read_stem(reference.path, stem)
     first = round(clip.start_s * whole.sample_rate)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from features.audio import Audio
-from flowmusic.evaluation.references import Reference, find_references, read_song_mix, read_stem
+from flowmusic.evaluation.references import FoundReference, find_references, read_song_mix, read_stem
 
 if TYPE_CHECKING:
     from features.separators import DrumSeparator
@@ -53,7 +53,9 @@ def hpss_percussive(samples: np.ndarray) -> np.ndarray:
     return np.asarray(librosa.effects.percussive(samples), dtype=np.float32)
 
 
-def separate_song(separator: DrumSeparator, reference: Reference, duration_s: float) -> Separation | None:
+def separate_song(
+    separator: DrumSeparator, reference: FoundReference, duration_s: float
+) -> Separation | None:
     """SDRs on the middle of one corpus song; None where its drums are silent there."""
     mix, drums = read_song_mix(reference.path), read_stem(reference.path, "drums")
     first = max(0, (mix.n_samples - round(duration_s * mix.sample_rate)) // 2)

@@ -29,7 +29,7 @@ from flowmusic.evaluation.command import (
 )
 from flowmusic.evaluation.embeddings import EMBEDDING, EmbeddingStore, read_whole
 from flowmusic.evaluation.listening import HeardStore
-from flowmusic.evaluation.references import Reference, find_references
+from flowmusic.evaluation.references import FoundReference, find_references
 from flowmusic.evaluation.report import Values, write_text
 from flowmusic.evaluation.style_scores import Outcome, SongStyles, StyleRow, summarise, to_markdown
 
@@ -75,7 +75,7 @@ class StyleSong:
     other: Audio
 
 
-def load_song(reference: Reference, excerpt_s: float, duration_s: float) -> StyleSong:
+def load_song(reference: FoundReference, excerpt_s: float, duration_s: float) -> StyleSong:
     """The excerpt in the middle of the first half, and one that ends a twentieth before the end.
 
     Raises:

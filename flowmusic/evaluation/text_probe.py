@@ -25,8 +25,8 @@ from flowmusic.evaluation.command import (
 if TYPE_CHECKING:
     from features.audio import Audio
     from flowmusic.evaluation.prompts import Prompt
-    from flowmusic.evaluation.references import Clip, Reference
-    from flowmusic.evaluation.text_scores import Example, Listener, Row
+    from flowmusic.evaluation.references import Clip, FoundReference
+    from flowmusic.evaluation.text_scores import Example, ProbeListener, Row
 
 SOLO_PEAK, SOLO_SHARE = 0.01, 0.25
 TABLE_FILE, NUMBERS_FILE = "text.md", "text.json"
@@ -37,7 +37,7 @@ def make_clips(
     prompts: Sequence[Prompt],
     seeds: Sequence[int],
     duration_s: float,
-    listener: Listener,
+    listener: ProbeListener,
     out: Path,
 ) -> list[Example]:
     """Clips of text alone, kept under `out`; each seed's noise is the same for all prompts."""
@@ -63,7 +63,7 @@ def read_songs(
     paths: Sequence[Path],
     n: int | None,
     duration_s: float,
-    listener: Listener,
+    listener: ProbeListener,
     resynthesise: FlowMaker | None = None,
 ) -> list[Example]:
     """Corpus songs' excerpts and melody stems with labels; with a maker, as its codec leaves them.
@@ -93,7 +93,7 @@ def read_songs(
     return examples
 
 
-def melody_stem(song: Reference, clip: Clip) -> Audio | None:
+def melody_stem(song: FoundReference, clip: Clip) -> Audio | None:
     """The melody alone over a clip's span; None where it is hardly there."""
     from features.audio import Audio
     from flowmusic.evaluation.references import read_stem
@@ -141,7 +141,7 @@ def run(options: argparse.Namespace) -> list[Row]:
     from flowmusic.evaluation.prompts import all_prompts
     from flowmusic.evaluation.protocol import check_settings
     from flowmusic.evaluation.report import write_text
-    from flowmusic.evaluation.text_scores import Listener, novelty_of, row_of, to_markdown, train_probes
+    from flowmusic.evaluation.text_scores import ProbeListener, novelty_of, row_of, to_markdown, train_probes
 
     prompts = all_prompts()[: options.n]
     model = load_model(options)
@@ -149,7 +149,7 @@ def run(options: argparse.Namespace) -> list[Row]:
     cache = FeatureCache()
     settings = settings_for(model, options, "", (prompt.text for prompt in all_prompts()))
     check_settings(options.out, settings)
-    listener = Listener(EmbeddingStore(cache), cache)
+    listener = ProbeListener(EmbeddingStore(cache), cache)
     probes = train_probes(read_songs(options.probe, options.n_probe, options.duration, listener))
     renders = read_songs(options.test, options.n_test, options.duration, listener)
     resynthesised = read_songs(options.test, options.n_test, options.duration, listener, maker)

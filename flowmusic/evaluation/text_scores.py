@@ -69,7 +69,7 @@ class Novel:
     with_new_words: int
 
 
-class Listener:
+class ProbeListener:
     """Features of audio, each computed once; chords are only heard where the mode is asked about."""
 
     def __init__(self, store: EmbeddingStore, cache: FeatureCache) -> None:

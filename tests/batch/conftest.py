@@ -11,7 +11,7 @@ import pytest
 from features.cache import FeatureCache
 from features.listen import Listener
 from flowmusic.batch.run import default_settings, run_batch
-from flowmusic.batch.table import Summary
+from flowmusic.batch.table import BatchSummary
 from flowmusic.pipeline import FlowMusic
 
 QUIET = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
@@ -22,7 +22,7 @@ def model(tiny_model: Path) -> FlowMusic:
     return FlowMusic.from_pretrained(tiny_model, listener=Listener("none", cache=FeatureCache()))
 
 
-def run(model: FlowMusic, jobs: Path, out: Path, scores: bool = False, **changes: object) -> Summary:
+def run(model: FlowMusic, jobs: Path, out: Path, scores: bool = False, **changes: object) -> BatchSummary:
     settings = replace(default_settings(model), scores=scores, **changes)  # type: ignore[arg-type]
     summary = run_batch(model, jobs, out, settings)
     assert summary is not None

@@ -25,9 +25,9 @@ from flowmusic.evaluation.embeddings import EmbeddingStore
 from flowmusic.evaluation.musicnn import PATCH_HOP
 from flowmusic.evaluation.probe import FAMILIES, Labels, Logistic, inputs_for, train_probe
 from flowmusic.evaluation.prompts import Prompt, all_prompts
-from flowmusic.evaluation.references import Reference
+from flowmusic.evaluation.references import FoundReference
 from flowmusic.evaluation.style import StyleSong, embed_songs
-from flowmusic.evaluation.text_scores import Listener
+from flowmusic.evaluation.text_scores import ProbeListener
 from flowmusic.flow.guidance import GuidanceSpec
 from flowmusic.flow.schedule import Guidance
 
@@ -85,20 +85,20 @@ class Mixer:
 
 
 @pytest.fixture
-def listener(tmp_path: Path) -> Listener:
+def listener(tmp_path: Path) -> ProbeListener:
     cache = FeatureCache(tmp_path / "heard")
-    return Listener(BandStore(cache), cache)
+    return ProbeListener(BandStore(cache), cache)
 
 
 @pytest.fixture
-def bench(listener: Listener, tmp_path: Path) -> Bench:
+def bench(listener: ProbeListener, tmp_path: Path) -> Bench:
     songs = [StyleSong(f"s{k}", style_of(k), style_of(k)) for k in range(4)]
     prompts = choose_prompts([dict.fromkeys(FAMILIES, False)] * 4)
     styles = embed_songs(songs, Mixer(True), listener.store)
     return Bench(songs, prompts, styles, probes_of(listener), listener, tmp_path / "out")
 
 
-def probes_of(listener: Listener) -> dict[str, Logistic]:
+def probes_of(listener: ProbeListener) -> dict[str, Logistic]:
     """Learnt from mixes of each family's timbre with those of songs."""
     rng = np.random.default_rng(0)
     inputs, families = [], []
@@ -167,7 +167,7 @@ def test_prompts_ask_for_what_a_song_is_not() -> None:
 
 def test_a_song_without_labels_is_what_the_probe_hears(bench: Bench, tmp_path: Path) -> None:
     sound = Audio(sound_of("mallets")[None], RATE)
-    reference = Reference("song", write_audio(tmp_path / "song.wav", sound.samples, RATE))
+    reference = FoundReference("song", write_audio(tmp_path / "song.wav", sound.samples, RATE))
     kind = kind_of(reference, StyleSong("song", sound, sound), bench.probes, bench.listener)
     assert [name for name, is_it in kind.items() if is_it] == ["mallets"]
 

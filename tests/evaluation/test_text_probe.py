@@ -31,7 +31,14 @@ from flowmusic.evaluation.probe import (
 )
 from flowmusic.evaluation.prompts import Prompt, all_prompts
 from flowmusic.evaluation.text_probe import main
-from flowmusic.evaluation.text_scores import Example, Listener, novelty_of, row_of, to_markdown, train_probes
+from flowmusic.evaluation.text_scores import (
+    Example,
+    ProbeListener,
+    novelty_of,
+    row_of,
+    to_markdown,
+    train_probes,
+)
 
 NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 RNG = np.random.default_rng(0)
@@ -83,7 +90,7 @@ def test_mode_features_tell_minor_from_major(tonic: int) -> None:
 def test_the_mode_is_heard_in_sound(tmp_path: Path) -> None:
     """Triads of harmonic tones, through the recogniser."""
     cache = FeatureCache(tmp_path)
-    listener = Listener(EmbeddingStore(cache), cache)
+    listener = ProbeListener(EmbeddingStore(cache), cache)
 
     def heard(thirds: tuple[int, int, int]) -> np.ndarray:
         times_s = np.arange(2 * RATE) / RATE
