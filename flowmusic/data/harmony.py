@@ -6,32 +6,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from features.harte import interval_to_degree, parse_harte_quality
+
 SHARP_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 FLAT_NAMES = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
-DEGREE_NAMES = ("1", "b2", "2", "b3", "3", "4", "b5", "5", "b6", "6", "b7", "7")
 
+_QUALITY_NAMES = (
+    "maj", "min", "7", "min7", "maj7", "dim", "aug", "sus4", "sus2", "maj6", "min6", "dim7", "hdim7",
+    "minmaj7", "9", "maj9", "min9", "7(b9)", "aug(b7)", "sus4(b7)",
+)  # fmt: skip
 QUALITIES: dict[str, tuple[int, ...]] = {
-    "maj": (0, 4, 7),
-    "min": (0, 3, 7),
-    "7": (0, 4, 7, 10),
-    "min7": (0, 3, 7, 10),
-    "maj7": (0, 4, 7, 11),
-    "dim": (0, 3, 6),
-    "aug": (0, 4, 8),
-    "sus4": (0, 5, 7),
-    "sus2": (0, 2, 7),
-    "maj6": (0, 4, 7, 9),
-    "min6": (0, 3, 7, 9),
-    "dim7": (0, 3, 6, 9),
-    "hdim7": (0, 3, 6, 10),
-    "minmaj7": (0, 3, 7, 11),
-    "9": (0, 2, 4, 7, 10),
-    "maj9": (0, 2, 4, 7, 11),
-    "min9": (0, 2, 3, 7, 10),
-    "7(b9)": (0, 1, 4, 7, 10),
-    "aug(b7)": (0, 4, 8, 10),
-    "sus4(b7)": (0, 5, 7, 10),
+    name: tuple(sorted(parse_harte_quality(name) or ())) for name in _QUALITY_NAMES
 }
+"""Intervals above the root, rising, of the chords that songs are written in, by Harte's names."""
 
 SCALES: dict[str, tuple[int, ...]] = {
     "major": (0, 2, 4, 5, 7, 9, 11),
@@ -68,7 +55,7 @@ class Chord:
     def label(self, flats: bool) -> str:
         """Harte syntax, such as `Bb:min7` or `C:maj/3`."""
         name = (FLAT_NAMES if flats else SHARP_NAMES)[self.root]
-        slash = "" if self.bass == self.root else "/" + DEGREE_NAMES[(self.bass - self.root) % 12]
+        slash = "" if self.bass == self.root else "/" + interval_to_degree(self.bass - self.root)
         return f"{name}:{self.quality}{slash}"
 
     def transposed(self, semitones: int) -> Chord:
