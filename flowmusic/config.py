@@ -55,6 +55,7 @@ class FlowConfig:
     text_dim        channels E of the text encoder's states
     style_dim       channels of a style token
     token_summary   whether the mean tokens of text and style are added to every frame as well
+    text_adapter    hidden channels of what puts any words as plain ones in that summary; 0: there is none
     style           shape of what makes style tokens of a recording; None: the model knows no style
     time_channels   sinusoidal channels of the time embedding (even)
     """
@@ -73,9 +74,10 @@ class FlowConfig:
     token_summary: bool = False
     style: StyleConfig | None = None
     image_dim: int = 0
+    text_adapter: int = 0
 
     def __post_init__(self) -> None:
-        others = ("mlp_ratio", "token_summary", "style", "image_dim")
+        others = ("mlp_ratio", "token_summary", "style", "image_dim", "text_adapter")
         _check_positive(self, [field.name for field in fields(self) if field.name not in others])
         _check_positive(self, ("mlp_ratio",), whole=False)
         if self.width % self.heads or (self.width // self.heads) % 2:
@@ -89,8 +91,15 @@ class FlowConfig:
             )
         if not isinstance(self.token_summary, bool):
             raise ValueError(f"FlowConfig.token_summary must be true or false, got {self.token_summary!r}")
-        if isinstance(self.image_dim, bool) or not isinstance(self.image_dim, int):
-            raise ValueError(f"FlowConfig.image_dim must be a whole number, got {self.image_dim!r}")
+        for name in ("image_dim", "text_adapter"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ValueError(f"FlowConfig.{name} must be a whole number, got {value!r}")
+        if self.text_adapter < 0 or (self.text_adapter and not self.token_summary):
+            raise ValueError(
+                "FlowConfig.text_adapter must be 0, or positive where token_summary is true, "
+                f"got {self.text_adapter}"
+            )
         if not 0 <= self.image_dim < self.latent_dim:
             raise ValueError(
                 "FlowConfig.image_dim must be from 0 to less than latent_dim, "

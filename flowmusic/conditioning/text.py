@@ -13,6 +13,7 @@ from urllib.error import HTTPError
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -59,6 +60,15 @@ class TextTokens:
             padded[row, : item.shape[0]] = item
             mask[row, : item.shape[0]] = True
         return cls(padded, mask)
+
+
+def mean_state(states: Tensor, mask: Tensor) -> Tensor:
+    """The mean of states (B, L, E) where mask (B, L) is True, of length 1: (B, E).
+
+    Of length 1, not of unit variance: all prompts have much in common, and a step that learns one must not
+    move all by the sum of hundreds of channels.
+    """
+    return functional.normalize(states.masked_fill(~mask.unsqueeze(-1), 0.0).sum(dim=1), dim=-1)
 
 
 class TextEncoder(Protocol):
@@ -124,6 +134,15 @@ class TransformersTextEncoder:
                 known[text] = self._encode_one(text) if text else torch.zeros(0, self.text_dim)
             states.append(known[text])
         return TextTokens.of_prompts(states, self.text_dim)
+
+    @torch.no_grad()
+    def encode_means(self, prompts: Sequence[str]) -> Tensor:
+        """(B prompts) -> the mean state of each, of length 1, (B, E): all at once, cut without a warning."""
+        given = self.tokenizer(
+            list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        ).to(self.model.device)
+        output = self.model(input_ids=given["input_ids"], attention_mask=given["attention_mask"])
+        return mean_state(output.last_hidden_state.float().cpu(), given["attention_mask"].bool().cpu())
 
     @torch.no_grad()
     def _encode_one(self, text: str) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from flowmusic.conditioning.text import mean_state
+from flowmusic.conditioning.text_adapter import TextAdapter
 from flowmusic.config import FlowConfig
 from flowmusic.model.condition import Condition
 
@@ -54,7 +55,8 @@ class TokenSummary(nn.Module):
     """The mean token of text and of style, projected and summed; a learned null where there is none.
 
     Attention takes long to find out what a sequence is about; the mean says it at once, as pooled text
-    does in Stable Diffusion 3 (arXiv 2403.03206, §4). It starts at zero: a model may grow it later.
+    does in Stable Diffusion 3 (arXiv 2403.03206, §4). It starts at zero: a model may grow it later. With
+    `config.text_adapter`, what the text says is first put as plain words would put it.
 
     Shape: Condition -> (B, 1, H)
     """
@@ -68,14 +70,22 @@ class TokenSummary(nn.Module):
             nn.init.zeros_(layer.bias)
         self.project = nn.ModuleDict(layers)
         self.nulls = nn.ParameterDict({name: nn.Parameter(torch.zeros(config.width)) for name in kinds})
+        hidden = config.text_adapter
+        self.adapter = TextAdapter(config.text_dim, hidden) if hidden else None
+        if self.adapter is not None:  # trained by itself: with the flow, it would learn what `project` should
+            self.adapter.requires_grad_(False)
 
     def forward(self, condition: Condition) -> Tensor:
         total = torch.zeros(())
         for name in self.nulls:
-            mask = condition.mask(name).unsqueeze(-1)  # (B, L, 1)
-            summed = condition.get(name).masked_fill(~mask, 0.0).sum(dim=1, keepdim=True)
-            # of length 1, not of unit variance: all prompts have much in common, and a step that learns one
-            # must not move all by the sum of hundreds of channels
-            said = self.project[name](functional.normalize(summed, dim=-1))  # (B, 1, H)
-            total = total + torch.where(mask.any(dim=1, keepdim=True), said, self.nulls[name].to(said.dtype))
+            mask = condition.mask(name)
+            mean = mean_state(condition.get(name), mask).unsqueeze(1)  # (B, 1, E)
+            said = self.said(mean) if name == "text" else self.project[name](mean)  # (B, 1, H)
+            some = mask.any(dim=1)[:, None, None]
+            total = total + torch.where(some, said, self.nulls[name].to(said.dtype))
         return total
+
+    def said(self, mean: Tensor) -> Tensor:
+        """What is added for a text with this mean state: (..., E) -> (..., H)."""
+        said: Tensor = self.project["text"](mean if self.adapter is None else self.adapter(mean))
+        return said

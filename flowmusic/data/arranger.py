@@ -67,6 +67,7 @@ def arrange(
         melody=melody,
         backing=backing,
         mastering=_mastering(rng),
+        facts=facts,
         captions=write_captions(facts, _N_CAPTIONS, rng),
         tags=_tags(facts, sheet, melody, backing),
     )

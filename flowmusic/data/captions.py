@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flowmusic.data.harmony import MINOR_MODES
-from flowmusic.data.wording import instrument_words, pick, solo_words, wording
+from flowmusic.data.wording import Draws, Words, instrument_words, solo_words, wording
 
 _MOODS: dict[tuple[str, str], tuple[str, ...]] = {
     ("dark", "slow"): ("sad", "melancholic", "sombre", "mournful", "lonely", "brooding"),
@@ -30,6 +30,10 @@ _METRE_WORDS: dict[str, tuple[str, ...]] = {
     "5/4": ("in 5/4", "odd metre", "five-four time"),
 }
 _VERBS = ("make", "I want", "give me", "create", "generate", "I need", "play me")
+_PLAYING = ("It features {x}", "The instruments are {x}", "You hear {x}", "Played on {x}")
+_NO_DRUMS = ("no drums", "without drums", "drumless", "no percussion")
+_NO_MELODY = ("no melody", "instrumental backing only", "backing track", "accompaniment only")
+_ANY_MUSIC = ("music", "song", "instrumental", "track", "tune")
 _COUNTABLE = frozenset(
     ("song", "track", "tune", "instrumental", "ballad", "waltz", "march", "groove", "beat", "loop",
      "piece", "jam", "score", "mixture", "tango", "soundscape", "jig", "shuffle", "dance")
@@ -78,17 +82,17 @@ def moods_of(facts: SongFacts) -> tuple[str, ...]:
     return _MOODS[(facts.shade, facts.pace)]
 
 
-def _instrument_phrases(facts: SongFacts, rng: np.random.Generator) -> list[str]:
+def _instrument_phrases(facts: SongFacts, draws: Draws) -> list[str]:
     """Some of those who play, in words."""
     phrases: list[str] = []
     if facts.lead:
-        phrases.append(_lead_phrase(facts.lead, rng))
+        phrases.append(_lead_phrase(facts.lead, draws))
     for name in facts.chord_instruments:
         if name != facts.lead:
-            plain = pick((name, name, f"{name} chords", f"{name} accompaniment"), rng)
-            phrases.append(plain if rng.random() < 0.5 else instrument_words(name, rng))
+            plain = (name, name, f"{name} chords", f"{name} accompaniment")
+            phrases.append(draws.word(plain, instrument_words(name, draws)))
     if facts.bass:
-        phrases.append(facts.bass if rng.random() < 0.5 else instrument_words(facts.bass, rng))
+        phrases.append(draws.word((facts.bass,), instrument_words(facts.bass, draws)))
     if facts.kit:
         kit = (
             f"{facts.kit} drums",
@@ -97,17 +101,16 @@ def _instrument_phrases(facts: SongFacts, rng: np.random.Generator) -> list[str]
             f"{facts.beat} drums",
             f"{facts.beat} beat",
         )
-        phrases.append(pick(kit if rng.random() < 0.5 else wording().drums, rng))
-    order = rng.permutation(len(phrases))
-    count = int(rng.integers(1, len(phrases) + 1)) if phrases else 0
+        phrases.append(draws.word(kit, wording().drums))
+    order = draws.facts.permutation(len(phrases))
+    count = int(draws.facts.integers(1, len(phrases) + 1)) if phrases else 0
     return list(dict.fromkeys(phrases[int(k)] for k in order[:count]))
 
 
-def _lead_phrase(lead: str, rng: np.random.Generator) -> str:
+def _lead_phrase(lead: str, draws: Draws) -> str:
     as_lead = lead if lead.endswith("lead") else f"{lead} lead"
-    if rng.random() < 0.5:
-        return instrument_words(lead, rng)
-    return pick((f"{lead} melody", as_lead, lead, f"{_article(lead)} {lead} playing the tune"), rng)
+    plain = (f"{lead} melody", as_lead, lead, f"{_article(lead)} {lead} playing the tune")
+    return draws.word(plain, instrument_words(lead, draws))
 
 
 def _article(noun: str) -> str:
@@ -118,147 +121,164 @@ def _join(words: list[str]) -> str:
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
 
 
-def _opening(head: str, rng: np.random.Generator) -> str:
+def _opening(head: str, draws: Draws) -> str:
     """A request and an article, either or neither, with the space that follows."""
     article = ""
-    if rng.random() < 0.6:
+    if draws.words.random() < 0.6:
         article = _article(head) if head.split()[-1] in _COUNTABLE else "some"
-    request = pick(_VERBS + wording().requests, rng) if rng.random() < 0.6 else ""
+    request = draws.word(_VERBS, wording().requests, 0.7) if draws.words.random() < 0.6 else ""
     words = [word for word in (request, article) if word]
     return " ".join(words) + " " if words else ""
 
 
-def _subject(facts: SongFacts, rng: np.random.Generator) -> str:
+def _subject(facts: SongFacts, draws: Draws) -> str:
     alone = {"melody": facts.lead, "chords": (*facts.chord_instruments, None)[0]}.get(facts.solo)
     if alone is not None:
         plain = (f"solo {alone}", f"{alone} alone", f"unaccompanied {alone}", f"just {alone}")
-        return pick(plain, rng) if rng.random() < 0.4 else solo_words(alone, rng)
+        return draws.word(plain, solo_words(alone, draws), 0.6)
     if facts.solo == "drums":
-        return pick((f"{facts.beat} drum loop", "drums only", "solo drums", "drum beat"), rng)
-    return pick(
-        (*facts.style_names, *facts.style_names, "music", "song", "instrumental", "track", "tune"), rng
-    )
+        return draws.word((f"{facts.beat} drum loop", "drums only", "solo drums", "drum beat"))
+    if draws.chance(2 * len(facts.style_names) / (2 * len(facts.style_names) + len(_ANY_MUSIC))):
+        return draws.word(facts.style_names)
+    return draws.word(_ANY_MUSIC)
 
 
-def _tonality(facts: SongFacts, rng: np.random.Generator) -> str:
+def _tonality(facts: SongFacts, draws: Draws) -> str:
+    if draws.chance(0.7):
+        return draws.word((f"in {facts.mode}", f"{facts.mode} key"), wording().modes[facts.shade], 0.7)
     short = f"{facts.key} {facts.mode}"
-    names = (
-        f"in {short}",
-        f"in the key of {short}",
-        f"key: {short}",
-        f"in {facts.mode}",
-        f"{facts.mode} key",
-    )
-    return pick(names if rng.random() < 0.5 else wording().modes[facts.shade], rng)
+    return draws.word((f"in {short}", f"in the key of {short}", f"key: {short}"))
 
 
-def _speed(facts: SongFacts, rng: np.random.Generator) -> str:
+def _speed(facts: SongFacts, draws: Draws) -> str:
+    if draws.chance(0.5):
+        return draws.word(_TEMPO_WORDS[facts.pace], wording().paces[facts.pace], 1.0)
     bpm = str(round(facts.bpm))
-    numbers = (f"{bpm} bpm", f"{bpm} BPM", f"at {bpm} beats per minute", f"tempo {bpm}")
-    return pick(numbers if rng.random() < 0.5 else wording().paces[facts.pace], rng)
+    return draws.word((f"{bpm} bpm", f"{bpm} BPM", f"at {bpm} beats per minute", f"tempo {bpm}"))
 
 
-def _absences(facts: SongFacts, rng: np.random.Generator) -> list[str]:
+def _absences(facts: SongFacts, draws: Draws) -> list[str]:
     phrases = []
-    if facts.solo == "none" and facts.kit is None and rng.random() < 0.6:
-        phrases.append(pick(wording().no_drums, rng))
-    if facts.solo == "none" and facts.lead is None and rng.random() < 0.5:
-        phrases.append(pick(wording().no_melody, rng))
+    if facts.solo == "none" and facts.kit is None and draws.chance(0.6):
+        phrases.append(draws.word(_NO_DRUMS, wording().no_drums))
+    if facts.solo == "none" and facts.lead is None and draws.chance(0.5):
+        phrases.append(draws.word(_NO_MELODY, wording().no_melody))
     return phrases
 
 
-def _details(facts: SongFacts, rng: np.random.Generator) -> list[str]:
+def _details(facts: SongFacts, draws: Draws) -> list[str]:
     details = []
-    if rng.random() < 0.4:
-        details.append(_speed(facts, rng))
+    if draws.chance(0.4):
+        details.append(_speed(facts, draws))
     if facts.solo != "drums":
-        if rng.random() < 0.4:
-            details.append(_tonality(facts, rng))
-        if rng.random() < 0.15:
-            details.append(pick(wording().feelings[facts.shade], rng))
-    if rng.random() < (0.12 if facts.metre == "4/4" else 0.45):
-        details.append(pick(_METRE_WORDS[facts.metre], rng))
-    if facts.solo == "none" and facts.kit and rng.random() < 0.1:
-        details.append(pick(wording().drumming, rng))
-    return details + _absences(facts, rng)
+        if draws.chance(0.4):
+            details.append(_tonality(facts, draws))
+        if draws.chance(0.15):
+            details.append(draws.word(moods_of(facts), wording().feelings[facts.shade], 1.0))
+    if draws.chance(0.12 if facts.metre == "4/4" else 0.45):
+        details.append(draws.word(_METRE_WORDS[facts.metre]))
+    if facts.solo == "none" and facts.kit and draws.chance(0.1):
+        details.append(draws.word(("with drums",), wording().drumming, 1.0))
+    return details + _absences(facts, draws)
 
 
-def _adjectives(facts: SongFacts, rng: np.random.Generator) -> list[str]:
+def _adjectives(facts: SongFacts, draws: Draws) -> list[str]:
     adjectives = []
-    if rng.random() < 0.55 and facts.solo != "drums":
-        moods = moods_of(facts) if rng.random() < 0.4 else wording().moods[f"{facts.shade} {facts.pace}"]
-        adjectives.append(pick(moods, rng))
-    if rng.random() < 0.45:
-        plain = rng.random() < 0.5
-        adjectives.append(pick(_TEMPO_WORDS[facts.pace] if plain else wording().tempi[facts.pace], rng))
-    if len(adjectives) == 2 and rng.random() < 0.5:
+    if draws.chance(0.55) and facts.solo != "drums":
+        moods = wording().moods[f"{facts.shade} {facts.pace}"]
+        adjectives.append(draws.word(moods_of(facts), moods, 0.6))
+    if draws.chance(0.45):
+        adjectives.append(draws.word(_TEMPO_WORDS[facts.pace], wording().tempi[facts.pace]))
+    if len(adjectives) == 2 and draws.words.random() < 0.5:
         adjectives.reverse()
     return adjectives
 
 
-def _remark(facts: SongFacts, rng: np.random.Generator) -> str:
+def _scenes(facts: SongFacts) -> tuple[Words, Words]:
+    """The style in plain words, and what it is music for."""
+    return facts.style_names, tuple(f"music for {scene}" for scene in wording().scenes[facts.style])
+
+
+def _remark(facts: SongFacts, draws: Draws) -> str:
     """A few words about one thing only."""
     table = wording()
-    ways: list[tuple[str, ...]] = [table.paces[facts.pace]]
+    players = [name for name in (facts.lead, *facts.chord_instruments) if name]
+    if players and draws.chance(0.4):
+        name = players[int(draws.facts.integers(len(players)))]
+        return draws.word((name,), instrument_words(name, draws), 1.0)
+    plain_mood = tuple(f"{mood} music" for mood in moods_of(facts))
+    ways: list[tuple[Words, Words]] = [(_TEMPO_WORDS[facts.pace], table.paces[facts.pace])]
     if facts.solo != "drums":
         ways += [
-            table.modes[facts.shade],
-            table.feelings[facts.shade],
-            table.moods[f"{facts.shade} {facts.pace}"],
+            ((f"in {facts.mode}", f"{facts.mode} key"), table.modes[facts.shade]),
+            (plain_mood, table.feelings[facts.shade]),
+            (plain_mood, table.moods[f"{facts.shade} {facts.pace}"]),
         ]
     if facts.kit and facts.solo == "none":
-        ways.append(table.drumming)
+        ways.append((("drums", "with drums"), table.drumming))
     if facts.kit is None:
-        ways.append(table.no_drums)
+        ways.append((_NO_DRUMS, table.no_drums))
     if facts.solo == "none" and facts.style in table.scenes:
-        ways.append(tuple(f"music for {scene}" for scene in table.scenes[facts.style]))
-    return pick(ways[int(rng.integers(len(ways)))], rng)
+        ways.append(_scenes(facts))
+    plain, other = ways[int(draws.facts.integers(len(ways)))]
+    return draws.word(plain, other, 1.0)
 
 
-def write_caption(facts: SongFacts, rng: np.random.Generator) -> str:
+def write_caption(facts: SongFacts, draws: Draws) -> str:
     """One caption with a random subset of the facts, in one of several forms."""
-    form = rng.random()
+    form = draws.facts.random()
     if form < 0.12:
-        return _remark(facts, rng)
-    adjectives, subject = _adjectives(facts, rng), _subject(facts, rng)
+        return _remark(facts, draws)
+    adjectives, subject = _adjectives(facts, draws), _subject(facts, draws)
     if facts.solo in ("melody", "chords"):  # 'nothing but a flute' takes no adjective before it
-        return ", ".join([subject, *adjectives, *_details(facts, rng)])
-    instruments = _instrument_phrases(facts, rng) if facts.solo == "none" else []
+        return ", ".join([subject, *adjectives, *_details(facts, draws)])
+    instruments = _instrument_phrases(facts, draws) if facts.solo == "none" else []
     if form < 0.24 and instruments:
-        return pick(wording().playing, rng).format(x=_join(instruments))
-    details = _details(facts, rng)
+        return draws.word(_PLAYING, wording().playing, 1.0).format(x=_join(instruments))
+    details = _details(facts, draws)
     if form < 0.42:  # a list of tags
         tags = [*adjectives, subject, *instruments, *details]
-        return ", ".join(tags[int(k)] for k in rng.permutation(len(tags)))
+        return ", ".join(tags[int(k)] for k in draws.words.permutation(len(tags)))
     head = " ".join([*adjectives, subject])
-    scene = ""
-    if facts.solo == "none" and facts.style in wording().scenes and rng.random() < 0.2:
-        scene = " for " + pick(wording().scenes[facts.style], rng)
+    if facts.solo == "none" and facts.style in wording().scenes and draws.chance(0.2):
+        details = [draws.word(*_scenes(facts), 1.0), *details]
     if form < 0.56:  # a one-liner without instruments
-        return " ".join([_opening(head, rng) + head + scene, *details[:1]])
+        return _opening(head, draws) + ", ".join([head, *details[:1]])
     if form < 0.8 or not instruments:
-        tail = pick((" with ", " featuring ", " played by "), rng) + _join(instruments) if instruments else ""
-        extra = "".join(f", {detail}" for detail in details)
-        return f"{_opening(head, rng)}{head}{scene}{tail}{extra}"
-    return _two_sentences(head + scene, instruments, details, rng)
+        return _one_sentence(head, instruments, details, draws)
+    return _two_sentences(head, instruments, details, draws)
 
 
-def _two_sentences(head: str, instruments: list[str], details: list[str], rng: np.random.Generator) -> str:
+def _one_sentence(head: str, instruments: list[str], details: list[str], draws: Draws) -> str:
+    tail = draws.word((" with ", " featuring ", " played by ")) + _join(instruments) if instruments else ""
+    extra = "".join(f", {detail}" for detail in details)
+    return f"{_opening(head, draws)}{head}{tail}{extra}"
+
+
+def _two_sentences(head: str, instruments: list[str], details: list[str], draws: Draws) -> str:
     article = f"{_article(head).capitalize()} " if head.split()[-1] in _COUNTABLE else ""
     sentence = f"{article}{head}" if article else head[0].upper() + head[1:]
     first = f"{sentence}{''.join(', ' + detail for detail in details[:1])}."
-    verbs = ("It features {x}", "The instruments are {x}", "You hear {x}", "Played on {x}")
-    second = pick(verbs if rng.random() < 0.4 else wording().playing, rng).format(x=_join(instruments))
+    second = draws.word(_PLAYING, wording().playing, 0.6).format(x=_join(instruments))
     extra = "".join(f", {detail}" for detail in details[1:])
     sentences = [first, f"{second}{extra}."]
-    return " ".join(reversed(sentences) if rng.random() < 0.2 else sentences)
+    return " ".join(reversed(sentences) if draws.words.random() < 0.2 else sentences)
+
+
+def twin_captions(facts: SongFacts, rng: np.random.Generator) -> tuple[str, str]:
+    """One thing said twice: in the words of users, and in the plain ones that the labels have."""
+    seed = int(rng.integers(2**32))
+    told, plain = (
+        write_caption(facts, Draws(np.random.default_rng(seed), rng, share)) for share in (None, 0.0)
+    )
+    return told, plain
 
 
 def write_captions(facts: SongFacts, n_captions: int, rng: np.random.Generator) -> tuple[str, ...]:
     """`n_captions` different captions."""
     captions: list[str] = []
     for _ in range(8 * n_captions):
-        text = write_caption(facts, rng)
+        text = write_caption(facts, Draws(rng, rng))
         if text and text not in captions:
             captions.append(text)
         if len(captions) == n_captions:

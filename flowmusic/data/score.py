@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from flowmusic.data.captions import SongFacts
+
 STEMS = ("drums", "melody", "backing")
 
 
@@ -91,5 +93,6 @@ class Score:
     melody: Part | None
     backing: tuple[Part, ...]
     mastering: Mastering
+    facts: SongFacts
     captions: tuple[str, ...] = ()
     tags: dict[str, object] = field(default_factory=dict)

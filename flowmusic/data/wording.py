@@ -82,18 +82,45 @@ def pick(options: Words, rng: np.random.Generator) -> str:
     return str(options[int(rng.integers(len(options)))])
 
 
-def instrument_words(name: str, rng: np.random.Generator) -> str:
+@dataclass(frozen=True)
+class Draws:
+    """Random choices of a caption: what is said, and in which words.
+
+    With generators of their own for the two, the same can be said twice.
+
+    others    None: other words than the plain ones as often as their place says; else how often (0..1)
+    """
+
+    facts: np.random.Generator
+    words: np.random.Generator
+    others: float | None = None
+
+    def chance(self, probability: float) -> bool:
+        """Whether something is said."""
+        return bool(self.facts.random() < probability)
+
+    def other(self, share: float) -> bool:
+        """Whether it is said in other words than the plain ones."""
+        return bool(self.words.random() < (share if self.others is None else self.others))
+
+    def word(self, plain: Words, others: Words | str = (), share: float = 0.5) -> str:
+        """One of the plain words, or one of the others."""
+        options = (others,) if isinstance(others, str) else others
+        return pick(options if options and self.other(share) else plain, self.words)
+
+
+def instrument_words(name: str, draws: Draws) -> str:
     """An instrument as people call it: by its name, another of its names, its player, or its family."""
-    table, draw = wording(), rng.random()
+    table, draw = wording(), draws.words.random()
     if draw < 0.45 and name in table.instruments:
-        return pick(table.instruments[name], rng)
+        return pick(table.instruments[name], draws.words)
     if draw < 0.55 and name in table.players:
         return table.players[name]
     if draw < 0.7 and (groups := families_of(name)):
-        return pick(table.families[pick(groups, rng)], rng)
+        return pick(table.families[pick(groups, draws.words)], draws.words)
     return name
 
 
-def solo_words(name: str, rng: np.random.Generator) -> str:
+def solo_words(name: str, draws: Draws) -> str:
     """An instrument that is heard alone."""
-    return pick(wording().solo, rng).format(x=instrument_words(name, rng))
+    return pick(wording().solo, draws.words).format(x=instrument_words(name, draws))

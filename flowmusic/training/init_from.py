@@ -41,15 +41,13 @@ def read_flow(source: Path) -> tuple[FlowConfig, dict[str, Tensor], Path]:
 def load_flow_weights(net: FlowTransformer, source: Path) -> None:
     """Fill `net` with the weights of `source`.
 
-    A model without style (or without the summary of tokens) may grow one: that part starts fresh. In all
+    A model without style, summary of tokens or text adapter may grow one: that part starts fresh. In all
     else both must have one shape, or it is a ValueError that says what differs.
     """
     config, weights, path = read_flow(source)
-    grown = tuple(
-        f"{part}." for part, had in (("style", config.style), ("summary", config.token_summary)) if not had
-    )
-    ignored = {"style"} if config.style is None else set()
-    ignored |= set() if config.token_summary else {"token_summary"}
+    parts = {"style": "style.", "token_summary": "summary.", "text_adapter": "summary.adapter."}
+    ignored = {name for name in parts if not getattr(config, name)}
+    grown = tuple(parts[name] for name in ignored)
     differing = [
         f"{field.name} {getattr(config, field.name)!r} (the model has {getattr(net.config, field.name)!r})"
         for field in fields(config)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flowmusic.cli import main
+from flowmusic.data.captions import SongFacts
 from flowmusic.data.corpus import placed, render_corpus
 from flowmusic.data.render import Renderer, RenderError, fluidsynth_missing
 from flowmusic.data.score import DrumHit, DrumPart, Mastering, Note, Part, Score
@@ -27,6 +28,7 @@ def _score(**changes: object) -> Score:
         chords=(), beats_s=(), drums=DrumPart(0, 0, hits, reverb=0.0),
         melody=Part("flute", 73, 0, notes, reverb=0.0),
         backing=(Part("piano", 0, 0, (Note(0.5, 2.5, 48, 80),), reverb=0.0),), mastering=QUIET_ROOM,
+        facts=SongFacts("folk", ("folk",), 120, "4/4", "A", "minor", "flute", (), None, None, None, "none"),
     )  # fmt: skip
     return dataclasses.replace(score, **changes)  # type: ignore[arg-type]
 

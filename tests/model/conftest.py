@@ -21,6 +21,7 @@ CONFIG = FlowConfig(
     time_channels=32,
     cross_every=2,
     token_summary=True,
+    text_adapter=24,
 )
 
 

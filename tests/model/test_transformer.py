@@ -142,7 +142,7 @@ def test_a_new_model_starts_at_zero_and_learns(config: FlowConfig, condition: Co
         out.loss.backward()
         if step == 1:  # at the very first step only the output layer, which is zero, has a gradient
             without = [name for name, p in model.named_parameters() if p.grad is None]
-            assert not without
+            assert all(name.startswith("summary.adapter.") for name in without)  # which is held
         optimiser.step()
         losses.append(out.loss.item())
     assert sum(losses[-3:]) < 0.75 * sum(losses[:3])

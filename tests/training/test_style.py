@@ -113,7 +113,7 @@ def test_a_model_grows_style_and_keeps_the_rest(tmp_path: Path) -> None:
     old = FlowTransformer(bare)
     save_tensors(tmp_path / "flow.safetensors", old.state_dict())
     (tmp_path / "flow.json").write_text(bare.to_json())
-    new = FlowTraining(replace(bare, style=STYLE, token_summary=True), init_from=tmp_path)
+    new = FlowTraining(replace(bare, style=STYLE, token_summary=True, text_adapter=6), init_from=tmp_path)
     for name, tensor in old.state_dict().items():
         assert torch.equal(new.net.state_dict()[name], tensor)
         assert torch.equal(new.average.state_dict()[name], tensor)

@@ -1,0 +1,178 @@
+"""Trains the text adapter of a flow on text alone: what users say shall move it as plain words do.
+
+python -m flowmusic.training.text_adapter --out model
+
+Songs are composed, not rendered, and what is known of them is said twice: in the words of users and in the
+plain ones. A prompt acts on a flow with a summary through its mean state above all, so the adapter learns to
+bring the mean state of the first to where the summary is that of the second. All else of the flow is held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from flowmusic.commands.options import whole_number
+from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.conditioning.tokens import TokenSummary
+from flowmusic.data.arranger import arrange
+from flowmusic.data.captions import twin_captions
+from flowmusic.data.generator import make_brief, write_sheet
+from flowmusic.model.transformer import FlowTransformer
+from flowmusic.pretrained import CARD_FILE, Pretrained, load_pretrained, resolve, save_pretrained
+
+logger = logging.getLogger(__name__)
+
+HIDDEN = 1024
+PAIRS_A_SONG = 6
+VALID_SHARE = 0.05
+BATCH = 256
+LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.05
+LOG_EVERY = 500
+
+Pair = tuple[str, str]
+
+
+def write_pairs(n_songs: int, seed: int) -> list[Pair]:
+    """Of each song six times (in a user's words, in plain ones)."""
+    pairs = []
+    for number in tqdm(range(n_songs), desc="captions", unit="song"):
+        rng = np.random.default_rng([seed, number])
+        brief = make_brief(rng)
+        sheet, sections = write_sheet(rng, brief)
+        facts = arrange(sheet, sections, brief, 1, rng).facts
+        pairs += [twin_captions(facts, rng) for _ in range(PAIRS_A_SONG)]
+    return pairs
+
+
+def encode_means(encoder: TransformersTextEncoder, texts: Iterable[str]) -> dict[str, Tensor]:
+    """The mean state (E,) of each text."""
+    waiting = sorted(set(texts), key=len)  # of like length together: little padding
+    means: dict[str, Tensor] = {}
+    with tqdm(total=len(waiting), desc="text encoder", unit="text") as bar:
+        for first in range(0, len(waiting), 64):
+            batch = waiting[first : first + 64]
+            means |= zip(batch, encoder.encode_means(batch), strict=True)
+            bar.update(len(batch))
+    return means
+
+
+class AdapterTraining:
+    """The summaries of pairs, and how far apart they are.
+
+    The error is the mean square of what the summaries of a pair differ by, relative to the variance of the
+    summaries of plain words: 1 is what one summary for everything would reach.
+    """
+
+    def __init__(self, summary: TokenSummary, pairs: Sequence[Pair], means: dict[str, Tensor]) -> None:
+        self.summary = summary
+        self.said = torch.stack([means[said] for said, _ in pairs])  # (N, E)
+        with torch.no_grad():
+            plain = torch.stack([means[plain] for _, plain in pairs])
+            self.wanted = summary.project["text"](plain)  # (N, H)
+        self.variance = self.wanted.var(dim=0, correction=0).mean()
+        self.n_valid = max(1, round(VALID_SHARE * len(pairs)))  # the first ones: of songs of their own
+
+    def error(self, rows: Tensor | slice) -> Tensor:
+        difference = self.summary.said(self.said[rows]) - self.wanted[rows]
+        return difference.square().mean() / self.variance
+
+    @torch.no_grad()
+    def valid_error(self) -> float:
+        """Of the pairs that are not trained on, without dropout."""
+        self.summary.eval()
+        return float(self.error(slice(0, self.n_valid)))
+
+    def train(self, steps: int, generator: torch.Generator) -> None:
+        """AdamW; the rate falls as half a cosine."""
+        if self.summary.adapter is None:
+            raise ValueError("the summary has no adapter to train")
+        optimiser = torch.optim.AdamW(
+            self.summary.adapter.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+        )
+        fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        bar = tqdm(range(1, steps + 1), desc="training", unit="step")
+        for step in bar:
+            self.summary.train()
+            rows = torch.randint(self.n_valid, len(self.said), (BATCH,), generator=generator)
+            error = self.error(rows)
+            optimiser.zero_grad()
+            error.backward()
+            optimiser.step()
+            fall.step()
+            if step % LOG_EVERY == 0 or step == steps:
+                bar.set_postfix(train=f"{error.detach():.3f}", valid=f"{self.valid_error():.3f}")
+        self.summary.eval()
+
+
+def with_adapter(model: Pretrained) -> Pretrained:
+    """The model with an adapter that changes nothing yet, in the place of the one that it may have.
+
+    ValueError where its flow has no summary of the text.
+    """
+    if model.flow.summary is None:
+        raise ValueError(f"the flow of {model.name} has no summary of its text (token_summary)")
+    flow = FlowTransformer(replace(model.flow.config, text_adapter=HIDDEN))
+    held = {k: v for k, v in model.flow.state_dict().items() if not k.startswith("summary.adapter.")}
+    flow.load_state_dict(held, strict=False)
+    return replace(model, flow=flow.eval().requires_grad_(False))
+
+
+def train_adapter(model: Pretrained, n_songs: int, steps: int, seed: int) -> tuple[Pretrained, float, float]:
+    """The model with a trained adapter; the error on unseen pairs before and after."""
+    pairs = write_pairs(n_songs, seed)
+    encoder = TransformersTextEncoder(model.defaults.text_encoder)
+    means = encode_means(encoder, (text for pair in pairs for text in pair))
+    torch.manual_seed(seed)  # of the first weights, and of the dropout
+    grown = with_adapter(model)
+    summary = grown.flow.summary
+    if summary is None or summary.adapter is None:
+        raise ValueError(f"the flow of {model.name} has no adapter")
+    summary.adapter.requires_grad_(True)
+    training = AdapterTraining(summary, pairs, means)
+    before = training.valid_error()
+    training.train(steps, torch.Generator().manual_seed(seed))
+    summary.requires_grad_(False)
+    return grown, before, training.valid_error()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="text_adapter", description="Train the text adapter of a model, on text alone."
+    )
+    parser.add_argument("--checkpoint", metavar="MODEL", help="a model's folder or hub id (the embedded one)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the model with its new adapter")
+    some = whole_number("a number", 1, 10_000_000)
+    parser.add_argument("--songs", type=some, default=5000, help="composed for their captions (5000)")
+    parser.add_argument("--steps", type=some, default=6000, help="of 256 pairs (6000)")
+    parser.add_argument("--seed", type=whole_number("a seed", 0, 2**31), default=0)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m flowmusic.training.text_adapter`."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        model = load_pretrained(options.checkpoint)
+        trained, before, after = train_adapter(model, options.songs, options.steps, options.seed)
+        card = resolve(options.checkpoint) / CARD_FILE
+        text = card.read_text(encoding="utf-8") if card.is_file() else None
+        save_pretrained(trained, options.out, text)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    logger.info("error on unseen pairs %.3f -> %.3f; %s", before, after, options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
