@@ -8,7 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -21,43 +24,55 @@ SUFFIXES = (".ogg", ".opus", ".flac", ".wav", ".mp3")
 def convert(listing: Path, packages: Path, out: Path, sample_rate: int = 32000) -> int:
     """Write OUT/<split>/<package>-<name>.wav for every listed track; returns how many were written.
 
-    `packages` holds one folder per package, as `dpkg -x` unpacks it. Finished files are kept.
-    FileNotFoundError names a listed track that is not there.
+    `packages` holds one folder per package, as `dpkg -x` unpacks it; tracks within an archive are unpacked
+    beside it. Finished files are kept. FileNotFoundError names a list, an archive or a track that is not there.
     """
     tracks = []
-    for entry in json.loads(listing.read_text())["sets"]:
+    for entry in json.loads(listing.read_text(encoding="utf-8"))["sets"]:
+        folder = _folder_of(entry, packages / entry["package"])
         for name in entry["files"]:
-            folder = packages / entry["package"] / entry["folder"]
-            found = [
-                folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").is_file()
-            ]
+            found = [path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
             if not found:
                 raise FileNotFoundError(
                     f"{folder}/{name} ({'/'.join(SUFFIXES)}) is not there; unpack {entry['package']}"
                 )
-            tracks.append(
-                (found[0], out / entry["split"] / f"{entry['package']}-{name.replace(' ', '_')}.wav")
-            )
-    written = 0
-    for source, target in tqdm(tracks, unit="track"):
-        if not target.is_file():
-            audio = read_audio(source, sample_rate)
-            samples = audio.in_channels(min(audio.n_channels, 2))
-            write_audio(target, normalise_peak(samples, 0.8), sample_rate)
-            written += 1
-    return written
+            target = out / entry["split"] / f"{entry['package']}-{name.replace(' ', '_')}.wav"
+            tracks.append((found[0], target))
+    missing = [(source, target) for source, target in tracks if not target.is_file()]
+    for source, target in tqdm(missing, unit="track"):
+        audio = read_audio(source, sample_rate)
+        samples = audio.in_channels(min(audio.n_channels, 2))
+        write_audio(target, normalise_peak(samples, 0.8), sample_rate)
+    return len(missing)
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def _folder_of(entry: dict[str, Any], package: Path) -> Path:
+    """Where the tracks of a set lie; those of a zip archive are unpacked first."""
+    if "archive" not in entry:
+        return package / entry["folder"]
+    place = package / "unpacked"
+    with zipfile.ZipFile(package / entry["archive"]) as archive:
+        wanted = [name for name in archive.namelist() if name.startswith(f"{entry['folder']}/")]
+        archive.extractall(place, [name for name in wanted if not (place / name).exists()])
+    return place / entry["folder"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m flowmusic.data.recordings`."""
+    parser = argparse.ArgumentParser(prog="recordings", description="Tracks of Debian packages, as wav files.")
     parser.add_argument("--listing", type=Path, default=Path("configs/data/recordings.json"))
     parser.add_argument(
         "--packages", type=Path, required=True, help="folder with one unpacked package a subfolder"
     )
     parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args(argv)
-    log.info("%d tracks written", convert(args.listing, args.packages, args.out))
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        log.info("%d tracks written", convert(options.listing, options.packages, options.out))
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        parser.error(str(error))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
