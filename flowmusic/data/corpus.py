@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from flowmusic.data.arranger import arrange
-from flowmusic.data.generator import make_brief, plan_sections, write_sheet
+from flowmusic.composer.arranger import arrange
+from flowmusic.composer.generator import make_brief, plan_sections, write_sheet
+from flowmusic.composer.score import STEMS, Score
 from flowmusic.data.leadsheets import LeadSheet, excerpt, read_lead_sheets
 from flowmusic.data.render import Renderer, Stems
-from flowmusic.data.score import STEMS, Score
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from flowmusic.data.score import STEMS
+from flowmusic.composer.score import STEMS
 
 REST_STEMS = tuple(stem for stem in STEMS if stem != "drums")
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from flowmusic.data.generator import Brief
-from flowmusic.data.harmony import Chord, nearest_quality
-from flowmusic.data.instruments import playable_range
-from flowmusic.data.sheet import METRES, Sheet, SheetChord, SheetNote
+from flowmusic.composer.generator import Brief
+from flowmusic.composer.harmony import Chord, nearest_quality
+from flowmusic.composer.instruments import playable_range
+from flowmusic.composer.sheet import METRES, Sheet, SheetChord, SheetNote
 
 _METRES = {"4/4": "4/4", "2/2": "4/4", "3/4": "3/4", "2/4": "2/4", "6/8": "6/8", "6/4": "3/4",
            "3/2": "3/4", "12/8": "6/8"}  # fmt: skip

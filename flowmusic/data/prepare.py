@@ -24,9 +24,9 @@ from features.references import Reference, open_reference
 from features.symbols import Note, notes_to_salience
 from flowmusic.codec.build import AnyCodec
 from flowmusic.codec.protocol import encode_audio
+from flowmusic.composer.score import STEMS
 from flowmusic.conditioning.style_features import StyleExtractor
 from flowmusic.conditioning.text import TextEncoder
-from flowmusic.data.score import STEMS
 from flowmusic.data.sources import SONG_FILE, Source
 from flowmusic.data.style_excerpts import extract_in_parts
 

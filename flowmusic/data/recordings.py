@@ -25,7 +25,7 @@ def convert(listing: Path, packages: Path, out: Path, sample_rate: int = 32000) 
     """Write OUT/<split>/<package>-<name>.wav for every listed track; returns how many were written.
 
     `packages` holds one folder per package, as `dpkg -x` unpacks it; tracks within an archive are unpacked
-    beside it. Finished files are kept. FileNotFoundError names a list, an archive or a track that is not there.
+    beside it. Finished files are kept. FileNotFoundError names what is not there.
     """
     tracks = []
     for entry in json.loads(listing.read_text(encoding="utf-8"))["sets"]:
@@ -59,7 +59,7 @@ def _folder_of(entry: dict[str, Any], package: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m flowmusic.data.recordings`."""
-    parser = argparse.ArgumentParser(prog="recordings", description="Tracks of Debian packages, as wav files.")
+    parser = argparse.ArgumentParser(prog="recordings", description="Tracks of packages, as wav files.")
     parser.add_argument("--listing", type=Path, default=Path("configs/data/recordings.json"))
     parser.add_argument(
         "--packages", type=Path, required=True, help="folder with one unpacked package a subfolder"

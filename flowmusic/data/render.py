@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from flowmusic.data.instruments import KIT_NAMES, PROGRAM_NAMES
-from flowmusic.data.score import STEMS, Part, Score
+from flowmusic.composer.instruments import KIT_NAMES, PROGRAM_NAMES
+from flowmusic.composer.score import STEMS, Part, Score
 
 # FluidSynth applies events at its internal block boundaries.
 _BLOCK = 64

@@ -13,8 +13,8 @@ from typing import Any
 from features.audio import READABLE_SUFFIXES
 from features.cache import content_hash
 from features.controls import CONTROL_NAMES
+from flowmusic.composer.score import STEMS
 from flowmusic.data.same_content import same_content
-from flowmusic.data.score import STEMS
 from flowmusic.data.shards import SPLITS
 
 SONG_FILE = "song.json"

@@ -10,7 +10,7 @@ import pytest
 
 from flowmusic.codec.build import AnyCodec
 from flowmusic.codec.files import read_codec
-from flowmusic.data.instruments import KIT_NAMES
+from flowmusic.composer.instruments import KIT_NAMES
 
 _RATE = 32000
 _KEY_RANGE, _SCALE_TUNING, _INSTRUMENT, _SAMPLE_MODES, _SAMPLE_ID = 43, 56, 41, 54, 53

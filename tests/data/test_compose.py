@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from flowmusic.commands.corpus import EPILOG
-from flowmusic.data.captions import SongFacts, tempo_word, write_captions
+from flowmusic.composer.captions import SongFacts, tempo_word, write_captions
+from flowmusic.composer.generator import make_brief, write_sheet
+from flowmusic.composer.harmony import Chord
+from flowmusic.composer.instruments import PROGRAM_NAMES, playable_range
+from flowmusic.composer.score import Score
+from flowmusic.composer.style_table import STYLES
+from flowmusic.composer.wording import families_of, wording
 from flowmusic.data.corpus import CorpusPlan, compose, split_lead_sheets
-from flowmusic.data.generator import make_brief, write_sheet
-from flowmusic.data.harmony import Chord
-from flowmusic.data.instruments import PROGRAM_NAMES, playable_range
 from flowmusic.data.leadsheets import LeadSheet, excerpt, read_lead_sheets
-from flowmusic.data.score import Score
-from flowmusic.data.style_table import STYLES
-from flowmusic.data.wording import families_of, wording
 
 N_SONGS = 80
 

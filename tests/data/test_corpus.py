@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from flowmusic.cli import main
-from flowmusic.data.captions import SongFacts
+from flowmusic.composer.captions import SongFacts
+from flowmusic.composer.score import DrumHit, DrumPart, Mastering, Note, Part, Score
 from flowmusic.data.corpus import placed, render_corpus
 from flowmusic.data.render import Renderer, RenderError, fluidsynth_missing
-from flowmusic.data.score import DrumHit, DrumPart, Mastering, Note, Part, Score
 
 missing = fluidsynth_missing()
 needs_fluidsynth = pytest.mark.skipif(missing is not None, reason=f"rendering: {missing}")

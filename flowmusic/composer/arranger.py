@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowmusic.data.accompaniment import write_bass, write_comp
-from flowmusic.data.captions import SongFacts, moods_of, tempo_word, write_captions
-from flowmusic.data.generator import Brief
-from flowmusic.data.grooves import write_drums
-from flowmusic.data.harmony import FLAT_NAMES, MINOR_MODES, SHARP_NAMES, uses_flats
-from flowmusic.data.instruments import KIT_NAMES, PROGRAM_NAMES, SUSTAINED, VIBRATO, family
-from flowmusic.data.score import ChordSpan, DrumHit, DrumPart, Mastering, Note, Part, Score
-from flowmusic.data.sheet import Section, Sheet, SheetNote, TimeMap
-from flowmusic.data.styles import WILD, grooves_for
+from flowmusic.composer.accompaniment import write_bass, write_comp
+from flowmusic.composer.captions import SongFacts, moods_of, tempo_word, write_captions
+from flowmusic.composer.generator import Brief
+from flowmusic.composer.grooves import write_drums
+from flowmusic.composer.harmony import FLAT_NAMES, MINOR_MODES, SHARP_NAMES, uses_flats
+from flowmusic.composer.instruments import KIT_NAMES, PROGRAM_NAMES, SUSTAINED, VIBRATO, family
+from flowmusic.composer.score import ChordSpan, DrumHit, DrumPart, Mastering, Note, Part, Score
+from flowmusic.composer.sheet import Section, Sheet, SheetNote, TimeMap
+from flowmusic.composer.styles import WILD, grooves_for
 
 HARMONIC_LAYERS = frozenset({"bass", "comp", "comp2", "pad"})
 _N_CAPTIONS = 14

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowmusic.data.harmony import MINOR_MODES
-from flowmusic.data.wording import Draws, Words, instrument_words, solo_words, wording
+from flowmusic.composer.harmony import MINOR_MODES
+from flowmusic.composer.wording import Draws, Words, instrument_words, solo_words, wording
 
 _MOODS: dict[tuple[str, str], tuple[str, ...]] = {
     ("dark", "slow"): ("sad", "melancholic", "sombre", "mournful", "lonely", "brooding"),

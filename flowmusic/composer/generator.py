@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from flowmusic.data.harmony import write_progression
-from flowmusic.data.instruments import LEADS, playable_range
-from flowmusic.data.melody_writer import MelodyPlan, write_melody
-from flowmusic.data.sheet import METRES, Metre, Section, Sheet, SheetChord
-from flowmusic.data.style_table import STYLES
-from flowmusic.data.styles import WILD, Style
+from flowmusic.composer.harmony import write_progression
+from flowmusic.composer.instruments import LEADS, playable_range
+from flowmusic.composer.melody_writer import MelodyPlan, write_melody
+from flowmusic.composer.sheet import METRES, Metre, Section, Sheet, SheetChord
+from flowmusic.composer.style_table import STYLES
+from flowmusic.composer.styles import WILD, Style
 
-_MODES = ("major", "minor", "dorian", "mixolydian", "lydian", "phrygian")
-_MODE_WEIGHTS = (0.44, 0.36, 0.07, 0.07, 0.03, 0.03)
+MODES = ("major", "minor", "dorian", "mixolydian", "lydian", "phrygian")
+MODE_WEIGHTS = (0.44, 0.36, 0.07, 0.07, 0.03, 0.03)
 
 
 @dataclass(frozen=True)
@@ -140,13 +141,19 @@ def write_chords(
     return tuple(spans)
 
 
-def write_sheet(rng: np.random.Generator, brief: Brief) -> tuple[Sheet, tuple[Section, ...]]:
-    """An own composition of 30 to 50 s with its form."""
+def write_sheet(
+    rng: np.random.Generator, brief: Brief, mode: str | None = None, least_s: float = 0.0
+) -> tuple[Sheet, tuple[Section, ...]]:
+    """An own composition of 30 to 50 s, or of `least_s` where that is longer, with its form.
+
+    `mode` is one of `MODES`; None: any.
+    """
     quarter_s = 60 / brief.bpm / brief.metre.beat_quarters
     bar_s = brief.metre.bar_quarters * quarter_s
-    n_bars = max(4, round(float(rng.uniform(29.0, 47.0)) / bar_s))
+    n_bars = max(4, round(float(rng.uniform(29.0, 47.0)) / bar_s), math.ceil(least_s / bar_s) + 1)
     tonic = int(rng.integers(12))
-    mode = str(rng.choice(_MODES, p=_MODE_WEIGHTS))
+    drawn = str(rng.choice(MODES, p=MODE_WEIGHTS))
+    mode = mode or drawn
     sections = plan_sections(n_bars, brief, 0.82, rng)
     colour = float(np.clip(brief.style.colour + rng.normal(0, 0.2), 0, 1))
     chords = write_chords(tonic, mode, brief.metre, n_bars, colour, rng)

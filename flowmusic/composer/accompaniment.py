@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowmusic.data.harmony import Chord
-from flowmusic.data.sheet import Section, Sheet, SheetChord, SheetNote, chord_at
+from flowmusic.composer.harmony import Chord
+from flowmusic.composer.sheet import Section, Sheet, SheetChord, SheetNote, chord_at
 
 COMP_PATTERNS = (
     "block", "pulse", "offbeat", "arpeggio", "arpeggio16", "up-down", "alberti", "strum",

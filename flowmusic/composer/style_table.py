@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowmusic.data.styles import Style
+from flowmusic.composer.styles import Style
 
 STYLES: dict[str, Style] = {
     "rock": Style(

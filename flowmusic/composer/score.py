@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flowmusic.data.captions import SongFacts
+from flowmusic.composer.captions import SongFacts
 
 STEMS = ("drums", "melody", "backing")
 

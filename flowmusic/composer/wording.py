@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flowmusic.data.instruments import PROGRAM_NAMES, family
+from flowmusic.composer.instruments import PROGRAM_NAMES, family
 
 Words = tuple[str, ...]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flowmusic.data.accompaniment import BASS_PATTERNS, COMP_PATTERNS
-from flowmusic.data.grooves import GROOVES, SIX_EIGHTHS, THREE_QUARTERS
-from flowmusic.data.instruments import KIT_NAMES, LEADS
+from flowmusic.composer.accompaniment import BASS_PATTERNS, COMP_PATTERNS
+from flowmusic.composer.grooves import GROOVES, SIX_EIGHTHS, THREE_QUARTERS
+from flowmusic.composer.instruments import KIT_NAMES, LEADS
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flowmusic.data.accompaniment import BASS_PATTERNS, COMP_PATTERNS, comp_bar, voicing
-from flowmusic.data.grooves import GROOVES, write_drums
-from flowmusic.data.harmony import (
+from flowmusic.composer.accompaniment import BASS_PATTERNS, COMP_PATTERNS, comp_bar, voicing
+from flowmusic.composer.grooves import GROOVES, write_drums
+from flowmusic.composer.harmony import (
     QUALITIES,
     SCALES,
     Chord,
@@ -14,10 +14,10 @@ from flowmusic.data.harmony import (
     scale_pitch_classes,
     write_progression,
 )
-from flowmusic.data.instruments import DRUM_KEYS, KIT_NAMES, LEADS, PROGRAM_NAMES
-from flowmusic.data.sheet import METRES, Section, TimeMap
-from flowmusic.data.style_table import STYLES
-from flowmusic.data.styles import WILD, grooves_for
+from flowmusic.composer.instruments import DRUM_KEYS, KIT_NAMES, LEADS, PROGRAM_NAMES
+from flowmusic.composer.sheet import METRES, Section, TimeMap
+from flowmusic.composer.style_table import STYLES
+from flowmusic.composer.styles import WILD, grooves_for
 
 
 @pytest.mark.parametrize("quality", sorted(QUALITIES))

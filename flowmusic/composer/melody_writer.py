@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowmusic.data.harmony import MINOR_MODES, SCALES, scale_pitch_classes
-from flowmusic.data.sheet import Section, Sheet, SheetNote, chord_at
+from flowmusic.composer.harmony import MINOR_MODES, SCALES, scale_pitch_classes
+from flowmusic.composer.sheet import Section, Sheet, SheetNote, chord_at
 
 _LENGTHS = (4.0, 3.0, 2.0, 1.5, 1.0, 0.75, 0.5, 1 / 3, 0.25)
 # Chance of each length by density: long lines, songs, busy lines, runs.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowmusic.data.harmony import Chord
+from flowmusic.composer.harmony import Chord
 
 
 @dataclass(frozen=True)

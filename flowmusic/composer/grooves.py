@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowmusic.data.instruments import DRUM_KEYS
-from flowmusic.data.sheet import Section
+from flowmusic.composer.instruments import DRUM_KEYS
+from flowmusic.composer.sheet import Section
 
 STEPS_PER_QUARTER = 4
 _LOUDNESS = {"x": 92.0, "X": 116.0, "o": 46.0}

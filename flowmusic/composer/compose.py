@@ -1,0 +1,120 @@
+"""A composition for a text: what words say of harmony, rhythm and tune becomes chords, drums and a melody.
+
+    P(song | text)  ~  P(song) * product over attributes a of P(a | text) / P(a)
+
+Songs are drawn from the composer that wrote the training songs, and one of them is chosen by these weights.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from features.chord_labels import ChordSegment
+from features.controls import CONTROL_CHANNELS, Controls
+from features.frames import FrameGrid
+from features.references import Reference, open_reference
+from features.symbols import DrumHit, Note
+from flowmusic.composer.arranger import arrange
+from flowmusic.composer.captions import tempo_word
+from flowmusic.composer.generator import MODE_WEIGHTS, MODES, Brief, make_brief, write_sheet
+from flowmusic.composer.harmony import MINOR_MODES
+from flowmusic.composer.reader import Evidence
+from flowmusic.composer.score import Score
+
+N_BRIEFS = 400
+_SEED = 0x636F6D70  # beside the seed of the noise: another stream of numbers
+_BPM = re.compile(r"(\d{2,3}(?:\.\d+)?)\s*(?:bpm|beats per minute)\b", re.IGNORECASE)
+_SLOWEST, _FASTEST = 40.0, 240.0
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What was composed, and in which style, key, tempo and metre."""
+
+    style: str
+    score: Score
+    references: tuple[Reference, ...]
+
+    def rests(self, duration_s: float) -> Controls:
+        """Controls that say who does not play: silent drums, where the song has none."""
+        n_frames = FrameGrid.from_duration(duration_s).n_frames
+        silent = torch.zeros(n_frames, CONTROL_CHANNELS["drums"]) if self.score.drums is None else None
+        return Controls(n_frames, drums=silent)
+
+    def describe(self) -> dict[str, object]:
+        """Plain data for a clip's sidecar."""
+        return {
+            "style": self.style,
+            "key": f"{self.score.key} {self.score.mode}",
+            "bpm": self.score.bpm,
+            "metre": self.score.metre,
+            "parts": [item.role for item in self.references],
+            "chords": [[span.start_s, span.end_s, span.label] for span in self.score.chords],
+        }
+
+
+def tempo_of(text: str) -> float | None:
+    """A tempo that a text states as a number, beats a minute; None without one that can be played."""
+    found = _BPM.search(text)
+    bpm = float(found[1]) if found else math.nan
+    return bpm if _SLOWEST <= bpm <= _FASTEST else None
+
+
+def compose(evidence: Evidence, duration_s: float, seed: int, bpm: float | None = None) -> Composition:
+    """A song of at least `duration_s` seconds for what a text says; `bpm` is a tempo that is sure."""
+    rng = np.random.default_rng([seed, _SEED])
+    brief = _choose_brief(evidence, rng)
+    if bpm is not None:
+        brief = replace(brief, bpm=bpm)
+    mode = _choose_mode(evidence["shade"], rng)
+    sheet, sections = write_sheet(rng, brief, mode, duration_s)
+    score = arrange(sheet, sections, brief, 1, rng)
+    return Composition(brief.style_name, score, _references(score))
+
+
+def _choose_brief(evidence: Evidence, rng: np.random.Generator) -> Brief:
+    briefs = [make_brief(rng) for _ in range(N_BRIEFS)]
+    log_weights = np.array([_log_weight(brief, evidence) for brief in briefs])
+    weights = np.exp(log_weights - log_weights.max())
+    return briefs[int(rng.choice(N_BRIEFS, p=weights / weights.sum()))]
+
+
+def _log_weight(brief: Brief, evidence: Evidence) -> float:
+    values = {
+        "style": brief.style_name,
+        "pace": tempo_word(brief.bpm, brief.metre.name),
+        "metre": brief.metre.name,
+        "drums": "with" if brief.has_drums else "without",
+        "melody": "with" if brief.has_melody else "without",
+        "solo": brief.solo,
+    }
+    return math.fsum(evidence[name][value] for name, value in values.items())
+
+
+def _choose_mode(shades: dict[str, float], rng: np.random.Generator) -> str:
+    weights = np.array(
+        [
+            weight * math.exp(shades["dark" if mode in MINOR_MODES else "bright"])
+            for mode, weight in zip(MODES, MODE_WEIGHTS, strict=True)
+        ]
+    )
+    return str(rng.choice(MODES, p=weights / weights.sum()))
+
+
+def _references(score: Score) -> tuple[Reference, ...]:
+    """Symbols of what the song has, named as composed."""
+    parts: dict[str, list[ChordSegment] | list[DrumHit] | list[Note]] = {
+        "chords": [ChordSegment(span.start_s, span.end_s, span.label) for span in score.chords],
+    }
+    if score.drums:
+        parts["drums"] = [DrumHit(hit.time_s, hit.midi, hit.velocity) for hit in score.drums.hits]
+    if score.melody:
+        parts["melody"] = [
+            Note(note.start_s, note.end_s, note.midi, note.velocity) for note in score.melody.notes
+        ]
+    return tuple(replace(open_reference(role, symbols), name="composed") for role, symbols in parts.items())
