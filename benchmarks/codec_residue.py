@@ -54,7 +54,7 @@ def levels_of(paths: Sequence[Path], n: int, codec: SpectralCodec, what: str) ->
         sound = torch.from_numpy(np.ascontiguousarray(samples))[None]
         sound = sound[:, : sound.shape[1] // codec.config.hop * codec.config.hop]
         latents = codec.encode(sound[:, None])
-        predicted = codec.decoder(latents[..., : codec.config.latent_dim])
+        predicted = codec.predict(codec.decoder, latents)
         found.append(Levels(sound, latents, predicted, codec.log_magnitudes(sound)))
     return found
 

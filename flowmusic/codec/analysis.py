@@ -62,6 +62,14 @@ def band_matrix(resolution: Resolution, sample_rate: int) -> Tensor:
     return weights / weights.sum(dim=0, keepdim=True).clamp(min=1e-9)
 
 
+def spread_over_bins(resolution: Resolution, bins_hz: Tensor) -> Tensor:
+    """Linear interpolation in log frequency from bands to bins (F,): (F, N); zero above the highest band."""
+    position = torch.log2(bins_hz.clamp(min=1.0) / resolution.low_hz) * resolution.bands_per_octave - 0.5
+    position = position.clamp(0, resolution.n_bands - 1)
+    spread = (1.0 - (position[:, None] - torch.arange(resolution.n_bands)).abs()).clamp(min=0.0)
+    return spread * (bins_hz <= resolution.high_hz)[:, None]
+
+
 class BandAnalysis(nn.Module):
     """Sound -> band levels of every resolution, latent frame by latent frame."""
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-LOG_FLOOR = -5.0  # log10 of the smallest magnitude that is told from silence: -100 dB
-
-
-def from_log10(levels: Tensor) -> Tensor:
-    """10 ** levels. Unlike torch's power of a number, it has the same bits whatever the number of threads."""
-    return torch.exp(levels * math.log(10.0))
+from flowmusic.codec.refinement import Refinement
 
 
 class ConvNeXtBlock(nn.Module):
@@ -37,7 +31,8 @@ class MagnitudeDecoder(nn.Module):
     """(B, T, D) latents -> log10 STFT magnitudes, one tensor a band.
 
     The trunk runs at `upsample` columns a latent frame; band i, with `bands[i] = (columns, bins)`, is read
-    off each of them as so many columns of its own: (B, T * upsample * columns, bins).
+    off each of them as so many columns of its own: (B, T * upsample * columns, bins). With `refine_channels`,
+    what it reads is refined beside the levels that the latents store (`SpectralCodec.levels_at_bins`).
     """
 
     def __init__(
@@ -49,6 +44,8 @@ class MagnitudeDecoder(nn.Module):
         depth: int,
         expansion: int = 3,
         kernel: int = 7,
+        refine_channels: int = 0,
+        refine_depth: int = 3,
     ) -> None:
         super().__init__()
         self.bands, self.upsample, self.width = tuple(bands), upsample, width
@@ -57,8 +54,12 @@ class MagnitudeDecoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, sum(columns * bins for columns, bins in self.bands))
         nn.init.constant_(self.leave.bias, -3.0)
+        self.refine = nn.ModuleList(
+            Refinement(bins, columns, refine_channels, refine_depth)
+            for columns, bins in (self.bands if refine_channels else ())
+        )
 
-    def forward(self, latents: Tensor) -> list[Tensor]:
+    def forward(self, latents: Tensor, levels: Sequence[Tensor] = ()) -> list[Tensor]:
         batch, frames, _ = latents.shape
         # Each frame with its neighbours: what lies between two latent frames needs both.
         padded = torch.cat([latents[:, :1], latents, latents[:, -1:]], dim=1)  # (B, T + 2, D)
@@ -66,4 +67,7 @@ class MagnitudeDecoder(nn.Module):
         hidden = self.enter(context).reshape(batch, frames * self.upsample, self.width)
         hidden = self.blocks(hidden.transpose(1, 2)).transpose(1, 2)  # (B, T * upsample, W)
         out = self.leave(self.norm(hidden)).split([columns * bins for columns, bins in self.bands], dim=-1)
-        return [x.reshape(batch, -1, bins) for x, (_, bins) in zip(out, self.bands, strict=True)]
+        read = [x.reshape(batch, -1, bins) for x, (_, bins) in zip(out, self.bands, strict=True)]
+        if not self.refine:
+            return read
+        return [part(x, maps) for part, x, maps in zip(self.refine, read, levels, strict=True)]

@@ -24,6 +24,10 @@ class Stft:
     def n_bins(self) -> int:
         return self.window // 2 + 1
 
+    def bins_hz(self, sample_rate: int) -> Tensor:
+        """Frequency of each bin, (F,)."""
+        return torch.arange(self.n_bins) * (sample_rate / self.window)
+
     def spectrum(self, audio: Tensor, n_frames: int) -> Tensor:
         """(B, S) -> complex (B, F, n_frames + 2): the first and last column are the spare ones."""
         left = self.hop // 2

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from flowmusic.codec.decoder import LOG_FLOOR, MagnitudeDecoder
+from flowmusic.codec.bands import LOG_FLOOR, BandStft
+from flowmusic.codec.decoder import MagnitudeDecoder
 from flowmusic.codec.files import read_codec
-from flowmusic.codec.spectral import BandStft, SpectralCodec, SpectralCodecConfig
+from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
 from flowmusic.data.excerpts import ExcerptSampler
 from flowmusic.data.sound_data import SoundBatch, SoundData
 from flowmusic.training.base import Optimisation, Training
@@ -54,12 +56,7 @@ class DecoderTraining(Training):
             torch.manual_seed(seed)
             codec = SpectralCodec(config)
         if init_from is not None:
-            start = read_codec(Path(init_from))
-            if not isinstance(start, SpectralCodec) or start.config != config:
-                raise ValueError(
-                    f"cannot start from {init_from}: its codec has another shape, {start.config}"
-                )
-            codec = start
+            start_from(codec, Path(init_from))
         super().__init__(codec.decoder, optimisation or Optimisation(), total_steps)
         self.codec = codec
         self.components_excerpts, self.plain_steps = components_excerpts, plain_steps
@@ -110,7 +107,7 @@ class DecoderTraining(Training):
     def loss(self, net: torch.nn.Module, batch: SoundBatch, with_motion: bool) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), torch.autocast(batch.sound.device.type, enabled=False):
             latents, targets = self.codec.encode(batch.sound[:, None]), self.codec.log_magnitudes(batch.sound)
-        predicted = net(latents[..., : self.codec.config.latent_dim])
+        predicted = self.codec.predict(net, latents)
         loss, error_db = bands_loss(predicted, targets, with_motion)
         if self.chroma_weight:
             loss = loss + self.chroma_weight * chroma_error(
@@ -120,6 +117,21 @@ class DecoderTraining(Training):
             rises = [rise_error(p.float(), t) for p, t in zip(predicted, targets, strict=True)]
             loss = loss + self.rise_weight * torch.stack(rises).mean()
         return loss, error_db
+
+
+def start_from(codec: SpectralCodec, source: Path) -> None:
+    """Fill a codec with the weights of another; one without refinement may grow it, which starts fresh.
+
+    ValueError where it has another shape.
+    """
+    start = read_codec(source)
+    shape = start.config
+    if isinstance(shape, SpectralCodecConfig) and not shape.refine_channels:
+        wanted = codec.config
+        shape = replace(shape, refine_channels=wanted.refine_channels, refine_depth=wanted.refine_depth)
+    if shape != codec.config:
+        raise ValueError(f"cannot start from {source}: its codec has another shape, {start.config}")
+    codec.load_state_dict(codec.state_dict() | start.state_dict())
 
 
 @torch.inference_mode()

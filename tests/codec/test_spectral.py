@@ -5,15 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from flowmusic.codec.bands import DEFAULT_BANDS, BandStft, DecoderBand
 from flowmusic.codec.protocol import Codec
-from flowmusic.codec.spectral import (
-    DEFAULT_BANDS,
-    BandStft,
-    Correction,
-    DecoderBand,
-    SpectralCodec,
-    SpectralCodecConfig,
-)
+from flowmusic.codec.spectral import Correction, SpectralCodec, SpectralCodecConfig
 
 
 def small_codec(latent_dim: int = 32) -> SpectralCodec:

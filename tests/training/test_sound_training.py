@@ -13,9 +13,9 @@ import torch
 from features.audio import read_audio, write_audio
 from features.separators import SmallDemucsSeparator
 from flowmusic.cli import main
+from flowmusic.codec.bands import BandStft, DecoderBand
 from flowmusic.codec.files import read_codec
-from flowmusic.codec.spectral import BandStft, DecoderBand
-from flowmusic.data.score import STEMS
+from flowmusic.composer.score import STEMS
 from flowmusic.training.base import Training
 from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.codec_module import chroma_error, chroma_filters, rise_error
