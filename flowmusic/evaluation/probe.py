@@ -18,8 +18,8 @@ from torch import Tensor
 from features.audio import Audio
 from features.cache import FeatureCache
 from features.listen import content_key
-from flowmusic.data.captions import tempo_word
-from flowmusic.data.harmony import MINOR_MODES
+from flowmusic.composer.captions import tempo_word
+from flowmusic.composer.harmony import MINOR_MODES
 from flowmusic.evaluation.embeddings import EmbeddingStore
 from flowmusic.evaluation.musicnn import HOP, SAMPLE_RATE, log_mel
 

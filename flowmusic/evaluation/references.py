@@ -17,7 +17,7 @@ from features.chord_labels import ChordSegment
 from features.controls import Controls
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.references import check_recording
-from flowmusic.data.score import STEMS
+from flowmusic.composer.score import STEMS
 from flowmusic.evaluation.adherence import CHROMA_HOP, CHROMA_SAMPLE_RATE, SILENT, Heard
 
 LABELS_FILE = "song.json"

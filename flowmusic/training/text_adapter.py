@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +21,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from flowmusic.commands.options import whole_number
+from flowmusic.composer.arranger import arrange
+from flowmusic.composer.captions import SongFacts, twin_captions
+from flowmusic.composer.generator import make_brief, write_sheet
 from flowmusic.conditioning.text import TransformersTextEncoder
 from flowmusic.conditioning.tokens import TokenSummary
-from flowmusic.data.arranger import arrange
-from flowmusic.data.captions import twin_captions
-from flowmusic.data.generator import make_brief, write_sheet
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.pretrained import CARD_FILE, Pretrained, load_pretrained, resolve, save_pretrained
 
@@ -41,16 +41,20 @@ LOG_EVERY = 500
 Pair = tuple[str, str]
 
 
-def write_pairs(n_songs: int, seed: int) -> list[Pair]:
-    """Of each song six times (in a user's words, in plain ones)."""
-    pairs = []
+def composed_songs(n_songs: int, seed: int) -> Iterator[tuple[SongFacts, np.random.Generator]]:
+    """What is known of each of some songs, and a generator for what is said of it."""
     for number in tqdm(range(n_songs), desc="captions", unit="song"):
         rng = np.random.default_rng([seed, number])
         brief = make_brief(rng)
         sheet, sections = write_sheet(rng, brief)
-        facts = arrange(sheet, sections, brief, 1, rng).facts
-        pairs += [twin_captions(facts, rng) for _ in range(PAIRS_A_SONG)]
-    return pairs
+        yield arrange(sheet, sections, brief, 1, rng).facts, rng
+
+
+def write_pairs(n_songs: int, seed: int) -> list[Pair]:
+    """Of each song six times (in a user's words, in plain ones)."""
+    return [
+        twin_captions(facts, rng) for facts, rng in composed_songs(n_songs, seed) for _ in range(PAIRS_A_SONG)
+    ]
 
 
 def encode_means(encoder: TransformersTextEncoder, texts: Iterable[str]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from features.audio import write_audio
-from flowmusic.data.score import STEMS
+from flowmusic.composer.score import STEMS
 from flowmusic.evaluation.adherence import SILENT
 from flowmusic.evaluation.references import (
     find_references,

@@ -12,7 +12,7 @@ from features.audio import Audio, write_audio
 from features.cache import FeatureCache
 from features.chord_labels import ChordSegment, segments_to_channels
 from features.frames import FrameGrid
-from flowmusic.data.captions import SongFacts, write_captions
+from flowmusic.composer.captions import SongFacts, write_captions
 from flowmusic.evaluation.embeddings import EmbeddingStore
 from flowmusic.evaluation.musicnn import SAMPLE_RATE as RATE
 from flowmusic.evaluation.musicnn import log_mel
