@@ -57,6 +57,8 @@ class Job:
     style_books: int | None = None
     style_excerpt: str | None = None
     inversions: tuple[str, ...] = ()
+    compose: bool = True
+    song: int | None = None
 
     def __post_init__(self) -> None:
         if self.seed is None and self.vary_from is None:
@@ -226,9 +228,9 @@ _READERS: dict[str, Read] = {
     **dict.fromkeys(("text", *FILE_KEYS, "solver", "keep", "style_excerpt"), _text),
     "style_books": _whole(1, 64),
     "inversions": _texts,
-    **dict.fromkeys(("loop_chords", "continue", "loop"), _flag),
+    **dict.fromkeys(("loop_chords", "continue", "loop", "compose"), _flag),
     "duration": _number(MIN_DURATION_S, MAX_DURATION_S),
-    "seed": _whole(0, 2**63 - 1),
+    **dict.fromkeys(("seed", "song"), _whole(0, 2**63 - 1)),
     "steps": _whole(1, MAX_STEPS),
     "guidance": _guidance,
     "bpm": _number(10, 400),

@@ -55,6 +55,8 @@ def make_clip(model: FlowMusic, job: Job, progress: Progress = no_progress) -> G
         style_books=job.style_books,
         style_excerpt=job.style_span(),
         inversions=job.inversions,
+        compose=job.compose,
+        song=job.song,
         progress=progress,
         **job.sources(),  # type: ignore[arg-type]
     )
@@ -82,7 +84,10 @@ def varied_from(clip: str | Path) -> Job:
     if not beside.is_file():
         return Job()
     job = read_recipe(beside).job
-    return replace(job, seed=((job.seed or 0) + 1) % 2**63)
+    seed = job.seed or 0
+    if _read_sidecar(beside).get("composed") and job.song is None:
+        job = replace(job, song=seed)  # the same song, played anew
+    return replace(job, seed=(seed + 1) % 2**63)
 
 
 def with_controls(job: Job) -> Job:

@@ -16,6 +16,7 @@ from features.listen import Listener, Progress, no_progress
 from features.references import Reference, ReferenceSource, open_reference
 from flowmusic import __version__
 from flowmusic.codec.protocol import encode_audio
+from flowmusic.composing import compose_for, is_text_alone
 from flowmusic.conditioning.pseudo_words import pseudo_words
 from flowmusic.conditioning.text import TransformersTextEncoder
 from flowmusic.decoding import decode_clip
@@ -106,6 +107,8 @@ class FlowMusic:
         style_books: int | None = None,
         style_excerpt: tuple[float, float] | None = None,
         inversions: Sequence[str | Path | Inversion] = (),
+        compose: bool = True,
+        song: int | None = None,
         progress: Progress = no_progress,
     ) -> Generation:
         """Make one clip. The same arguments make the same bytes.
@@ -125,6 +128,9 @@ class FlowMusic:
                 style_excerpt[0] to style_excerpt[1] seconds, or its loudest.
             style_books: how closely, from 1 (loosest) to the model's number of books (the default).
             inversions: pseudo-words that the text names, as `flowmusic invert` made them.
+            compose: where a text is all that is given, compose chords, drums and a melody that fit it, to be
+                followed like any others (at `bpm`, where it is given).
+            song: seed of what is composed: another number, another song (the clip's seed).
             progress: called with (stage, parts done, parts in all).
 
         Raises:
@@ -134,7 +140,6 @@ class FlowMusic:
         check_seed(seed)
         if style is None and (style_books is not None or style_excerpt is not None):
             raise ValueError("style_books and style_excerpt need style: the sound to be like")
-        settings = SamplerSettings.of(self.model.defaults, steps, solver, guidance)
         sources = {"drums": drums, "melody": melody, "chords": chords}
         references = [
             open_reference(role, source, bpm, beats_per_bar)
@@ -146,10 +151,18 @@ class FlowMusic:
         style_tokens = None if sounds_like is None else encode_style(self.model, sounds_like, style_books)
         tokens = self._read(text, inversions)
         duration_s = self.lengths.duration_s(duration_s, references, controls, edit)
+        composition = None
+        if compose and is_text_alone(text, references, controls, style, edit, song):
+            composition = compose_for(text or "", duration_s, seed if song is None else song, bpm)
+            guidance = self.model.defaults.composed_guidance if guidance is None else guidance
+        settings = SamplerSettings.of(self.model.defaults, steps, solver, guidance)
         settings.check_duration(duration_s)
         canvas = self._canvas(edit, duration_s)
         read = time.perf_counter()
-        known = self._controls(references, controls, duration_s, loop_chords, progress)
+        played: Sequence[Reference] = references
+        if composition is not None:
+            played, controls = composition.references, composition.rests(duration_s)
+        known = self._controls(played, controls, duration_s, loop_chords, progress)
         heard = time.perf_counter()
         solved, rows = self.sample([known], [seed], settings, tokens, progress, canvas, style_tokens)
         sampled = time.perf_counter()
@@ -171,6 +184,7 @@ class FlowMusic:
             "chart": {"bpm": bpm, "beats_per_bar": beats_per_bar, "loop": loop_chords},
             "listener": self.listener.names,
             "controls": list(known.given),
+            "composed": None if composition is None else composition.describe(),
             "duration_s": duration_s,
             "kept_s": [] if canvas is None else canvas.kept_s(self.sample_rate),
             "sample_rate": self.sample_rate,
@@ -251,7 +265,7 @@ class FlowMusic:
 
     def _controls(
         self,
-        references: list[Reference],
+        references: Sequence[Reference],
         controls: Controls | None,
         duration_s: float,
         loop_chords: bool,

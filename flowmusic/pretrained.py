@@ -39,12 +39,16 @@ MAX_STEPS = 1000
 
 @dataclass(frozen=True)
 class GenerationDefaults:
-    """What `generate` does where nothing else is asked for; stored with the model."""
+    """What `generate` does where nothing else is asked for; stored with the model.
+
+    composed_guidance   of a clip whose drums, melody and chords were composed for its text
+    """
 
     solver: str = "euler"
     steps: int = 10
     time_shift: float = 1.0
     guidance: str = "3; rescale=0.5"
+    composed_guidance: str = "double:3,5; rescale=0.5"
     peak: float = 0.95
     duration_s: float = 10.0
     text_encoder: str = EMBEDDED_ENCODER
@@ -52,6 +56,7 @@ class GenerationDefaults:
     def __post_init__(self) -> None:
         check_solver(self.solver, self.steps)
         Guidance.parse(self.guidance)
+        Guidance.parse(self.composed_guidance)
         for name, low, high in (("time_shift", 0.0, 100.0), ("peak", 0.0, 1.0), ("duration_s", 0.0, 600.0)):
             value = getattr(self, name)
             if not low < value <= high:

@@ -46,9 +46,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--chords", metavar="FILE|CHART", help="recording, .lab, or a chart: 'Am | F C | G7'")
     add_style(what)
     what.add_argument("--controls", type=Path, metavar="FILE", help="what `flowmusic features` wrote")
-    what.add_argument("--bpm", type=number("a tempo", 10, 400), help="tempo of the chord chart (120)")
+    what.add_argument(
+        "--bpm",
+        type=number("a tempo", 10, 400),
+        help="tempo of the chord chart (120), or of what is composed",
+    )
     what.add_argument("--beats-per-bar", type=number("beats", 1, 32), help="of the chart (4)")
     what.add_argument("--chart-once", action="store_true", help="do not play a short chord chart again")
+    what.add_argument(
+        "--compose",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="for a text alone, compose chords, drums and melody that fit it (yes)",
+    )
+    what.add_argument(
+        "--song", type=whole_number("a seed", 0, 2**63 - 1), help="seed of what is composed (the clip's)"
+    )
     add_editing(parser)
     how = parser.add_argument_group("how")
     how.add_argument(
@@ -161,6 +174,8 @@ def asked_job(args: argparse.Namespace) -> tuple[Job, Recipe | None]:
         "style_books": args.style_books,
         "style_excerpt": args.style_excerpt and "{:g}-{:g}".format(*args.style_excerpt),
         "inversions": tuple(map(str, args.inversion)) or None,
+        "compose": args.compose,
+        "song": args.song,
     }
     job = replace(base, **{name: value for name, value in given.items() if value is not None})
     return job.beside(Path.cwd()), recipe

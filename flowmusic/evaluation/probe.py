@@ -70,7 +70,7 @@ def solo_labels_of(song: dict[str, Any]) -> Labels:
 
 
 def features_of(audio: Audio, store: EmbeddingStore, cache: FeatureCache) -> dict[str, np.ndarray]:
-    """timbre (400,) and tempo (49,) of a clip, kept in `cache`."""
+    """patches (N, 200), timbre (400,) and tempo (49,) of a clip, kept in `cache`."""
     patches = store.embed(audio)
     timbre = np.concatenate([patches.mean(axis=0), patches.max(axis=0)])
 
@@ -78,7 +78,7 @@ def features_of(audio: Audio, store: EmbeddingStore, cache: FeatureCache) -> dic
         return {"tempo": torch.from_numpy(tempo_features(log_mel(audio)).astype(np.float32))}
 
     kept = cache.get_or_compute(content_key(audio), "text-probe", TEMPO_VERSION, compute)
-    return {"timbre": timbre, "tempo": kept["tempo"].numpy()}
+    return {"patches": patches, "timbre": timbre, "tempo": kept["tempo"].numpy()}
 
 
 def mode_of(audio: Audio, chords: ChordRecogniser, cache: FeatureCache) -> np.ndarray:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flowmusic.evaluation.text_scores import Example, ProbeListener, Row
 
 SOLO_PEAK, SOLO_SHARE = 0.01, 0.25
+MELODY_SUFFIX = "-melody"
 TABLE_FILE, NUMBERS_FILE = "text.md", "text.json"
 
 
@@ -39,21 +40,19 @@ def make_clips(
     duration_s: float,
     listener: ProbeListener,
     out: Path,
+    compose: bool,
 ) -> list[Example]:
     """Clips of text alone, kept under `out`; each seed's noise is the same for all prompts."""
     from tqdm import tqdm
 
     from features.audio import read_audio, write_audio
-    from features.controls import Controls
-    from features.frames import FrameGrid
 
-    nothing = Controls(FrameGrid.from_duration(duration_s).n_frames)
     examples = []
     for seed in seeds:
         for number, prompt in enumerate(tqdm(prompts, desc=f"clips of seed {seed}", unit="clip")):
             path = out / "clips" / f"{number:02d}-{seed}.wav"
             if not path.is_file():
-                audio = maker.make(nothing, prompt.text, duration_s, seed)
+                audio = maker.clip(text=prompt.text, duration_s=duration_s, seed=seed, compose=compose)
                 write_audio(path, audio.samples, audio.sample_rate)
             examples.append(listener.example(path.stem, read_audio(path), dict(prompt.asks)))
     return examples
@@ -86,7 +85,7 @@ def read_songs(
         sounds = [(song.name, clip.audio, labels_of(labels))]
         solo = melody_stem(song, clip)
         if solo is not None:
-            sounds.append((f"{song.name}-melody", solo, solo_labels_of(labels)))
+            sounds.append((f"{song.name}{MELODY_SUFFIX}", solo, solo_labels_of(labels)))
         for name, audio, known in sounds:
             heard = resynthesise.resynthesise(audio) if resynthesise else audio
             examples.append(listener.example(name, heard, known))
@@ -129,6 +128,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--n-probe", type=some, default=1000, help="songs that the probe learns from (1000)")
     parser.add_argument("--n-test", type=some, default=64, help="songs of the ceiling (64)")
     parser.add_argument("--duration", type=SECONDS, default=10.0, help="seconds of each clip (10)")
+    parser.add_argument(
+        "--compose",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="as in `flowmusic generate` (yes)",
+    )
     add_sampling(parser)
     return parser
 
@@ -141,14 +146,23 @@ def run(options: argparse.Namespace) -> list[Row]:
     from flowmusic.evaluation.prompts import all_prompts
     from flowmusic.evaluation.protocol import check_settings
     from flowmusic.evaluation.report import write_text
-    from flowmusic.evaluation.text_scores import ProbeListener, novelty_of, row_of, to_markdown, train_probes
+    from flowmusic.evaluation.text_scores import (
+        ProbeListener,
+        frechet,
+        novelty_of,
+        row_of,
+        to_markdown,
+        train_probes,
+    )
 
     prompts = all_prompts()[: options.n]
     model = load_model(options)
-    maker = FlowMaker(model, options.steps, options.solver, options.guidance)
     cache = FeatureCache()
+    if options.compose and options.guidance is None:
+        options.guidance = model.model.defaults.composed_guidance
     settings = settings_for(model, options, "", (prompt.text for prompt in all_prompts()))
     check_settings(options.out, settings)
+    maker = FlowMaker(model, options.steps, options.solver, options.guidance)
     listener = ProbeListener(EmbeddingStore(cache), cache)
     probes = train_probes(read_songs(options.probe, options.n_probe, options.duration, listener))
     renders = read_songs(options.test, options.n_test, options.duration, listener)
@@ -160,12 +174,16 @@ def run(options: argparse.Namespace) -> list[Row]:
         options.duration,
         listener,
         options.out,
+        options.compose,
     )
     rows = [row_of(name, probes[name], made, resynthesised, renders) for name in ATTRIBUTES]
     novel = novelty_of(prompts, read_captions(options.captions or options.probe))
+    songs = [item for item in renders if not item.name.endswith(MELODY_SUFFIX)]
     heading = (
         f"Text alone: {len(prompts)} prompts, {options.seeds} seeds, model {settings.model}, "
-        f"{settings.solver} {settings.steps}, guidance {settings.guidance}."
+        f"{settings.solver} {settings.steps}, guidance {settings.guidance}, "
+        f"{'composed' if options.compose else 'not composed'}. Fréchet distance over musicnn to {len(songs)} "
+        f"songs of --test, all against all: {frechet(made, songs):.1f}."
     )
     write_text(options.out / TABLE_FILE, to_markdown(rows, novel, heading) + "\n")
     numbers = {"settings": asdict(settings), "novelty": asdict(novel), "rows": [asdict(row) for row in rows]}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flowmusic.evaluation.frechet import distance_of
 from flowmusic.evaluation.probe import (
     ATTRIBUTES,
     Labels,
@@ -161,6 +162,13 @@ def row_of(
         ceiling=ceiling,
         original=area(renders),
         share_closed=share,
+    )
+
+
+def frechet(first: Sequence[Example], second: Sequence[Example]) -> float:
+    """Fréchet distance of the patches of two sets."""
+    return distance_of(
+        *(np.concatenate([item.features["patches"] for item in one]) for one in (first, second))
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ from features.audio import read_audio, write_audio
 from features.separators import SmallDemucsSeparator
 from flowmusic.cli import main
 from flowmusic.codec.bands import BandStft, DecoderBand
-from flowmusic.codec.files import read_codec
+from flowmusic.codec.files import read_codec, write_codec
+from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
 from flowmusic.composer.score import STEMS
+from flowmusic.data.sound_data import SoundBatch
 from flowmusic.training.base import Training
 from flowmusic.training.checkpoint import read_checkpoint
-from flowmusic.training.codec_module import chroma_error, chroma_filters, rise_error
+from flowmusic.training.codec_module import DecoderTraining, chroma_error, chroma_filters, rise_error
 from flowmusic.training.separator_module import separation_loss
 from tests.training.conftest import assert_equal
 
@@ -119,6 +122,21 @@ def test_a_codec_is_fitted_trained_resumed_and_exported(songs: Path, tmp_path: P
     )
     latents = codec.encode(0.1 * torch.randn(1, 1, RATE, generator=torch.Generator().manual_seed(0)))
     assert codec.decode(latents).shape == (1, 2, RATE)
+
+
+def test_a_codec_grows_refinement_and_learns_on(tmp_path: Path) -> None:
+    config = SpectralCodecConfig(latent_dim=6, decoder_width=8, decoder_depth=1)
+    torch.manual_seed(0)
+    write_codec(SpectralCodec(config), tmp_path)
+    grown = DecoderTraining(replace(config, refine_channels=4, refine_depth=1), init_from=tmp_path)
+    old = read_codec(tmp_path).state_dict()
+    assert all(torch.equal(grown.codec.state_dict()[name], tensor) for name, tensor in old.items())
+    batch = SoundBatch(0, 0.1 * torch.randn(2, 12_800))
+    loss, _ = grown.loss(grown.net, batch, with_motion=True)
+    loss.backward()
+    assert all(part.leave.weight.grad is not None for part in grown.net.refine)
+    with pytest.raises(ValueError, match="its codec has another shape"):
+        DecoderTraining(replace(config, decoder_width=16), init_from=tmp_path)
 
 
 def test_a_separator_is_trained_and_exported(songs: Path, tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""Songs for what a text says: evidence moves what is drawn, lengths and tempi are kept, symbols fit."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from flowmusic.composer.captions import tempo_word
+from flowmusic.composer.compose import Composition, compose, tempo_of
+from flowmusic.composer.generator import make_brief, write_sheet
+from flowmusic.composer.harmony import MINOR_MODES
+from flowmusic.composer.reader import ATTRIBUTES, Evidence
+
+NOTHING: Evidence = {name: dict.fromkeys(values, 0.0) for name, values in ATTRIBUTES.items()}
+
+
+def _asked(**values: str) -> Evidence:
+    """Sure of these values, silent about all else."""
+    sure = {name: {v: 0.0 if v == said else -30.0 for v in ATTRIBUTES[name]} for name, said in values.items()}
+    return NOTHING | sure
+
+
+def _songs(evidence: Evidence, n: int = 30) -> list[Composition]:
+    return [compose(evidence, 10.0, song) for song in range(n)]
+
+
+def test_what_is_asked_for_is_composed() -> None:
+    asked = _asked(shade="dark", pace="fast", drums="without", metre="3/4", solo="none")
+    for song in _songs(asked, 8):
+        assert song.score.mode in MINOR_MODES and song.score.metre == "3/4" and song.score.drums is None
+        assert tempo_word(song.score.bpm, "3/4") == "fast"
+    assert {song.style for song in _songs(_asked(style="reggae"), 8)} == {"reggae"}
+
+
+def test_without_evidence_songs_are_those_of_the_generator() -> None:
+    songs = _songs(NOTHING, 120)
+    minor = np.mean([song.score.mode in MINOR_MODES for song in songs])
+    briefs = [make_brief(np.random.default_rng(k)) for k in range(600)]
+    assert minor == pytest.approx(0.46, abs=0.13)
+    drums = np.mean([brief.has_drums for brief in briefs])
+    assert np.mean([song.score.drums is not None for song in songs]) == pytest.approx(drums, abs=0.1)
+    assert len({song.score.key for song in songs}) >= 12  # some have two names
+
+
+def test_a_song_is_a_function_of_its_seed_and_lasts_long_enough() -> None:
+    first, again, other = (compose(NOTHING, 120.0, song, bpm=97.0) for song in (4, 4, 5))
+    assert first == again and first != other
+    assert first.score.bpm == 97.0 and first.score.duration_s >= 120.0
+    chords = next(item for item in first.references if item.role == "chords")
+    assert chords.duration_s >= 120.0 and chords.name == "composed"
+
+
+def test_a_tempo_is_written_over_others_only_where_it_is_given() -> None:
+    rng = np.random.default_rng(0)
+    brief = make_brief(rng)
+    short, _ = write_sheet(np.random.default_rng(1), brief)
+    same, _ = write_sheet(np.random.default_rng(1), brief, least_s=5.0)
+    assert short == same
+    sheet, _ = write_sheet(np.random.default_rng(1), brief, "phrygian", 300.0)
+    bar_s = brief.metre.bar_quarters * 60 / brief.bpm / brief.metre.beat_quarters
+    assert sheet.mode == "phrygian" and sheet.n_bars * bar_s >= 300.0
+
+
+@pytest.mark.parametrize(
+    ("text", "bpm"),
+    [("rock, 128 bpm", 128.0), ("at 92.5 BPM please", 92.5), ("77 beats per minute", 77.0),
+     ("in 4/4", None), ("9999 bpm", None), ("5 bpm", None), ("bpm", None)],
+)  # fmt: skip
+def test_tempi_are_read(text: str, bpm: float | None) -> None:
+    assert tempo_of(text) == bpm
+
+
+def test_rests_and_descriptions() -> None:
+    silent = compose(_asked(drums="without", solo="none"), 4.0, 1)
+    rests = silent.rests(4.0)
+    assert rests.given == ("drums",) and rests.drums is not None and not rests.drums.any()
+    loud = compose(_asked(drums="with", solo="none"), 4.0, 1)
+    assert loud.rests(4.0).given == () and "drums" in {item.role for item in loud.references}
+    said = json.loads(json.dumps(loud.describe()))
+    assert said["style"] in ATTRIBUTES["style"] and said["bpm"] == loud.score.bpm
+    assert said["chords"][0][0] == 0.0 and set(said["parts"]) <= {"drums", "melody", "chords"}
