@@ -2,7 +2,8 @@
 
     P(song | text)  ~  P(song) * product over attributes a of P(a | text) / P(a)
 
-Songs are drawn from the composer that wrote the training songs, and one of them is chosen by these weights.
+The style is drawn from what the text says of it; of songs in it, drawn from the composer that wrote the
+training songs, one is chosen by these weights.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from features.references import Reference, open_reference
 from features.symbols import DrumHit, Note
 from flowmusic.composer.arranger import arrange
 from flowmusic.composer.captions import tempo_word
-from flowmusic.composer.generator import MODE_WEIGHTS, MODES, Brief, make_brief, write_sheet
+from flowmusic.composer.generator import MODE_WEIGHTS, MODES, WILD_SHARE, Brief, make_brief, write_sheet
 from flowmusic.composer.harmony import MINOR_MODES
 from flowmusic.composer.reader import Evidence
 from flowmusic.composer.score import Score
+from flowmusic.composer.style_table import STYLES
 
 N_BRIEFS = 400
 _SEED = 0x636F6D70  # beside the seed of the noise: another stream of numbers
@@ -71,22 +73,30 @@ def compose(evidence: Evidence, duration_s: float, seed: int, bpm: float | None 
     brief = _choose_brief(evidence, rng)
     if bpm is not None:
         brief = replace(brief, bpm=bpm)
-    mode = _choose_mode(evidence["shade"], rng)
+    shades = {mode: evidence["shade"]["dark" if mode in MINOR_MODES else "bright"] for mode in MODES}
+    mode = _choose(dict(zip(MODES, MODE_WEIGHTS, strict=True)), shades, rng)
     sheet, sections = write_sheet(rng, brief, mode, duration_s)
     score = arrange(sheet, sections, brief, 1, rng)
     return Composition(brief.style_name, score, _references(score))
 
 
 def _choose_brief(evidence: Evidence, rng: np.random.Generator) -> Brief:
-    briefs = [make_brief(rng) for _ in range(N_BRIEFS)]
+    usual = {name: (1 - WILD_SHARE) / len(STYLES) for name in STYLES} | {"experimental": WILD_SHARE}
+    style = _choose(usual, evidence["style"], rng)
+    briefs = [make_brief(rng, style_name=style) for _ in range(N_BRIEFS)]
     log_weights = np.array([_log_weight(brief, evidence) for brief in briefs])
     weights = np.exp(log_weights - log_weights.max())
     return briefs[int(rng.choice(N_BRIEFS, p=weights / weights.sum()))]
 
 
+def _choose(usual: dict[str, float], evidence: dict[str, float], rng: np.random.Generator) -> str:
+    """One of the values, which are usual so often, after what is said of them."""
+    weights = np.array([share * math.exp(evidence[value]) for value, share in usual.items()])
+    return str(rng.choice(list(usual), p=weights / weights.sum()))
+
+
 def _log_weight(brief: Brief, evidence: Evidence) -> float:
     values = {
-        "style": brief.style_name,
         "pace": tempo_word(brief.bpm, brief.metre.name),
         "metre": brief.metre.name,
         "drums": "with" if brief.has_drums else "without",
@@ -94,16 +104,6 @@ def _log_weight(brief: Brief, evidence: Evidence) -> float:
         "solo": brief.solo,
     }
     return math.fsum(evidence[name][value] for name, value in values.items())
-
-
-def _choose_mode(shades: dict[str, float], rng: np.random.Generator) -> str:
-    weights = np.array(
-        [
-            weight * math.exp(shades["dark" if mode in MINOR_MODES else "bright"])
-            for mode, weight in zip(MODES, MODE_WEIGHTS, strict=True)
-        ]
-    )
-    return str(rng.choice(MODES, p=weights / weights.sum()))
 
 
 def _references(score: Score) -> tuple[Reference, ...]:

@@ -14,6 +14,7 @@ from flowmusic.composer.sheet import METRES, Metre, Section, Sheet, SheetChord
 from flowmusic.composer.style_table import STYLES
 from flowmusic.composer.styles import WILD, Style
 
+WILD_SHARE = 0.1
 MODES = ("major", "minor", "dorian", "mixolydian", "lydian", "phrygian")
 MODE_WEIGHTS = (0.44, 0.36, 0.07, 0.07, 0.03, 0.03)
 
@@ -32,18 +33,31 @@ class Brief:
     lead_program: int
 
 
+def style_named(name: str) -> Style:
+    """A style by its name; any but those of the table are wild mixtures."""
+    return STYLES.get(name, WILD)
+
+
 def choose_style(rng: np.random.Generator, metre: str | None = None) -> tuple[str, Style]:
     """A style at random (one in ten is a wild mixture), fit for `metre` if one is given."""
-    if rng.random() < 0.1:
+    if rng.random() < WILD_SHARE:
         return "experimental", WILD
     names = [n for n, s in STYLES.items() if metre is None or metre in s.metres]
     name = str(rng.choice(names)) if names else ""
     return (name, STYLES[name]) if name else ("experimental", WILD)
 
 
-def make_brief(rng: np.random.Generator, metre_name: str | None = None, with_melody: bool = False) -> Brief:
+def make_brief(
+    rng: np.random.Generator,
+    metre_name: str | None = None,
+    with_melody: bool = False,
+    style_name: str | None = None,
+) -> Brief:
     """Draws style, metre, tempo and which layers exist; `with_melody` forbids its absence."""
-    style_name, style = choose_style(rng, metre_name)
+    if style_name is None:
+        style_name, style = choose_style(rng, metre_name)
+    else:
+        style = style_named(style_name)
     metre = METRES[metre_name or str(rng.choice(style.metres))]
     low, high = style.bpm
     if rng.random() < 0.1:

@@ -27,7 +27,7 @@ def _songs(evidence: Evidence, n: int = 30) -> list[Composition]:
 
 
 def test_what_is_asked_for_is_composed() -> None:
-    asked = _asked(shade="dark", pace="fast", drums="without", metre="3/4", solo="none")
+    asked = _asked(style="waltz", shade="dark", pace="fast", drums="without", metre="3/4", solo="none")
     for song in _songs(asked, 8):
         assert song.score.mode in MINOR_MODES and song.score.metre == "3/4" and song.score.drums is None
         assert tempo_word(song.score.bpm, "3/4") == "fast"
