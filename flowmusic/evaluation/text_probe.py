@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from flowmusic.evaluation.command import (
 
 if TYPE_CHECKING:
     from features.audio import Audio
+    from flowmusic.evaluation.probe import Labels
     from flowmusic.evaluation.prompts import Prompt
     from flowmusic.evaluation.references import Clip, FoundReference
     from flowmusic.evaluation.text_scores import Example, ProbeListener, Row
@@ -33,29 +34,44 @@ MELODY_SUFFIX = "-melody"
 TABLE_FILE, NUMBERS_FILE = "text.md", "text.json"
 
 
-def make_clips(
-    maker: FlowMaker,
-    prompts: Sequence[Prompt],
-    seeds: Sequence[int],
-    duration_s: float,
-    listener: ProbeListener,
-    out: Path,
-    compose: bool,
-) -> list[Example]:
-    """Clips of text alone, kept under `out`; each seed's noise is the same for all prompts."""
-    from tqdm import tqdm
+@dataclass(frozen=True)
+class TextClips:
+    """Makes clips of text alone and hears them; kept under `out`, so that a second run goes on."""
 
-    from features.audio import read_audio, write_audio
+    maker: FlowMaker
+    listener: ProbeListener
+    duration_s: float
+    out: Path
+    compose: bool
 
-    examples = []
-    for seed in seeds:
-        for number, prompt in enumerate(tqdm(prompts, desc=f"clips of seed {seed}", unit="clip")):
-            path = out / "clips" / f"{number:02d}-{seed}.wav"
-            if not path.is_file():
-                audio = maker.clip(text=prompt.text, duration_s=duration_s, seed=seed, compose=compose)
-                write_audio(path, audio.samples, audio.sample_rate)
-            examples.append(listener.example(path.stem, read_audio(path), dict(prompt.asks)))
-    return examples
+    def example(self, name: str, text: str, seed: int, labels: Labels) -> Example:
+        from features.audio import read_audio, write_audio
+
+        path = self.out / f"{name}.wav"
+        if not path.is_file():
+            audio = self.maker.clip(text=text, duration_s=self.duration_s, seed=seed, compose=self.compose)
+            write_audio(path, audio.samples, audio.sample_rate)
+        return self.listener.example(path.stem, read_audio(path), labels)
+
+    def of_prompts(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[Example]:
+        """Each seed's noise is the same for all prompts."""
+        from tqdm import tqdm
+
+        return [
+            self.example(f"clips/{number:02d}-{seed}", prompt.text, seed, dict(prompt.asks))
+            for seed in seeds
+            for number, prompt in enumerate(tqdm(prompts, desc=f"clips of seed {seed}", unit="clip"))
+        ]
+
+    def of_songs(self, songs: Sequence[FoundReference], seed: int) -> list[Example]:
+        """A clip for the first caption of each song, each with noise of its own."""
+        from tqdm import tqdm
+
+        captions = [read_captions([song.path])[0] for song in songs]
+        return [
+            self.example(f"captions/{number:02d}", text, seed + number, {})
+            for number, text in enumerate(tqdm(captions, desc="clips of captions", unit="clip"))
+        ]
 
 
 def read_songs(
@@ -145,6 +161,7 @@ def run(options: argparse.Namespace) -> list[Row]:
     from flowmusic.evaluation.probe import ATTRIBUTES
     from flowmusic.evaluation.prompts import all_prompts
     from flowmusic.evaluation.protocol import check_settings
+    from flowmusic.evaluation.references import find_references
     from flowmusic.evaluation.report import write_text
     from flowmusic.evaluation.text_scores import (
         ProbeListener,
@@ -167,23 +184,18 @@ def run(options: argparse.Namespace) -> list[Row]:
     probes = train_probes(read_songs(options.probe, options.n_probe, options.duration, listener))
     renders = read_songs(options.test, options.n_test, options.duration, listener)
     resynthesised = read_songs(options.test, options.n_test, options.duration, listener, maker)
-    made = make_clips(
-        maker,
-        prompts,
-        range(options.seed, options.seed + options.seeds),
-        options.duration,
-        listener,
-        options.out,
-        options.compose,
-    )
+    clips = TextClips(maker, listener, options.duration, options.out, options.compose)
+    made = clips.of_prompts(prompts, range(options.seed, options.seed + options.seeds))
+    songs = [song for song in find_references(options.test, options.n_test) if song.is_song]
+    told = clips.of_songs(songs, options.seed)
     rows = [row_of(name, probes[name], made, resynthesised, renders) for name in ATTRIBUTES]
     novel = novelty_of(prompts, read_captions(options.captions or options.probe))
-    songs = [item for item in renders if not item.name.endswith(MELODY_SUFFIX)]
+    mixes = [item for item in renders if not item.name.endswith(MELODY_SUFFIX)]
     heading = (
         f"Text alone: {len(prompts)} prompts, {options.seeds} seeds, model {settings.model}, "
         f"{settings.solver} {settings.steps}, guidance {settings.guidance}, "
-        f"{'composed' if options.compose else 'not composed'}. Fréchet distance over musicnn to {len(songs)} "
-        f"songs of --test, all against all: {frechet(made, songs):.1f}."
+        f"{'composed' if options.compose else 'not composed'}. Fréchet distance over musicnn of clips for "
+        f"captions of {len(songs)} songs of --test to these songs: {frechet(told, mixes):.1f}."
     )
     write_text(options.out / TABLE_FILE, to_markdown(rows, novel, heading) + "\n")
     numbers = {"settings": asdict(settings), "novelty": asdict(novel), "rows": [asdict(row) for row in rows]}
