@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from flowmusic.conditioning.text import TextEncoder, TextTokens
 
 CLIP_FORMAT = "flowmusic.clip.1"
+log = logging.getLogger(__name__)
 
 
 class FlowMusic:
@@ -155,6 +157,8 @@ class FlowMusic:
         if compose and is_text_alone(text, references, controls, style, edit, song):
             composition = compose_for(text or "", duration_s, seed if song is None else song, bpm)
             guidance = self.model.defaults.composed_guidance if guidance is None else guidance
+        elif song is not None:
+            log.warning("song %d is not used: songs are composed for a text alone", song)
         settings = SamplerSettings.of(self.model.defaults, steps, solver, guidance)
         settings.check_duration(duration_s)
         canvas = self._canvas(edit, duration_s)

@@ -76,7 +76,7 @@ def test_one_song_is_played_by_several_seeds(model: FlowMusic) -> None:
     )
 
 
-def test_nothing_is_composed_beside_anything_else(model: FlowMusic) -> None:
+def test_nothing_is_composed_beside_anything_else(model: FlowMusic, caplog: pytest.LogCaptureFixture) -> None:
     sound = Audio(0.1 * np.random.default_rng(0).standard_normal((1, 32_000)).astype(np.float32), 32_000)
     for given in (
         {"chords": "Am"},
@@ -89,6 +89,7 @@ def test_nothing_is_composed_beside_anything_else(model: FlowMusic) -> None:
         clip = model.generate(**{"text": "a calm piano", "duration_s": 2.0, "steps": 1} | given)  # type: ignore[arg-type]
         assert clip.metadata["composed"] is None, given
         assert clip.metadata["guidance"] == model.model.defaults.guidance
+    assert caplog.text.count("song 3 is not used") == 1
 
 
 def test_a_variation_keeps_the_song(model: FlowMusic, tmp_path: Path) -> None:
