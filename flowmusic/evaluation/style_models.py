@@ -64,7 +64,9 @@ class FlowInversionMaker(FlowSampler):
         self, text: str, word: Inversion | None, style: Audio | None, duration_s: float, seed: int
     ) -> Audio:
         inversions = () if word is None else (word,)
-        return self.clip(text=text, style=style, inversions=inversions, duration_s=duration_s, seed=seed)
+        # plain words are to differ from a pseudo-word in the word alone: for neither is a song composed
+        asked = {"text": text, "style": style, "inversions": inversions, "compose": False}
+        return self.clip(**asked, duration_s=duration_s, seed=seed)
 
 
 def load_styled(options: argparse.Namespace, excerpt: Audio, books: int | None = None) -> FlowMusic:
