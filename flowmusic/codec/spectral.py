@@ -1,11 +1,11 @@
 """The embedded codec: principal components of band levels in, a trained magnitude decoder out.
 
-The encoder is not trained by gradient: band levels at several resolutions are reduced to their
-principal components, each scaled to unit variance. The decoder predicts STFT magnitudes in bands, with long
-windows for low frequencies and short ones for high, and refines them beside the stored levels
-(flowmusic.codec.refinement); each band's phases are found without training (flowmusic.codec.phase). That
-sound is mono; where there are `stereo_components`, the last latents of a frame tell where it comes from
-(flowmusic.codec.stereo).
+The encoder is not trained by gradient: band levels at several resolutions are reduced to their principal
+components, each scaled to unit variance. The decoder predicts STFT magnitudes in bands, with long windows
+for low frequencies and short ones for high, and refines them beside the stored levels
+(flowmusic.codec.refinement); phases are found without training (flowmusic.codec.phase), and the stored levels
+of short windows are imposed on the sum. That sound is mono; where there are `stereo_components`, the last
+latents of a frame tell where it comes from (flowmusic.codec.stereo).
 """
 
 from __future__ import annotations
@@ -16,11 +16,27 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from flowmusic.codec.analysis import DEFAULT_RESOLUTIONS, BandAnalysis, Resolution
-from flowmusic.codec.bands import DEFAULT_BANDS, BandStft, DecoderBand
+from flowmusic.codec.analysis import DEFAULT_RESOLUTIONS, BandAnalysis, Resolution, spread_over_bins
+from flowmusic.codec.bands import DEFAULT_BANDS, BandStft, DecoderBand, from_log10
 from flowmusic.codec.decoder import MagnitudeDecoder
+from flowmusic.codec.phase import Stft
 from flowmusic.codec.refinement import LevelMaps
 from flowmusic.codec.stereo import StereoImage
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Band levels of `resolution` (its index) are moved towards the stored ones by at most so much."""
+
+    resolution: int
+    raise_db: float
+    cut_db: float
+
+
+# Only cuts, in the shortest windows: what the decoder smears before and after a stroke goes. Sound of true
+# latents hardly needs it, that of generated ones does: without, the Fréchet distance of generated clips is
+# 13.4 instead of 11.7 (flowmusic.evaluation.fidelity, 64 songs).
+DEFAULT_CORRECTIONS = (Correction(4, 0.0, 20.0),)
 
 
 @dataclass(frozen=True)
@@ -41,6 +57,7 @@ class SpectralCodecConfig:
     refine_channels: int = 0
     refine_depth: int = 3
     decoder_bands: tuple[DecoderBand, ...] = DEFAULT_BANDS
+    corrections: tuple[Correction, ...] = DEFAULT_CORRECTIONS
     resolutions: tuple[Resolution, ...] = DEFAULT_RESOLUTIONS
 
     def to_dict(self) -> dict[str, object]:
@@ -53,7 +70,7 @@ class SpectralCodecConfig:
         if unknown:
             raise ValueError(f"unknown codec settings {sorted(unknown)}")
         parsed = dict(values)
-        kinds = {"resolutions": Resolution, "decoder_bands": DecoderBand}
+        kinds = {"resolutions": Resolution, "decoder_bands": DecoderBand, "corrections": Correction}
         for key, kind in kinds.items():
             if key in values:
                 parsed[key] = tuple(kind(**item) for item in values[key])  # type: ignore[attr-defined]
@@ -74,6 +91,12 @@ class SpectralCodec(nn.Module):
         for band in config.decoder_bands:
             if config.decoder_hop % band.hop:
                 raise ValueError(f"a band's hop {band.hop} does not divide decoder_hop {config.decoder_hop}")
+        for correction in config.corrections:
+            if not 0 <= correction.resolution < len(config.resolutions):
+                raise ValueError(
+                    f"a correction is of resolution {correction.resolution}, "
+                    f"but there are {len(config.resolutions)} resolutions"
+                )
         self.config = config
         self.sample_rate = config.sample_rate
         self.latent_dim = config.latent_dim + config.stereo_components
@@ -152,12 +175,15 @@ class SpectralCodec(nn.Module):
     def synthesise(self, log_magnitudes: Sequence[Tensor], latents: Tensor) -> Tensor:
         """Log10 magnitudes, a (B, T', F) tensor a band, and latents (B, T, D) -> (B, C, T * hop).
 
-        Phases are found, and the stereo image that the latents store is made.
+        Phases are found, and the levels and the stereo image that the latents store are imposed.
         """
         n_samples = latents.shape[1] * self.config.hop
         audio = torch.zeros(latents.shape[0], n_samples, device=latents.device)
         for band, log_magnitude in zip(self.bands, log_magnitudes, strict=True):
             audio += band.synthesise(log_magnitude.float(), n_samples, self.config.phase_iterations)
+        features = self.features(latents)
+        for correction in self.config.corrections:
+            audio = self.impose_levels(audio, features, correction)
         if self.image is None:
             return audio[:, None]
         return self.image.decode(latents[..., self.config.latent_dim :], audio)
@@ -169,3 +195,19 @@ class SpectralCodec(nn.Module):
             band.log_magnitude(audio, n_columns * (self.config.decoder_hop // band.stft.hop))
             for band in self.bands
         ]
+
+    def impose_levels(self, audio: Tensor, features: Tensor, correction: Correction) -> Tensor:
+        """Move the band levels of (B, S) sound towards those of features (B, T, N)."""
+        index = correction.resolution
+        resolution = self.config.resolutions[index]
+        n_columns = features.shape[1] * resolution.subframes
+        wanted = features[..., self.analysis.feature_slice(index)]
+        wanted = wanted.reshape(audio.shape[0], n_columns, resolution.n_bands)
+        excess = wanted - self.analysis.levels(audio, index)  # (B, T', N) in log10 amplitude
+        gain = excess.clamp(-correction.cut_db / 20.0, correction.raise_db / 20.0).transpose(1, 2)
+        stft = Stft(resolution.window, resolution.window // 4)
+        spectrum = stft.spectrum(audio, -(-audio.shape[-1] // stft.hop))  # (B, F, T'')
+        gain = torch.nn.functional.interpolate(gain, size=spectrum.shape[-1], mode="linear")
+        spread = spread_over_bins(resolution, stft.bins_hz(self.sample_rate)).to(gain.device)
+        shaped = spectrum * from_log10(torch.einsum("fn,bnt->bft", spread, gain))
+        return stft.synthesise(shaped, audio.shape[-1])

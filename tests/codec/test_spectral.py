@@ -7,7 +7,7 @@ import torch
 
 from flowmusic.codec.bands import DEFAULT_BANDS, BandStft, DecoderBand
 from flowmusic.codec.protocol import Codec
-from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
+from flowmusic.codec.spectral import Correction, SpectralCodec, SpectralCodecConfig
 
 
 def small_codec(latent_dim: int = 32) -> SpectralCodec:
@@ -94,6 +94,29 @@ def test_the_decoder_predicts_what_it_is_trained_on() -> None:
 def test_a_band_whose_hop_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match="hop 300 does not divide decoder_hop 640"):
         SpectralCodec(SpectralCodecConfig(decoder_bands=(DecoderBand(1024, 300, 0.0, 16000.0),)))
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_imposed_levels_come_nearer_to_those_stored(index: int) -> None:
+    codec = small_codec()
+    original, wrong = (
+        0.1 * torch.randn(1, 64000, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)
+    )
+    features = codec.analysis(original)
+    stored = features[..., codec.analysis.feature_slice(index)]
+    mended = codec.impose_levels(wrong, features, Correction(index, raise_db=6.0, cut_db=12.0))
+    before, after = (
+        (codec.analysis(x)[..., codec.analysis.feature_slice(index)] - stored).abs().mean()
+        for x in (wrong, mended)
+    )
+    assert after < 0.8 * before
+    unchanged = codec.impose_levels(wrong, features, Correction(index, raise_db=0.0, cut_db=0.0))
+    torch.testing.assert_close(unchanged, wrong, atol=1e-4, rtol=0)
+
+
+def test_a_correction_of_no_resolution_is_named() -> None:
+    with pytest.raises(ValueError, match="resolution 5, but there are 5 resolutions"):
+        SpectralCodec(SpectralCodecConfig(corrections=(Correction(5, 0.0, 6.0),)))
 
 
 def test_wrong_shapes_are_named() -> None:

@@ -52,6 +52,7 @@ model:
       phase_iterations: 1
       stereo_components: 4
       decoder_bands: [{window: 1024, hop: 640, low_hz: 0.0, high_hz: 16000.0}]
+      corrections: [{resolution: 1, raise_db: 0.0, cut_db: 20.0}]
       resolutions:
         - {window: 2560, low_hz: 100.0, high_hz: 6400.0, bands_per_octave: 4, subframes: 1}
         - {window: 512, low_hz: 200.0, high_hz: 12800.0, bands_per_octave: 1, subframes: 4}
