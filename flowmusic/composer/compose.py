@@ -1,6 +1,6 @@
 """A composition for a text: what words say of harmony, rhythm and tune becomes chords, drums and a melody.
 
-    P(song | text)  ~  P(song) * product over attributes a of P(a | text) / P(a)
+    P(song | text)  ~  P(song) * product over attributes a of (P(a | text) / P(a)) ** SHARPNESS
 
 The style is drawn from what the text says of it; of songs in it, drawn from the composer that wrote the
 training songs, one is chosen by these weights.
@@ -29,6 +29,8 @@ from flowmusic.composer.score import Score
 from flowmusic.composer.style_table import STYLES
 
 N_BRIEFS = 400
+SHARPNESS = 1.5
+"""Evidence counts so many times: with once, one song in twenty has drums where words forbid them."""
 _SEED = 0x636F6D70  # beside the seed of the noise: another stream of numbers
 _BPM = re.compile(r"(\d{2,3}(?:\.\d+)?)\s*(?:bpm|beats per minute)\b", re.IGNORECASE)
 _SLOWEST, _FASTEST = 40.0, 240.0
@@ -85,13 +87,13 @@ def _choose_brief(evidence: Evidence, rng: np.random.Generator) -> Brief:
     style = _choose(usual, evidence["style"], rng)
     briefs = [make_brief(rng, style_name=style) for _ in range(N_BRIEFS)]
     log_weights = np.array([_log_weight(brief, evidence) for brief in briefs])
-    weights = np.exp(log_weights - log_weights.max())
+    weights = np.exp(SHARPNESS * (log_weights - log_weights.max()))
     return briefs[int(rng.choice(N_BRIEFS, p=weights / weights.sum()))]
 
 
 def _choose(usual: dict[str, float], evidence: dict[str, float], rng: np.random.Generator) -> str:
     """One of the values, which are usual so often, after what is said of them."""
-    weights = np.array([share * math.exp(evidence[value]) for value, share in usual.items()])
+    weights = np.array([share * math.exp(SHARPNESS * evidence[value]) for value, share in usual.items()])
     return str(rng.choice(list(usual), p=weights / weights.sum()))
 
 
