@@ -4,7 +4,7 @@
 
 Rows: the codec as it is; with what the decoder misses (true less predicted log magnitudes of a frame) put
 back as so many more principal components, fitted on --fit; with the true magnitudes of a band, or of both.
-The last row still has the phases that are found without training.
+The last row still has the phases that are found without training and the levels that the latents store.
 """
 
 from __future__ import annotations

@@ -35,9 +35,19 @@ def is_text_alone(
     return edit is None or (song is not None and edit.context is None)
 
 
-def compose_for(text: str, duration_s: float, song: int, bpm: float | None = None) -> Composition:
-    """A song for a text; `song` is its seed, `bpm` its tempo, else the one that the text may state."""
-    evidence = load_reader().evidence(_encoder().encode_means([text])[0])
+def compose_for(
+    text: str,
+    duration_s: float,
+    song: int,
+    bpm: float | None = None,
+    encoder: TransformersTextEncoder | None = None,
+) -> Composition:
+    """A song for a text; `song` is its seed, `bpm` its tempo, else the one that the text may state.
+
+    `encoder` is the embedded text encoder, for a caller who has it loaded.
+    """
+    encoder = _encoder() if encoder is None else encoder
+    evidence = load_reader().evidence(encoder.encode_means([text])[0])
     return compose(evidence, duration_s, song, tempo_of(text) if bpm is None else bpm)
 
 

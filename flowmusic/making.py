@@ -31,6 +31,7 @@ class Recipe:
     fingerprint: str
     listener: dict[str, str]
     threads: int | None = None
+    composed: bool = False
 
 
 def make_clip(model: FlowMusic, job: Job, progress: Progress = no_progress) -> Generation:
@@ -83,9 +84,10 @@ def varied_from(clip: str | Path) -> Job:
     beside = Path(clip).with_suffix(".json")
     if not beside.is_file():
         return Job()
-    job = read_recipe(beside).job
+    recipe = read_recipe(beside)
+    job = recipe.job
     seed = job.seed or 0
-    if _read_sidecar(beside).get("composed") and job.song is None:
+    if recipe.composed and job.song is None:
         job = replace(job, song=seed)  # the same song, played anew
     return replace(job, seed=(seed + 1) % 2**63)
 
@@ -131,6 +133,7 @@ def read_recipe(sidecar: str | Path) -> Recipe:
             str(model["fingerprint"]),
             dict(values["listener"]),
             values.get("threads"),
+            bool(values.get("composed")),
         )
         paths = {key: _found(sidecar, item["path"], item["sha256"]) for key, item in values["files"].items()}
     except (KeyError, TypeError) as error:

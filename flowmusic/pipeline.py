@@ -19,7 +19,7 @@ from flowmusic import __version__
 from flowmusic.codec.protocol import encode_audio
 from flowmusic.composing import compose_for, is_text_alone
 from flowmusic.conditioning.pseudo_words import pseudo_words
-from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.conditioning.text import EMBEDDED_ENCODER, TransformersTextEncoder
 from flowmusic.decoding import decode_clip
 from flowmusic.editing import Canvas, Edit, HeldVelocity, lay_out, starting_point
 from flowmusic.flow.solver import SolveResult, VelocityField, noise, solve
@@ -89,6 +89,12 @@ class FlowMusic:
             self._text_encoder = TransformersTextEncoder(self.model.defaults.text_encoder)
         return self._text_encoder
 
+    @property
+    def _embedded_encoder(self) -> TransformersTextEncoder | None:
+        """The model's text encoder, where that is the embedded one: it is not loaded a second time."""
+        encoder, name = self.text_encoder, self.model.defaults.text_encoder
+        return encoder if name == EMBEDDED_ENCODER and isinstance(encoder, TransformersTextEncoder) else None
+
     def generate(
         self,
         text: str | None = None,
@@ -155,7 +161,8 @@ class FlowMusic:
         duration_s = self.lengths.duration_s(duration_s, references, controls, edit)
         composition = None
         if compose and is_text_alone(text, references, controls, style, edit, song):
-            composition = compose_for(text or "", duration_s, seed if song is None else song, bpm)
+            song = seed if song is None else song
+            composition = compose_for(text or "", duration_s, song, bpm, self._embedded_encoder)
             guidance = self.model.defaults.composed_guidance if guidance is None else guidance
         elif song is not None:
             log.warning("song %d is not used: songs are composed for a text alone", song)

@@ -32,7 +32,7 @@ class MagnitudeDecoder(nn.Module):
 
     The trunk runs at `upsample` columns a latent frame; band i, with `bands[i] = (columns, bins)`, is read
     off each of them as so many columns of its own: (B, T * upsample * columns, bins). With `refine_channels`,
-    what it reads is refined beside the levels that the latents store (`SpectralCodec.levels_at_bins`).
+    what it reads is refined beside the levels that the latents store (`LevelMaps`).
     """
 
     def __init__(

@@ -33,11 +33,6 @@ class Brief:
     lead_program: int
 
 
-def style_named(name: str) -> Style:
-    """A style by its name; any but those of the table are wild mixtures."""
-    return STYLES.get(name, WILD)
-
-
 def choose_style(rng: np.random.Generator, metre: str | None = None) -> tuple[str, Style]:
     """A style at random (one in ten is a wild mixture), fit for `metre` if one is given."""
     if rng.random() < WILD_SHARE:
@@ -57,7 +52,7 @@ def make_brief(
     if style_name is None:
         style_name, style = choose_style(rng, metre_name)
     else:
-        style = style_named(style_name)
+        style = STYLES.get(style_name, WILD)
     metre = METRES[metre_name or str(rng.choice(style.metres))]
     low, high = style.bpm
     if rng.random() < 0.1:

@@ -59,11 +59,14 @@ class TextReader(nn.Module):
         scores = self.heads(self.dropout(functional.gelu(self.body(self.norm(mean)))))
         return dict(zip(self.sizes, scores.split(list(self.sizes.values()), dim=-1), strict=True))
 
+    def priors(self) -> dict[str, Tensor]:
+        """The prior by attribute, (values,) each."""
+        return dict(zip(self.sizes, self.prior.split(list(self.sizes.values())), strict=True))
+
     @torch.no_grad()
     def evidence(self, mean: Tensor) -> Evidence:
         """What the text with the mean state (E,) says beyond what songs are anyway."""
-        scores = self(mean[None])
-        priors = dict(zip(self.sizes, self.prior.split(list(self.sizes.values())), strict=True))
+        scores, priors = self(mean[None]), self.priors()
         return {
             name: dict(
                 zip(ATTRIBUTES[name], (logits[0].log_softmax(-1) - priors[name]).tolist(), strict=True)

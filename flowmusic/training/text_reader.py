@@ -83,10 +83,9 @@ class ReaderTraining:
         """What the unseen captions tell, in nats: cross-entropy of the prior less that of the reader."""
         self.reader.eval()
         valid = slice(0, self.n_valid)
-        priors = self.reader.prior.split(list(self.reader.sizes.values()))
         known = {
             name: -float(prior[self.targets[name][valid]].mean())
-            for name, prior in zip(ATTRIBUTES, priors, strict=True)
+            for name, prior in self.reader.priors().items()
         }
         return {name: known[name] - float(loss) for name, loss in self.losses(valid).items()}
 
