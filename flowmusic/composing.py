@@ -48,7 +48,7 @@ def compose_for(
     """
     encoder = _encoder() if encoder is None else encoder
     evidence = load_reader().evidence(encoder.encode_means([text])[0])
-    return compose(evidence, duration_s, song, tempo_of(text) if bpm is None else bpm)
+    return compose(text, evidence, duration_s, song, tempo_of(text) if bpm is None else bpm)
 
 
 @cache

@@ -14,6 +14,7 @@ from features.audio import Audio, write_audio
 from features.choices import drum_separator
 from features.controls import Controls
 from features.listen import Listener
+from features.references import Reference
 from features.separators import NoSeparator
 from flowmusic.editing import Canvas, put_back
 from flowmusic.loudness import limited
@@ -27,7 +28,8 @@ class Generation:
     Shape:
         audio   (C, S) float32 within [-1, 1]
         latents (T, D)
-    `metadata` is plain data: the settings, the references, times, evaluations of the model.
+    `metadata` is plain data: the settings, the references, times, evaluations of the model. `followed` are
+    the references, or what was composed in their place.
     """
 
     audio: np.ndarray
@@ -35,6 +37,7 @@ class Generation:
     controls: Controls
     latents: Tensor
     metadata: dict[str, object]
+    followed: tuple[Reference, ...] = ()
 
     @property
     def duration_s(self) -> float:

@@ -213,7 +213,7 @@ class FlowMusic:
                 "decoding": round(time.perf_counter() - sampled, 3),
             },
         }
-        return Generation(audio, self.sample_rate, known, solved.latents[0].cpu(), metadata)
+        return Generation(audio, self.sample_rate, known, solved.latents[0].cpu(), metadata, tuple(played))
 
     def _read(self, text: str | None, inversions: Sequence[str | Path | Inversion]) -> TextTokens | None:
         """Tokens of a prompt; None where it is blank."""

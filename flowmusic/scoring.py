@@ -24,6 +24,10 @@ Scores = dict[str, float | None]
 """Adherence by control, from 0 to 1; None where the reference holds nothing to follow."""
 
 MAX_CANDIDATES = 64
+NOTHING_TO_CHOOSE_BY = (
+    "candidates are chosen by how they follow drums, melody or chords; expected one of them, or a text alone "
+    "(a style and extracted controls have no score)"
+)
 
 
 class Judge:
@@ -49,9 +53,9 @@ class Judge:
         given = self.listener.separator
         return drum_separator("embedded") if isinstance(given, NoSeparator) else given
 
-    def judge(self, clip: Generation, job: Job) -> Scores:
-        """Adherence of a clip to the references of its job; only in the holes, where sound is kept."""
-        asked = hear_events(self.listener, job.references(), clip.controls.grid.duration_s, job.loop_chords)
+    def judge(self, clip: Generation, loop_chords: bool = True) -> Scores:
+        """Adherence of a clip to what it follows, given or composed; in the holes of sound that is kept."""
+        asked = hear_events(self.listener, clip.followed, clip.controls.grid.duration_s, loop_chords)
         if not asked.given:
             return {}
         heard = self.hear(clip, asked.given)
@@ -150,21 +154,24 @@ def best_clip(make: Callable[[Job], Generation], job: Job, judge: Judge | None, 
     Without a judge the one clip of the job, unscored. Its job has the seed that was chosen, so that it
     is made again as it is. Of equals the first is taken.
 
+    Of a text alone all candidates play one song.
+
     Raises:
-        ValueError: several candidates of a job without anything to score them by, and what `make` raises.
+        ValueError: several candidates without anything to score them by, and what `make` raises.
     """
     if judge is None:
         return make(job)
     if choice.candidates > 1 and not job.sources():
-        raise ValueError(
-            "candidates are chosen by how they follow drums, melody or chords; expected one of them "
-            "(a text, a style and extracted controls have no score)"
-        )
+        if not (job.text and job.compose):
+            raise ValueError(NOTHING_TO_CHOOSE_BY)
+        job = replace(job, song=job.seed or 0 if job.song is None else job.song)
     best, best_scores, best_overall, table = None, None, -1.0, []
     for index in range(choice.candidates):
         candidate = replace(job, seed=((job.seed or 0) + index) % 2**63)
         clip = make(candidate)
-        scores = judge.judge(clip, candidate)
+        if choice.candidates > 1 and not clip.followed:
+            raise ValueError(NOTHING_TO_CHOOSE_BY)
+        scores = judge.judge(clip, candidate.loop_chords)
         overall = choice.overall(scores)
         table.append({"seed": candidate.seed, "overall": round(overall, 4)})
         if overall > best_overall:

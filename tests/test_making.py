@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,10 +97,25 @@ def test_the_best_of_several_is_kept(model: FlowMusic, song: Path) -> None:
     assert np.array_equal(alone.audio, best.audio)
 
 
+def test_takes_of_a_composed_song_are_chosen_from(model: FlowMusic) -> None:
+    judge = Judge(Listener("none", cache=FeatureCache()))
+    job = Job(text="a slow piano ballad with drums", duration_s=2.0, seed=5)
+    best = best_clip(lambda asked: make_clip(model, asked), job, judge, Choice(2))
+    assert set(best.metadata["adherence"]) == {item.role for item in best.followed}  # type: ignore[call-overload]
+    table = best.metadata["candidates"]
+    assert isinstance(table, list) and [item["seed"] for item in table] == [5, 6]
+    assert all(item.name == "composed" for item in best.followed)
+    alone = make_clip(model, replace(job, song=5, seed=int(str(best.metadata["seed"]))))
+    assert np.array_equal(alone.audio, best.audio) and alone.metadata["composed"] == best.metadata["composed"]
+
+
 def test_candidates_that_cannot_be_told_apart_are_not_made(model: FlowMusic) -> None:
     judge = Judge(model.listener)
     with pytest.raises(ValueError, match="expected one of them"):
-        best_clip(lambda asked: pytest.fail("it was made"), Job(text="x"), judge, Choice(2))
+        best_clip(lambda asked: pytest.fail("it was made"), Job(), judge, Choice(2))
+    with pytest.raises(ValueError, match="or a text alone"):
+        free = make_clip(model, Job(duration_s=1.0))  # as of a text beside a style: it follows no events
+        best_clip(lambda asked: free, Job(text="x"), judge, Choice(2))
     assert best_clip(lambda asked: make_clip(model, asked), Job(duration_s=1.0), judge, Choice()).metadata
 
 

@@ -202,7 +202,7 @@ def run(args: argparse.Namespace) -> int:
             args.checkpoint = recipe.model_name
     ears = listener(args)
     if args.plot or choice.candidates > 1:  # the clip is heard in the end: what is missing is told now
-        ears.prepare(CONTROL_NAMES if args.plot else tuple(job.sources()))
+        ears.prepare(CONTROL_NAMES if args.plot else tuple(job.sources()) or CONTROL_NAMES)
     model = FlowMusic.from_pretrained(args.checkpoint, args.device, ears)
     if recipe is not None:
         check_model(model, recipe, args.sidecar)

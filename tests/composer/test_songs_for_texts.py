@@ -23,7 +23,7 @@ def _asked(**values: str) -> Evidence:
 
 
 def _songs(evidence: Evidence, n: int = 30) -> list[Composition]:
-    return [compose(evidence, 10.0, song) for song in range(n)]
+    return [compose("", evidence, 10.0, song) for song in range(n)]
 
 
 def test_what_is_asked_for_is_composed() -> None:
@@ -45,11 +45,56 @@ def test_without_evidence_songs_are_those_of_the_generator() -> None:
 
 
 def test_a_song_is_a_function_of_its_seed_and_lasts_long_enough() -> None:
-    first, again, other = (compose(NOTHING, 120.0, song, bpm=97.0) for song in (4, 4, 5))
+    first, again, other = (compose("", NOTHING, 120.0, song, bpm=97.0) for song in (4, 4, 5))
     assert first == again and first != other
     assert first.score.bpm == 97.0 and first.score.duration_s >= 120.0
     chords = next(item for item in first.references if item.role == "chords")
     assert chords.duration_s >= 120.0 and chords.name == "composed"
+
+
+def test_another_text_is_another_song() -> None:
+    keys = {compose(f"song number {k}", NOTHING, 10.0, 0).score.key for k in range(40)}
+    assert len(keys) >= 8
+    assert compose("A  waltz", NOTHING, 10.0, 0) == compose("a waltz ", NOTHING, 10.0, 0)
+
+
+def test_the_mode_that_is_asked_for_is_heard() -> None:
+    for shade in ("dark", "bright"):
+        spoken, silent = (_songs(evidence, 24) for evidence in (_asked(shade=shade), NOTHING))
+        clear, usual = (np.mean([_time_on_tonic(song) for song in songs]) for songs in (spoken, silent))
+        assert clear > 1.4 * usual
+
+
+def _time_on_tonic(song: Composition) -> float:
+    """Share of the first 10 s on the key's own chord."""
+    root, third = song.score.key, "min" if song.score.mode in MINOR_MODES else ("maj", "7", "9", "aug")
+    spans = [span for span in song.score.chords if span.label.split(":")[0] == root]
+    own = [span for span in spans if span.label.split(":")[1].startswith(third)]
+    return sum(max(0.0, min(span.end_s, 10.0) - span.start_s) for span in own if span.start_s < 10.0) / 10.0
+
+
+def test_those_who_play_in_a_song_play_in_its_clip() -> None:
+    band = _asked(drums="with", melody="with", solo="none")
+    for song in _songs(band, 16):
+        harmony = sum(
+            min(span.end_s, 10.0) - span.start_s
+            for span in song.score.chords
+            if span.label != "N" and span.start_s < 10.0
+        )
+        assert harmony > 7.0
+        assert song.score.melody and min(note.start_s for note in song.score.melody.notes) < 5.0
+        assert song.score.drums and min(hit.time_s for hit in song.score.drums.hits) < 5.0
+
+
+def test_a_solo_is_as_likely_as_the_least_of_what_it_implies() -> None:
+    slow = NOTHING | {
+        "solo": {"none": -0.9, "melody": 0.4, "chords": 1.9, "drums": 3.0},
+        "drums": {"with": -0.6, "without": 0.4},
+    }
+    songs = _songs(slow, 40)
+    assert (
+        sum(not song.score.melody and all(s.label == "N" for s in song.score.chords) for song in songs) <= 4
+    )
 
 
 def test_a_tempo_is_written_over_others_only_where_it_is_given() -> None:
@@ -73,10 +118,10 @@ def test_tempi_are_read(text: str, bpm: float | None) -> None:
 
 
 def test_rests_and_descriptions() -> None:
-    silent = compose(_asked(drums="without", solo="none"), 4.0, 1)
+    silent = compose("", _asked(drums="without", solo="none"), 4.0, 1)
     rests = silent.rests(4.0)
     assert rests.given == ("drums",) and rests.drums is not None and not rests.drums.any()
-    loud = compose(_asked(drums="with", solo="none"), 4.0, 1)
+    loud = compose("", _asked(drums="with", solo="none"), 4.0, 1)
     assert loud.rests(4.0).given == () and "drums" in {item.role for item in loud.references}
     said = json.loads(json.dumps(loud.describe()))
     assert said["style"] in ATTRIBUTES["style"] and said["bpm"] == loud.score.bpm
