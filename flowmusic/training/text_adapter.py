@@ -11,43 +11,27 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from flowmusic.commands.options import whole_number
-from flowmusic.composer.arranger import arrange
-from flowmusic.composer.captions import SongFacts, twin_captions
-from flowmusic.composer.generator import make_brief, write_sheet
+from flowmusic.composer.captions import twin_captions
 from flowmusic.conditioning.text import TransformersTextEncoder
 from flowmusic.conditioning.tokens import TokenSummary
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.pretrained import CARD_FILE, Pretrained, load_pretrained, resolve, save_pretrained
+from flowmusic.training.text_alone import composed_songs, encode_means, fit, n_valid_of
 
 logger = logging.getLogger(__name__)
 
 HIDDEN = 1024
 PAIRS_A_SONG = 6
-VALID_SHARE = 0.05
-BATCH = 256
-LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.05
-LOG_EVERY = 500
 
 Pair = tuple[str, str]
-
-
-def composed_songs(n_songs: int, seed: int) -> Iterator[tuple[SongFacts, np.random.Generator]]:
-    """What is known of each of some songs, and a generator for what is said of it."""
-    for number in tqdm(range(n_songs), desc="captions", unit="song"):
-        rng = np.random.default_rng([seed, number])
-        brief = make_brief(rng)
-        sheet, sections = write_sheet(rng, brief)
-        yield arrange(sheet, sections, brief, 1, rng).facts, rng
 
 
 def write_pairs(n_songs: int, seed: int) -> list[Pair]:
@@ -55,18 +39,6 @@ def write_pairs(n_songs: int, seed: int) -> list[Pair]:
     return [
         twin_captions(facts, rng) for facts, rng in composed_songs(n_songs, seed) for _ in range(PAIRS_A_SONG)
     ]
-
-
-def encode_means(encoder: TransformersTextEncoder, texts: Iterable[str]) -> dict[str, Tensor]:
-    """The mean state (E,) of each text."""
-    waiting = sorted(set(texts), key=len)  # of like length together: little padding
-    means: dict[str, Tensor] = {}
-    with tqdm(total=len(waiting), desc="text encoder", unit="text") as bar:
-        for first in range(0, len(waiting), 64):
-            batch = waiting[first : first + 64]
-            means |= zip(batch, encoder.encode_means(batch), strict=True)
-            bar.update(len(batch))
-    return means
 
 
 class AdapterTraining:
@@ -83,7 +55,7 @@ class AdapterTraining:
             plain = torch.stack([means[plain] for _, plain in pairs])
             self.wanted = summary.project["text"](plain)  # (N, H)
         self.variance = self.wanted.var(dim=0, correction=0).mean()
-        self.n_valid = max(1, round(VALID_SHARE * len(pairs)))  # the first ones: of songs of their own
+        self.n_valid = n_valid_of(len(pairs))
 
     def error(self, rows: Tensor | slice) -> Tensor:
         difference = self.summary.said(self.said[rows]) - self.wanted[rows]
@@ -96,25 +68,10 @@ class AdapterTraining:
         return float(self.error(slice(0, self.n_valid)))
 
     def train(self, steps: int, generator: torch.Generator) -> None:
-        """AdamW; the rate falls as half a cosine."""
+        """Fit the adapter (`flowmusic.training.text_alone.fit`)."""
         if self.summary.adapter is None:
             raise ValueError("the summary has no adapter to train")
-        optimiser = torch.optim.AdamW(
-            self.summary.adapter.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
-        )
-        fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-        bar = tqdm(range(1, steps + 1), desc="training", unit="step")
-        for step in bar:
-            self.summary.train()
-            rows = torch.randint(self.n_valid, len(self.said), (BATCH,), generator=generator)
-            error = self.error(rows)
-            optimiser.zero_grad()
-            error.backward()
-            optimiser.step()
-            fall.step()
-            if step % LOG_EVERY == 0 or step == steps:
-                bar.set_postfix(train=f"{error.detach():.3f}", valid=f"{self.valid_error():.3f}")
-        self.summary.eval()
+        fit(self.summary, self.error, len(self.said), steps, generator, self.valid_error)
 
 
 def with_adapter(model: Pretrained) -> Pretrained:

@@ -13,22 +13,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from flowmusic.commands.options import whole_number
 from flowmusic.composer.captions import SongFacts, write_caption
 from flowmusic.composer.reader import ATTRIBUTES, TextReader
 from flowmusic.composer.wording import Draws
 from flowmusic.conditioning.text import TransformersTextEncoder
-from flowmusic.training.text_adapter import composed_songs, encode_means
+from flowmusic.training.text_alone import composed_songs, encode_means, fit, n_valid_of
 from flowmusic.weights import save_tensors
 
 logger = logging.getLogger(__name__)
 
 CAPTIONS_A_SONG = 6
-VALID_SHARE = 0.05
-BATCH = 256
-LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.05
 PRIOR_COUNT = 1.0
 
 Example = tuple[str, dict[str, str]]
@@ -66,7 +62,7 @@ class ReaderTraining:
             name: torch.tensor([values.index(known[name]) for _, known in examples])
             for name, values in ATTRIBUTES.items()
         }
-        self.n_valid = max(1, round(VALID_SHARE * len(examples)))  # the first ones: of songs of their own
+        self.n_valid = n_valid_of(len(examples))
         counts = [
             torch.bincount(self.targets[name][self.n_valid :], minlength=len(values)) + PRIOR_COUNT
             for name, values in ATTRIBUTES.items()
@@ -90,18 +86,17 @@ class ReaderTraining:
         return {name: known[name] - float(loss) for name, loss in self.losses(valid).items()}
 
     def train(self, steps: int, generator: torch.Generator) -> None:
-        """AdamW; the rate falls as half a cosine."""
-        optimiser = torch.optim.AdamW(self.reader.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-        self.reader.train()
-        for _ in tqdm(range(steps), desc="training", unit="step"):
-            rows = torch.randint(self.n_valid, len(self.states), (BATCH,), generator=generator)
-            loss = torch.stack(list(self.losses(rows).values())).sum()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            fall.step()
-        self.reader.eval()
+        """Fit the reader (`flowmusic.training.text_alone.fit`)."""
+        fit(self.reader, self.loss, len(self.states), steps, generator, self.valid_loss)
+
+    def loss(self, rows: Tensor | slice) -> Tensor:
+        """The sum over the attributes."""
+        return torch.stack(list(self.losses(rows).values())).sum()
+
+    @torch.no_grad()
+    def valid_loss(self) -> float:
+        """Of the captions that are not trained on."""
+        return float(self.loss(slice(0, self.n_valid)))
 
 
 def train_reader(n_songs: int, steps: int, seed: int) -> ReaderTraining:
