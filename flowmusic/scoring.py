@@ -36,9 +36,8 @@ class Judge:
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
 
-    def hear(self, clip: Generation, roles: Sequence[str]) -> Events:
-        """The events of some controls in a clip."""
-        audio = Audio(clip.audio, clip.sample_rate)
+    def hear(self, audio: Audio, roles: Sequence[str]) -> Events:
+        """The events of some controls in a clip's sound."""
         ears = Listener(
             self._separator if {"drums", "melody"} & set(roles) else "none",
             self.listener.melody if "melody" in roles else "crepe",
@@ -58,7 +57,7 @@ class Judge:
         asked = hear_events(self.listener, clip.followed, clip.controls.grid.duration_s, loop_chords)
         if not asked.given:
             return {}
-        heard = self.hear(clip, asked.given)
+        heard = self.hear(Audio(clip.audio, clip.sample_rate), asked.given)
         kept = clip.metadata.get("kept_s")
         return score_events(asked, heard, holes(kept if isinstance(kept, list) else [], clip.duration_s))
 

@@ -24,6 +24,7 @@ from flowmusic.evaluation.command import (
 
 if TYPE_CHECKING:
     from features.audio import Audio
+    from flowmusic.evaluation.composed_scores import Followed
     from flowmusic.evaluation.probe import Labels
     from flowmusic.evaluation.prompts import Prompt
     from flowmusic.evaluation.references import Clip, FoundReference
@@ -62,6 +63,20 @@ class TextClips:
             for seed in seeds
             for number, prompt in enumerate(tqdm(prompts, desc=f"clips of seed {seed}", unit="clip"))
         ]
+
+    def scores(self, prompts: Sequence[Prompt], seed: int) -> Followed:
+        """How the clips of one seed follow what was composed for them."""
+        from tqdm import tqdm
+
+        from features.audio import read_audio
+        from flowmusic.evaluation.composed_scores import followed
+
+        numbered = enumerate(tqdm(prompts, desc="scores", unit="clip"))
+        clips = (
+            (read_audio(self.out / f"clips/{number:02d}-{seed}.wav"), prompt.text, seed)
+            for number, prompt in numbered
+        )
+        return followed(clips, self.duration_s)
 
     def of_songs(self, songs: Sequence[FoundReference], seed: int) -> list[Example]:
         """A clip for the first caption of each song, each with noise of its own."""
@@ -157,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> list[Row]:
     """Train the probe, make the clips, write the tables."""
     from features.cache import FeatureCache
+    from flowmusic.evaluation.composed_scores import told as sentence
     from flowmusic.evaluation.embeddings import EmbeddingStore
     from flowmusic.evaluation.probe import ATTRIBUTES
     from flowmusic.evaluation.prompts import all_prompts
@@ -197,8 +213,16 @@ def run(options: argparse.Namespace) -> list[Row]:
         f"{'composed' if options.compose else 'not composed'}. Fréchet distance over musicnn of clips for "
         f"captions of {len(songs)} songs of --test to these songs: {frechet(told, mixes):.1f}."
     )
+    scores = clips.scores(prompts, options.seed) if options.compose else {}
+    if options.compose:
+        heading += f" {sentence(scores)}"
     write_text(options.out / TABLE_FILE, to_markdown(rows, novel, heading) + "\n")
-    numbers = {"settings": asdict(settings), "novelty": asdict(novel), "rows": [asdict(row) for row in rows]}
+    numbers = {
+        "settings": asdict(settings),
+        "novelty": asdict(novel),
+        "followed": scores,
+        "rows": [asdict(row) for row in rows],
+    }
     write_text(options.out / NUMBERS_FILE, json.dumps(numbers, indent=2) + "\n")
     return rows
 

@@ -1,0 +1,43 @@
+"""How well clips of a text alone follow the songs that were composed for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from features.audio import Audio
+from features.cache import FeatureCache
+from features.events import hear_events
+from features.listen import Listener
+from flowmusic.composing import compose_for
+from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.scoring import Judge, Scores, score_events
+
+Followed = dict[str, list[float]]
+"""Scores by control: chord overlap, drum onset F1, raw chroma accuracy of the melody."""
+
+
+def followed(clips: Iterable[tuple[Audio, str, int]], duration_s: float) -> Followed:
+    """Scores of clips, each a sound, its text and its seed, where their songs hold something to follow."""
+    listener, encoder = Listener(cache=FeatureCache()), TransformersTextEncoder()
+    judge = Judge(listener)
+    found: Followed = {}
+    for audio, text, song in clips:
+        composed = compose_for(text, duration_s, song, encoder=encoder).references
+        asked = hear_events(listener, composed, duration_s)
+        scores: Scores = score_events(asked, judge.hear(audio, asked.given), [(0.0, duration_s)])
+        for name, score in scores.items():
+            if score is not None:
+                found.setdefault(name, []).append(score)
+    return found
+
+
+def told(scores: Followed) -> str:
+    """Their means, in one sentence."""
+    parts = [
+        f"{name} {sum(scores[name]) / len(scores[name]):.3f} (n = {len(scores[name])})"
+        for name in ("chords", "drums", "melody")
+        if scores.get(name)
+    ]
+    return (
+        f"Their songs are followed: {', '.join(parts)}." if parts else "Their songs hold nothing to follow."
+    )
