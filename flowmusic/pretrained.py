@@ -48,7 +48,7 @@ class GenerationDefaults:
     steps: int = 10
     time_shift: float = 1.0
     guidance: str = "3; rescale=0.5"
-    composed_guidance: str = "double:2,8; rescale=0.5"
+    composed_guidance: str = "double:3,5; rescale=0.5"
     peak: float = 0.95
     duration_s: float = 10.0
     text_encoder: str = EMBEDDED_ENCODER

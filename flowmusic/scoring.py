@@ -161,7 +161,7 @@ def best_clip(make: Callable[[Job], Generation], job: Job, judge: Judge | None, 
     if judge is None:
         return make(job)
     if choice.candidates > 1 and not job.sources():
-        if not (job.text and job.compose):
+        if not (job.text and job.compose) or job.controls or job.style or job.context:
             raise ValueError(NOTHING_TO_CHOOSE_BY)
         job = replace(job, song=job.seed or 0 if job.song is None else job.song)
     best, best_scores, best_overall, table = None, None, -1.0, []

@@ -111,8 +111,9 @@ def test_takes_of_a_composed_song_are_chosen_from(model: FlowMusic) -> None:
 
 def test_candidates_that_cannot_be_told_apart_are_not_made(model: FlowMusic) -> None:
     judge = Judge(model.listener)
-    with pytest.raises(ValueError, match="expected one of them"):
-        best_clip(lambda asked: pytest.fail("it was made"), Job(), judge, Choice(2))
+    for job in (Job(), Job(text="x", compose=False), Job(text="x", style="song.wav")):
+        with pytest.raises(ValueError, match="expected one of them"):
+            best_clip(lambda asked: pytest.fail("it was made"), job, judge, Choice(2))
     with pytest.raises(ValueError, match="or a text alone"):
         free = make_clip(model, Job(duration_s=1.0))  # as of a text beside a style: it follows no events
         best_clip(lambda asked: free, Job(text="x"), judge, Choice(2))
