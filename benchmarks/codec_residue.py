@@ -4,7 +4,7 @@
 
 Rows: the codec as it is; with what the decoder misses (true less predicted log magnitudes of a frame) put
 back as so many more principal components, fitted on --fit; with the true magnitudes of a band, or of both.
-The last row still has the phases that are found without training and the levels that the latents store.
+The last row still has the phases that are found without training.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ COLUMNS = [f.name for f in fields(CodecQuality) if f.name not in ("decode_real_t
 
 @dataclass(frozen=True)
 class Levels:
-    """Of one clip: sound (1, S), latents (1, T, D), predicted and true magnitudes of the two bands."""
+    """Of one clip: sound (1, S), predicted and true magnitudes of the two bands, latent frames T."""
 
     sound: Tensor
-    latents: Tensor
+    n_frames: int
     predicted: list[Tensor]
     true: list[Tensor]
 
     def residue(self, band: int) -> Tensor:
         """(T, N) of a latent frame."""
-        return (self.true[band] - self.predicted[band]).reshape(self.latents.shape[1], -1)
+        return (self.true[band] - self.predicted[band]).reshape(self.n_frames, -1)
 
 
 @torch.inference_mode()
@@ -55,7 +55,7 @@ def levels_of(paths: Sequence[Path], n: int, codec: SpectralCodec, what: str) ->
         sound = sound[:, : sound.shape[1] // codec.config.hop * codec.config.hop]
         latents = codec.encode(sound[:, None])
         predicted = codec.predict(codec.decoder, latents)
-        found.append(Levels(sound, latents, predicted, codec.log_magnitudes(sound)))
+        found.append(Levels(sound, latents.shape[1], predicted, codec.log_magnitudes(sound)))
     return found
 
 
@@ -93,7 +93,7 @@ def main() -> None:
         ways |= {"true low band": [clip.true[0], clip.predicted[1]]}
         ways |= {"true high band": [clip.predicted[0], clip.true[1]], "both true": clip.true}
         for name, levels in ways.items():
-            decoded = codec.synthesise(levels, clip.latents)[0].mean(dim=0).numpy()
+            decoded = codec.synthesise(levels, clip.sound.shape[1])[0].numpy()
             quality = compare(clip.sound[0].numpy(), decoded, codec.sample_rate)
             qualities.setdefault(name, []).append(quality)
     rows: list[list[str | float | None]] = []

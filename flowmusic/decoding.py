@@ -40,7 +40,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 @torch.no_grad()
 def decode_clip(codec: Codec, latents: Tensor, n_samples: int, circular: bool = False) -> np.ndarray:
-    """Sound (C, n_samples) of latents (T, D); `circular`: its end goes on at its start without a step.
+    """Sound (C, n_samples) of generated latents (T, D); `circular`: its end goes on at its start.
 
     A clip of up to BLOCK_S seconds is decoded at once. Memory beyond the clip itself is that of a block.
     """
@@ -67,7 +67,7 @@ def _decode_blocks(codec: Codec, latents: Tensor) -> np.ndarray:
     sound = np.zeros((0, 0), np.float32)
     for index in range(n_blocks):
         first, last = max(0, bounds[index] - margin), min(n_frames, bounds[index + 1] + margin)
-        piece = codec.decode(latents[None, first:last])[0].float().cpu().numpy()  # (C, S')
+        piece = codec.decode(latents[None, first:last], generated=True)[0].float().cpu().numpy()  # (C, S')
         if index == 0:
             sound = np.zeros((piece.shape[0], round(n_frames * hop)), np.float32)
         _append(sound, piece, round(first * hop), 0 if index == 0 else round(2 * margin * hop), codec)

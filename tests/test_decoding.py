@@ -24,7 +24,8 @@ class ToneCodec:
     def encode(self, audio: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, generated: bool = False) -> Tensor:
+        assert generated
         self.lengths.append(latents.shape[1])
         start = 6.28 * float(torch.rand((), generator=self.generator)) if self.random_phase else 0.0
         steps = latents[0].repeat_interleave(HOP)

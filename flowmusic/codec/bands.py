@@ -20,12 +20,17 @@ def from_log10(levels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class DecoderBand:
-    """An STFT (Hann `window` and `hop` in samples) that the decoder predicts from `low_hz` to `high_hz`."""
+    """An STFT (Hann `window` and `hop` in samples) that the decoder predicts from `low_hz` to `high_hz`.
+
+    With `refine_channels`, what it predicts is refined by `refine_depth` blocks (flowmusic.codec.refinement).
+    """
 
     window: int
     hop: int
     low_hz: float
     high_hz: float
+    refine_channels: int = 0
+    refine_depth: int = 3
 
 
 # Phases from smoothed magnitudes (3 x 3) keep a chroma correlation of .96 on recordings with this pair,

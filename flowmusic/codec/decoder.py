@@ -31,8 +31,8 @@ class MagnitudeDecoder(nn.Module):
     """(B, T, D) latents -> log10 STFT magnitudes, one tensor a band.
 
     The trunk runs at `upsample` columns a latent frame; band i, with `bands[i] = (columns, bins)`, is read
-    off each of them as so many columns of its own: (B, T * upsample * columns, bins). With `refine_channels`,
-    what it reads is refined beside the levels that the latents store (`LevelMaps`).
+    off each of them as so many columns of its own: (B, T * upsample * columns, bins). With `refine[i]`,
+    channels and depth, it is refined beside `n_maps` maps of the levels that the latents store (`LevelMaps`).
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class MagnitudeDecoder(nn.Module):
         upsample: int,
         width: int,
         depth: int,
+        refine: Sequence[tuple[int, int]] = (),
+        n_maps: int = 0,
         expansion: int = 3,
         kernel: int = 7,
-        refine_channels: int = 0,
-        refine_depth: int = 3,
     ) -> None:
         super().__init__()
         self.bands, self.upsample, self.width = tuple(bands), upsample, width
@@ -55,8 +55,8 @@ class MagnitudeDecoder(nn.Module):
         self.leave = nn.Linear(width, sum(columns * bins for columns, bins in self.bands))
         nn.init.constant_(self.leave.bias, -3.0)
         self.refine = nn.ModuleList(
-            Refinement(bins, columns, refine_channels, refine_depth)
-            for columns, bins in (self.bands if refine_channels else ())
+            Refinement(bins, n_maps, columns, channels, layers) if channels else nn.Identity()
+            for (columns, bins), (channels, layers) in zip(self.bands, refine, strict=False)
         )
 
     def forward(self, latents: Tensor, levels: Sequence[Tensor] = ()) -> list[Tensor]:
@@ -68,6 +68,7 @@ class MagnitudeDecoder(nn.Module):
         hidden = self.blocks(hidden.transpose(1, 2)).transpose(1, 2)  # (B, T * upsample, W)
         out = self.leave(self.norm(hidden)).split([columns * bins for columns, bins in self.bands], dim=-1)
         read = [x.reshape(batch, -1, bins) for x, (_, bins) in zip(out, self.bands, strict=True)]
-        if not self.refine:
+        if not levels:
             return read
-        return [part(x, maps) for part, x, maps in zip(self.refine, read, levels, strict=True)]
+        parts = zip(self.refine, read, levels, strict=True)
+        return [part(x, maps) if isinstance(part, Refinement) else x for part, x, maps in parts]

@@ -76,8 +76,8 @@ class EncodecLatents(nn.Module):
         hidden = self.model.encoder(audio).transpose(1, 2)  # (B, T, D)
         return (hidden - self.config.mean) / self.config.std
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """(B, T, D) -> (B, 1, T * hop)."""
+    def decode(self, latents: Tensor, generated: bool = False) -> Tensor:
+        """(B, T, D) -> (B, 1, T * hop), `generated` or not."""
         if latents.ndim != 3 or latents.shape[2] != self.latent_dim:
             raise ValueError(
                 f"expected latents of shape (B, T, {self.latent_dim}), got {tuple(latents.shape)}"

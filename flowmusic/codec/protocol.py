@@ -30,8 +30,11 @@ class Codec(Protocol):
         """(B, C, S) sound -> (B, T, D) latents, T = ceil(S * frame_rate / sample_rate)."""
         ...
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """(B, T, D) latents -> (B, C, T * sample_rate / frame_rate) sound."""
+    def decode(self, latents: Tensor, generated: bool = False) -> Tensor:
+        """(B, T, D) latents -> (B, C, T * sample_rate / frame_rate) sound.
+
+        `generated`: they come out of a model, not of `encode`, and may not agree with themselves everywhere.
+        """
         ...
 
 

@@ -16,7 +16,6 @@ from flowmusic.codec.analysis import FLOOR_DB, BandAnalysis, spread_over_bins
 from flowmusic.codec.bands import BandStft
 
 KERNEL = (5, 3)
-N_MAPS = 3
 MIDDLE = 2.5  # log10 amplitudes are around -2.5
 
 
@@ -35,17 +34,18 @@ class ConvBlock(nn.Module):
 
 
 class Refinement(nn.Module):
-    """Log10 magnitudes (B, T, F) and the stored levels at their bins (B, 2, T, F) -> magnitudes (B, T, F).
+    """Log10 magnitudes (B, T, F) and the stored levels at their bins (B, M, T, F) -> magnitudes (B, T, F).
 
     It works on patches of `columns` by `2 * columns` bins. What it adds starts at zero.
     """
 
-    def __init__(self, n_bins: int, columns: int, channels: int, depth: int) -> None:
+    def __init__(self, n_bins: int, n_maps: int, columns: int, channels: int, depth: int) -> None:
         super().__init__()
         self.patch = (columns, 2 * columns)
         cells = columns * 2 * columns
         n_places = -(-n_bins // self.patch[1])
-        self.enter = nn.Conv2d(N_MAPS * cells, channels, KERNEL, padding=(KERNEL[0] // 2, KERNEL[1] // 2))
+        padding = (KERNEL[0] // 2, KERNEL[1] // 2)
+        self.enter = nn.Conv2d((1 + n_maps) * cells, channels, KERNEL, padding=padding)
         self.place = nn.Parameter(torch.zeros(channels, 1, n_places))
         self.blocks = nn.Sequential(*(ConvBlock(channels) for _ in range(depth)))
         self.leave = nn.Conv2d(channels, cells, 1)
@@ -54,8 +54,8 @@ class Refinement(nn.Module):
 
     def forward(self, log_magnitude: Tensor, levels: Tensor) -> Tensor:
         n_bins = log_magnitude.shape[-1]
-        maps = torch.cat([log_magnitude[:, None], levels.to(log_magnitude)], dim=1) + MIDDLE  # (B, 3, T, F)
-        hidden = self.enter(self._to_patches(maps)) + self.place
+        maps = torch.cat([log_magnitude[:, None], levels.to(log_magnitude)], dim=1)  # (B, 1 + M, T, F)
+        hidden = self.enter(self._to_patches(maps + MIDDLE)) + self.place
         added = self.leave(self.blocks(hidden))
         return log_magnitude + self._from_patches(added)[..., :n_bins]
 
@@ -78,22 +78,27 @@ class Refinement(nn.Module):
 class LevelMaps:
     """The band levels that latents store, read at the bins and columns of each band of the decoder.
 
-    Two maps a band, in log10 amplitude: of the resolution that tells most frequencies apart at a bin, and of
-    the one that tells most instants apart.
+    Maps of each band, in log10 amplitude: of the resolution that tells most frequencies apart at a bin, then
+    of every resolution that has several columns a latent frame.
 
-    Shape: features (B, T, N) -> a tensor (B, 2, T', F) a band
+    Shape: features (B, T, N) -> a tensor (B, M, T', F) a band
     """
 
     def __init__(self, analysis: BandAnalysis, bands: Sequence[BandStft]) -> None:
         self.analysis = analysis
         self.columns = [analysis.hop // band.stft.hop for band in bands]
-        self.spreads = [(self._fine(band.bins_hz), self._short(band.bins_hz)) for band in bands]
+        short = [index for index, known in enumerate(analysis.resolutions) if known.subframes > 1]
+        self.n_maps = 1 + len(short)
+        self.spreads = [
+            [self._finest(band.bins_hz), *({index: self._spread(index, band.bins_hz)} for index in short)]
+            for band in bands
+        ]
 
     def __call__(self, features: Tensor) -> list[Tensor]:
         maps = []
         for columns, kinds in zip(self.columns, self.spreads, strict=True):
-            both = [self._read(features, spreads, columns) for spreads in kinds]
-            maps.append(torch.stack(both, dim=1) + FLOOR_DB / 20.0)
+            read = [self._read(features, spreads, columns) for spreads in kinds]
+            maps.append(torch.stack(read, dim=1) + FLOOR_DB / 20.0)
         return maps
 
     def _read(self, features: Tensor, spreads: dict[int, Tensor], columns: int) -> Tensor:
@@ -106,17 +111,15 @@ class LevelMaps:
             total = total + nn.functional.interpolate(at_bins, size=frames * columns, mode="linear")
         return total.transpose(1, 2)
 
-    def _fine(self, bins_hz: Tensor) -> dict[int, Tensor]:
+    def _finest(self, bins_hz: Tensor) -> dict[int, Tensor]:
         known = self.analysis.resolutions
         covers = torch.stack([(bins_hz >= r.low_hz) & (bins_hz <= r.high_hz) for r in known])  # (R, F)
         chosen = (torch.tensor([r.bands_per_octave for r in known])[:, None] * covers).argmax(dim=0)
         return {
-            index: spread_over_bins(resolution, bins_hz) * (chosen == index)[:, None]
-            for index, resolution in enumerate(known)
+            index: self._spread(index, bins_hz) * (chosen == index)[:, None]
+            for index in range(len(known))
             if bool((chosen == index).any())
         }
 
-    def _short(self, bins_hz: Tensor) -> dict[int, Tensor]:
-        known = self.analysis.resolutions
-        index = max(range(len(known)), key=lambda i: known[i].subframes)
-        return {index: spread_over_bins(known[index], bins_hz)}
+    def _spread(self, index: int, bins_hz: Tensor) -> Tensor:
+        return spread_over_bins(self.analysis.resolutions[index], bins_hz)

@@ -232,7 +232,7 @@ class _Pieces:
         self.sample_rate = round(frame_rate * self.hop)
         self.pieces: list[tuple[int, int]] = []
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, generated: bool = False) -> Tensor:
         self.pieces.append((int(latents[0, 0, 0]), int(latents[0, -1, 0]) + 1))
         return latents.new_zeros(1, 1, latents.shape[1] * self.hop)
 

@@ -120,15 +120,21 @@ class DecoderTraining(Training):
 
 
 def start_from(codec: SpectralCodec, source: Path) -> None:
-    """Fill a codec with the weights of another; one without refinement may grow it, which starts fresh.
+    """Fill a codec with the weights of another; bands without refinement may grow it, which starts fresh.
 
     ValueError where it has another shape.
     """
     start = read_codec(source)
     shape = start.config
-    if isinstance(shape, SpectralCodecConfig) and not shape.refine_channels:
-        wanted = codec.config
-        shape = replace(shape, refine_channels=wanted.refine_channels, refine_depth=wanted.refine_depth)
+    if isinstance(shape, SpectralCodecConfig) and len(shape.decoder_bands) == len(codec.bands):
+        pairs = zip(shape.decoder_bands, codec.config.decoder_bands, strict=True)
+        bands = [
+            band
+            if band.refine_channels
+            else replace(band, refine_channels=wanted.refine_channels, refine_depth=wanted.refine_depth)
+            for band, wanted in pairs
+        ]
+        shape = replace(shape, decoder_bands=tuple(bands))
     if shape != codec.config:
         raise ValueError(f"cannot start from {source}: its codec has another shape, {start.config}")
     codec.load_state_dict(codec.state_dict() | start.state_dict())

@@ -125,7 +125,7 @@ class FlowTraining(Training):
         """A clip under the conditions of each item, as the data's codec plays it."""
         codec = self.data_codec
         with torch.no_grad():
-            sounds = [codec.decode(latents[None])[0] for latents in self.generate(batch)]
+            sounds = [codec.decode(latents[None], generated=True)[0] for latents in self.generate(batch)]
         return [{"clip": sound_of(sound, codec.sample_rate)} for sound in sounds]
 
     def told(self, net: torch.nn.Module, batch: FlowBatch) -> tuple[Condition, Tensor | None]:

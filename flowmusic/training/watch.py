@@ -76,8 +76,8 @@ class Watch(pl.Callback):
         clips, asked = [], []
         with torch.no_grad():
             for index, item in enumerate(latents):
-                pair = torch.stack([item, batch.x_1[index]])
-                made, original = (sound_of(sound, codec.sample_rate) for sound in codec.decode(pair))
+                sounds = codec.decode(item[None], generated=True), codec.decode(batch.x_1[index][None])
+                made, original = (sound_of(sound[0], codec.sample_rate) for sound in sounds)
                 path = write_audio(folder / f"clip-{index}.wav", made.samples, made.sample_rate)
                 clips.append(made)
                 asked.append(original)

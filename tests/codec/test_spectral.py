@@ -114,6 +114,17 @@ def test_imposed_levels_come_nearer_to_those_stored(index: int) -> None:
     torch.testing.assert_close(unchanged, wrong, atol=1e-4, rtol=0)
 
 
+def test_levels_are_imposed_on_generated_latents_only() -> None:
+    codec, latents = small_codec(), torch.randn(1, 20, 32)
+    with torch.inference_mode():
+        plain, mended = codec.decode(latents)[0], codec.decode(latents, generated=True)[0]
+        expected = plain
+        for correction in codec.config.corrections:
+            expected = codec.impose_levels(expected, codec.features(latents), correction)
+    torch.testing.assert_close(mended, expected)
+    assert not torch.allclose(mended, plain, atol=1e-3)
+
+
 def test_a_correction_of_no_resolution_is_named() -> None:
     with pytest.raises(ValueError, match="resolution 5, but there are 5 resolutions"):
         SpectralCodec(SpectralCodecConfig(corrections=(Correction(5, 0.0, 6.0),)))

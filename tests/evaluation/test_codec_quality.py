@@ -142,7 +142,7 @@ def test_the_codec_can_be_heard_at_another_rate() -> None:
         def encode(self, audio: torch.Tensor) -> torch.Tensor:
             return torch.from_numpy(resample(resample(audio.numpy(), RATE, 10_000), 10_000, RATE))
 
-        def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        def decode(self, latents: torch.Tensor, generated: bool = False) -> torch.Tensor:
             return latents
 
     sound = Audio((0.1 * RNG.standard_normal((1, 2 * RATE))).astype(np.float32), RATE)
