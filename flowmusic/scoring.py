@@ -16,6 +16,7 @@ from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.listen import Listener
 from features.references import Reference
 from features.separators import DrumSeparator, NoSeparator
+from flowmusic.composing import is_text_alone
 from flowmusic.evaluation.adherence import Heard, chord_overlap, drum_onset_f1, melody_accuracy
 from flowmusic.generation import Generation
 from flowmusic.jobs import Job
@@ -161,7 +162,8 @@ def best_clip(make: Callable[[Job], Generation], job: Job, judge: Judge | None, 
     if judge is None:
         return make(job)
     if choice.candidates > 1 and not job.sources():
-        if not (job.text and job.compose) or job.controls or job.style or job.context:
+        alone = is_text_alone(job.text, (), None, job.style, job.edit(), job.song)
+        if not alone or not job.compose or job.controls is not None:
             raise ValueError(NOTHING_TO_CHOOSE_BY)
         job = replace(job, song=job.seed or 0 if job.song is None else job.song)
     best, best_scores, best_overall, table = None, None, -1.0, []

@@ -111,7 +111,12 @@ def test_takes_of_a_composed_song_are_chosen_from(model: FlowMusic) -> None:
 
 def test_candidates_that_cannot_be_told_apart_are_not_made(model: FlowMusic) -> None:
     judge = Judge(model.listener)
-    for job in (Job(), Job(text="x", compose=False), Job(text="x", style="song.wav")):
+    for job in (
+        Job(),
+        Job(text="x", compose=False),
+        Job(text="x", style="song.wav"),
+        Job(text="x", vary_from="a.wav"),
+    ):
         with pytest.raises(ValueError, match="expected one of them"):
             best_clip(lambda asked: pytest.fail("it was made"), job, judge, Choice(2))
     with pytest.raises(ValueError, match="or a text alone"):

@@ -42,8 +42,8 @@ class MagnitudeDecoder(nn.Module):
         upsample: int,
         width: int,
         depth: int,
-        refine: Sequence[tuple[int, int]] = (),
-        n_maps: int = 0,
+        refine: Sequence[tuple[int, int]],
+        n_maps: int,
         expansion: int = 3,
         kernel: int = 7,
     ) -> None:
@@ -56,7 +56,7 @@ class MagnitudeDecoder(nn.Module):
         nn.init.constant_(self.leave.bias, -3.0)
         self.refine = nn.ModuleList(
             Refinement(bins, n_maps, columns, channels, layers) if channels else nn.Identity()
-            for (columns, bins), (channels, layers) in zip(self.bands, refine, strict=False)
+            for (columns, bins), (channels, layers) in zip(self.bands, refine, strict=True)
         )
 
     def forward(self, latents: Tensor, levels: Sequence[Tensor] = ()) -> list[Tensor]:

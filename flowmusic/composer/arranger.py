@@ -77,7 +77,7 @@ def _make_stage(brief: Brief, n_soundfonts: int, rng: np.random.Generator) -> _S
     low, high = brief.style.swing
     swing = float(rng.uniform(low, high)) if brief.metre.name != "6/8" else 0.5
     time_map = TimeMap(
-        quarter_s=60 / brief.bpm / brief.metre.beat_quarters,
+        quarter_s=brief.quarter_s,
         swing=swing,
         swing_quarters=0.5 if high < 0.61 else 1.0,
         drift=float(rng.uniform(0.005, 0.04)) if rng.random() < 0.25 else 0.0,

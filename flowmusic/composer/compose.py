@@ -101,11 +101,10 @@ def _choose_sheet(
     brief: Brief, mode: str, duration_s: float, shades: dict[str, float], rng: np.random.Generator
 ) -> tuple[Sheet, tuple[Section, ...]]:
     said = min(abs(shades["dark"] - shades["bright"]), _MOST_SAID)
-    quarter_s = 60 / brief.bpm / brief.metre.beat_quarters
+    end = duration_s / brief.quarter_s  # every sheet is longer
     written = [write_sheet(rng, brief, mode, duration_s) for _ in range(N_SHEETS)]
     log_weights = []
     for sheet, sections in written:
-        end = min(duration_s / quarter_s, sheet.n_bars * sheet.metre.bar_quarters)
         clear = min(1.0, tonic_share(sheet, end) / CLEAR_SHARE)
         log_weights.append(SHARPNESS * said * clear + FULLNESS * fullness(brief, sections, end))
     weights = np.exp(np.array(log_weights) - max(log_weights))

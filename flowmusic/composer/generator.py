@@ -32,6 +32,11 @@ class Brief:
     has_melody: bool
     lead_program: int
 
+    @property
+    def quarter_s(self) -> float:
+        """Seconds of a quarter note."""
+        return 60 / self.bpm / self.metre.beat_quarters
+
 
 def choose_style(rng: np.random.Generator, metre: str | None = None) -> tuple[str, Style]:
     """A style at random (one in ten is a wild mixture), fit for `metre` if one is given."""
@@ -157,8 +162,7 @@ def write_sheet(
 
     `mode` is one of `MODES`; None: any.
     """
-    quarter_s = 60 / brief.bpm / brief.metre.beat_quarters
-    bar_s = brief.metre.bar_quarters * quarter_s
+    bar_s = brief.metre.bar_quarters * brief.quarter_s
     n_bars = max(4, round(float(rng.uniform(29.0, 47.0)) / bar_s), math.ceil(least_s / bar_s) + 1)
     tonic = int(rng.integers(12))
     drawn = str(rng.choice(MODES, p=MODE_WEIGHTS))

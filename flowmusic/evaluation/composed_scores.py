@@ -10,7 +10,7 @@ from features.events import hear_events
 from features.listen import Listener
 from flowmusic.composing import compose_for
 from flowmusic.conditioning.text import TransformersTextEncoder
-from flowmusic.scoring import Judge, Scores, score_events
+from flowmusic.scoring import Judge, score_events
 
 Followed = dict[str, list[float]]
 """Scores by control: chord overlap, drum onset F1, raw chroma accuracy of the melody."""
@@ -24,14 +24,14 @@ def followed(clips: Iterable[tuple[Audio, str, int]], duration_s: float) -> Foll
     for audio, text, song in clips:
         composed = compose_for(text, duration_s, song, encoder=encoder).references
         asked = hear_events(listener, composed, duration_s)
-        scores: Scores = score_events(asked, judge.hear(audio, asked.given), [(0.0, duration_s)])
+        scores = score_events(asked, judge.hear(audio, asked.given), [(0.0, duration_s)])
         for name, score in scores.items():
             if score is not None:
                 found.setdefault(name, []).append(score)
     return found
 
 
-def told(scores: Followed) -> str:
+def sentence(scores: Followed) -> str:
     """Their means, in one sentence."""
     parts = [
         f"{name} {sum(scores[name]) / len(scores[name]):.3f} (n = {len(scores[name])})"

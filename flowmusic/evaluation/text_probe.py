@@ -172,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> list[Row]:
     """Train the probe, make the clips, write the tables."""
     from features.cache import FeatureCache
-    from flowmusic.evaluation.composed_scores import told as sentence
+    from flowmusic.evaluation.composed_scores import sentence
     from flowmusic.evaluation.embeddings import EmbeddingStore
     from flowmusic.evaluation.probe import ATTRIBUTES
     from flowmusic.evaluation.prompts import all_prompts
@@ -213,8 +213,9 @@ def run(options: argparse.Namespace) -> list[Row]:
         f"{'composed' if options.compose else 'not composed'}. Fréchet distance over musicnn of clips for "
         f"captions of {len(songs)} songs of --test to these songs: {frechet(told, mixes):.1f}."
     )
-    scores = clips.scores(prompts, options.seed) if options.compose else {}
+    scores: Followed = {}
     if options.compose:
+        scores = clips.scores(prompts, options.seed)
         heading += f" {sentence(scores)}"
     write_text(options.out / TABLE_FILE, to_markdown(rows, novel, heading) + "\n")
     numbers = {

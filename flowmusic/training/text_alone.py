@@ -62,10 +62,11 @@ def fit(
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    n_valid = n_valid_of(n_examples)
     bar = tqdm(range(1, steps + 1), desc="training", unit="step")
     for step in bar:
         module.train()
-        value = loss(torch.randint(n_valid_of(n_examples), n_examples, (BATCH,), generator=generator))
+        value = loss(torch.randint(n_valid, n_examples, (BATCH,), generator=generator))
         optimiser.zero_grad()
         value.backward()
         optimiser.step()

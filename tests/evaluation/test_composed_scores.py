@@ -7,7 +7,7 @@ import numpy as np
 from features.audio import Audio
 from flowmusic.composer.compose import Composition
 from flowmusic.composing import compose_for
-from flowmusic.evaluation.composed_scores import followed, told
+from flowmusic.evaluation.composed_scores import followed, sentence
 
 TEXT, RATE, DURATION_S = "no beat at all, only slow held chords on an organ", 32_000, 10.0
 SCALE = {name: k for k, name in enumerate(("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"))}
@@ -40,6 +40,6 @@ def test_a_clip_that_plays_its_song_scores_and_another_does_not() -> None:
 
 
 def test_scores_are_told_by_their_means() -> None:
-    text = told({"chords": [0.5, 1.0], "drums": [0.25]})
+    text = sentence({"chords": [0.5, 1.0], "drums": [0.25]})
     assert text == "Their songs are followed: chords 0.750 (n = 2), drums 0.250 (n = 1)."
-    assert told({}) == "Their songs hold nothing to follow."
+    assert sentence({}) == "Their songs hold nothing to follow."
