@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from flowmusic.api.pretrained import load_pretrained
 from flowmusic.codec.spectral import SpectralCodec
 from flowmusic.evaluation.codec_quality import CodecQuality, average, compare
 from flowmusic.evaluation.references import find_references, load_clip
 from flowmusic.evaluation.report import markdown_table
-from flowmusic.pretrained import load_pretrained
 
 COMPONENTS = ((0, 16), (0, 32), (0, 64), (0, 128), (1, 128))
 """Band (0: the low one), and how many."""

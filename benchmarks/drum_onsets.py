@@ -20,12 +20,12 @@ from tqdm import tqdm
 from features.audio import Audio
 from features.drums import SAMPLE_RATE, onsets
 from features.separators import DrumSeparator, SmallDemucsSeparator
+from flowmusic.api.pretrained import load_pretrained
 from flowmusic.codec.protocol import Codec
 from flowmusic.evaluation.adherence import drum_onset_f1
 from flowmusic.evaluation.codec_quality import resynthesise
 from flowmusic.evaluation.references import FoundReference, find_references, load_clip, read_clip_stem
 from flowmusic.evaluation.report import markdown_table
-from flowmusic.pretrained import load_pretrained
 
 LAGS = ((1, 1), (2, 3), (3, 1))
 DELTAS = (0.03, 0.06, 0.09, 0.12)
@@ -42,8 +42,8 @@ def stems_of(
         return None
     mix = clip.audio.resampled(SAMPLE_RATE)
     drums = read_clip_stem(song, clip, "drums").resampled(SAMPLE_RATE).mono()
-    heard = [mix, resynthesise(codec, mix)[0]]
-    stems = [separator.separate(Audio(sound.mono()[None], SAMPLE_RATE)).mono() for sound in heard]
+    extracted = [mix, resynthesise(codec, mix)[0]]
+    stems = [separator.separate(Audio(sound.mono()[None], SAMPLE_RATE)).mono() for sound in extracted]
     return clip.labels.onsets_s, [drums, *stems]
 
 

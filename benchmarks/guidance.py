@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import torch
 
+from flowmusic.api.pretrained import Pretrained, load_pretrained
+from flowmusic.conditioning.condition import CONDITION_NAMES, Condition
 from flowmusic.flow.guided_velocity import GuidedVelocity
 from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solver import noise, solve
-from flowmusic.model.condition import CONDITION_NAMES, Condition
-from flowmusic.pretrained import Pretrained, load_pretrained
 
 RULES = ("1", "2", "double:3,2", "drums=2,chords=2,text=2", "2; t=0-0.5", "2@0-5,1@5-")
 

@@ -53,16 +53,16 @@ def time_features(options: argparse.Namespace) -> dict[str, float]:
     """Drums, melody and chords of one recording, without a cache."""
     start = time.perf_counter()
     from features.audio import Audio
-    from features.listen import Listener, extract_controls
+    from features.extract import Extractors, extract_controls
 
     samples, sample_rate = reference_audio(options.reference, options.duration)
     audio = Audio(samples[None], sample_rate)
-    listener = Listener()
-    extractors = (listener.separator, listener.melody, listener.chords)
+    extractors = Extractors()
+    extractors = (extractors.separator, extractors.melody, extractors.chords)
     loaded = time.perf_counter()
-    extract_controls(audio, audio, audio, options.duration, listener)
+    extract_controls(audio, audio, audio, options.duration, extractors)
     first = time.perf_counter()
-    extract_controls(audio, audio, audio, options.duration, listener)
+    extract_controls(audio, audio, audio, options.duration, extractors)
     again = time.perf_counter()
     return {
         f"features: imports, {len(extractors)} extractors loaded": loaded - start,
@@ -76,7 +76,7 @@ def time_generation(options: argparse.Namespace) -> dict[str, float]:
     start = time.perf_counter()
     import torch
 
-    from features.listen import extract_controls
+    from features.extract import extract_controls
     from flowmusic import FlowMusic
 
     model = FlowMusic.from_pretrained(options.checkpoint)

@@ -24,10 +24,10 @@ import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
+from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.text import TextTokens
-from flowmusic.config import FlowConfig
 from flowmusic.data.flow_data import FlowBatch, FlowData
-from flowmusic.model.condition import Condition
+from flowmusic.model.config import FlowConfig
 from flowmusic.training.flow_module import FlowTraining
 from flowmusic.training.memory import training_memory
 
@@ -132,7 +132,7 @@ def train_step(
     module: FlowTraining, batch: FlowBatch, optimiser: torch.optim.Optimizer, args: argparse.Namespace
 ) -> None:
     with torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bf16-mixed"):
-        condition, _ = module.told(module.net, batch)
+        condition, _ = module.conditions(module.net, batch)
         loss = module.loss(module.net, batch, condition).loss
     optimiser.zero_grad(set_to_none=True)
     loss.backward()

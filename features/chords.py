@@ -118,8 +118,8 @@ class LvChordia:
         pieces = []
         for start in range(0, magnitudes.shape[0], span):
             first = max(0, start - margin)
-            heard = magnitudes[first : start + span + margin]
-            pieces.append(self._ensemble(heard)[start - first : start - first + span])
+            extracted = magnitudes[first : start + span + margin]
+            pieces.append(self._ensemble(extracted)[start - first : start - first + span])
         triad, bass, *added = torch.cat(pieces).split(HEADS, 1)
         return Heads(triad, bass, tuple(added))
 

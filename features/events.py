@@ -14,7 +14,7 @@ from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.symbols import DrumHit, Note, held_samples
 
 if TYPE_CHECKING:
-    from features.listen import Listener
+    from features.extract import Extractors
     from features.references import Reference
 
 _SAME_STROKE_S = 0.03
@@ -67,8 +67,8 @@ def _inside(times_s: np.ndarray, spans: Sequence[tuple[float, float]]) -> np.nda
     return inside
 
 
-def hear_events(
-    listener: Listener,
+def extract_events(
+    extractors: Extractors,
     references: Sequence[Reference],
     duration_s: float,
     loop_chords: bool = True,
@@ -84,20 +84,22 @@ def hear_events(
     for reference in references:
         end_s = min(reference.duration_s, grid.duration_s)
         if reference.role == "drums":
-            events = replace(events, onsets_s=_onsets(listener, reference, grid, stems))
+            events = replace(events, onsets_s=_onsets(extractors, reference, grid, stems))
         elif reference.role == "melody":
-            f0_hz, confidence = _pitch(listener, reference, grid, stems)
+            f0_hz, confidence = _pitch(extractors, reference, grid, stems)
             confidence = np.where(grid.times_s() < end_s, confidence, 0.0)
             events = replace(events, f0_hz=f0_hz, confidence=confidence)
         else:
-            segments = _segments(listener, reference, grid, loop_chords, stems)
+            segments = _segments(extractors, reference, grid, loop_chords, stems)
             events = replace(events, segments=segments)
     return events.within([(0.0, grid.duration_s)])
 
 
-def _onsets(listener: Listener, reference: Reference, grid: FrameGrid, stems: dict[str, Audio]) -> np.ndarray:
+def _onsets(
+    extractors: Extractors, reference: Reference, grid: FrameGrid, stems: dict[str, Audio]
+) -> np.ndarray:
     if reference.is_recording:
-        return listener.hear_onsets(reference, grid.duration_s, stems)
+        return extractors.extract_onsets(reference, grid.duration_s, stems)
     hits = np.sort([hit.time_s for hit in reference.symbols if isinstance(hit, DrumHit)])
     kept: list[float] = []
     for time_s in hits:
@@ -107,12 +109,12 @@ def _onsets(listener: Listener, reference: Reference, grid: FrameGrid, stems: di
 
 
 def _pitch(
-    listener: Listener, reference: Reference, grid: FrameGrid, stems: dict[str, Audio]
+    extractors: Extractors, reference: Reference, grid: FrameGrid, stems: dict[str, Audio]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(f0_hz (T,), confidence (T,))."""
     if reference.is_recording:
-        heard = listener.hear(reference, grid.duration_s, stems)
-        return tuple(_fitted(heard[name].numpy(), grid.n_frames) for name in ("f0_hz", "confidence"))  # type: ignore[return-value]
+        extracted = extractors.extract_recording(reference, grid.duration_s, stems)
+        return tuple(_fitted(extracted[name].numpy(), grid.n_frames) for name in ("f0_hz", "confidence"))  # type: ignore[return-value]
     track = reference.pitch_track
     f0_hz, confidence = np.zeros(grid.n_frames), np.ones(grid.n_frames)
     if track is not None:
@@ -128,10 +130,10 @@ def _pitch(
 
 
 def _segments(
-    listener: Listener, reference: Reference, grid: FrameGrid, loop_chords: bool, stems: dict[str, Audio]
+    extractors: Extractors, reference: Reference, grid: FrameGrid, loop_chords: bool, stems: dict[str, Audio]
 ) -> tuple[ChordSegment, ...]:
     if reference.is_recording:
-        return unpack_segments(listener.hear(reference, grid.duration_s, stems)["segments"])
+        return unpack_segments(extractors.extract_recording(reference, grid.duration_s, stems)["segments"])
     return reference.chord_segments(grid.duration_s, loop_chords)
 
 

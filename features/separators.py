@@ -148,9 +148,9 @@ def _separate(model: Any, audio: Audio) -> Audio:
     if 20.0 * np.log10(np.abs(audio.samples).max() + 1e-10) < _SILENCE_DBFS:
         return Audio(np.zeros_like(audio.samples), audio.sample_rate)
     model_rate, model_channels = int(model.samplerate), int(model.audio_channels)
-    heard = audio.samples if audio.samples.shape[0] == model_channels else audio.mono()[None]
+    extracted = audio.samples if audio.samples.shape[0] == model_channels else audio.mono()[None]
     mix = torch.from_numpy(
-        np.ascontiguousarray(Audio(heard, audio.sample_rate).resampled(model_rate).samples)
+        np.ascontiguousarray(Audio(extracted, audio.sample_rate).resampled(model_rate).samples)
     )
     missing = max(0, model_rate - mix.shape[1])  # shorter than the model's own padding needs
     mix = torch.nn.functional.pad(mix, (0, missing)).expand(model_channels, -1)[None]  # (1, C, S)
@@ -159,7 +159,7 @@ def _separate(model: Any, audio: Audio) -> Audio:
     stem = stems[0, model.sources.index("drums")].numpy()[:, : mix.shape[2] - missing]  # (C, S)
     if audio.samples.shape[0] != model_channels:
         stem = stem.mean(axis=0, keepdims=True)
-    if _loudest_db(stem, model_rate) < _loudest_db(heard, audio.sample_rate) + RESIDUE_DB:
+    if _loudest_db(stem, model_rate) < _loudest_db(extracted, audio.sample_rate) + RESIDUE_DB:
         stem = np.zeros_like(stem)
     back = Audio(np.ascontiguousarray(stem), model_rate).resampled(audio.sample_rate)
     return back.fitted(audio.duration_s)

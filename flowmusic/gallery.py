@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flowmusic.pipeline import FlowMusic
+    from flowmusic.api.model import FlowMusic
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DRUMS, MELODY, CHORDS = "drums.ogg", "melody.ogg", "chords.txt"
@@ -104,7 +104,7 @@ def render(model: FlowMusic, item: Item, out: Path, examples: Path) -> list[Path
         seed=item.seed,
         bpm=item.bpm,
     )
-    return clip.save(out / f"{item.name}.wav", plot=True, listener=model.listener)
+    return clip.save(out / f"{item.name}.wav", plot=True, extractors=model.extractors)
 
 
 def is_done(model: FlowMusic, item: Item, out: Path) -> bool:

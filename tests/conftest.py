@@ -47,10 +47,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder of the shipped kind, small and untrained: for everything but the sound."""
     import torch
 
+    from flowmusic.api.pretrained import GenerationDefaults, Pretrained, save_pretrained
     from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
-    from flowmusic.config import FlowConfig
+    from flowmusic.model.config import FlowConfig
     from flowmusic.model.transformer import FlowTransformer
-    from flowmusic.pretrained import GenerationDefaults, Pretrained, save_pretrained
 
     torch.manual_seed(0)
     codec = SpectralCodec(

@@ -72,7 +72,7 @@ def test_extractors_that_the_clip_needs_are_made_first(
         raise ValueError("the chord recogniser cannot be had")
 
     monkeypatch.setattr("features.choices.chord_recogniser", offline)
-    monkeypatch.setattr("flowmusic.pipeline.FlowMusic.sample", lambda *_: pytest.fail("a clip was made"))
+    monkeypatch.setattr("flowmusic.api.model.FlowMusic.sample", lambda *_: pytest.fail("a clip was made"))
     common = ["--chords", "Am", "--checkpoint", str(tiny_model), "-o", str(refused.out)]
     assert "the chord recogniser cannot be had" in refused("generate", *common, *words)
 

@@ -67,14 +67,25 @@ def test_generate_from_a_chart(tiny_model: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_features_then_generate_from_them(tiny_model: Path, music_file: Path, tmp_path: Path) -> None:
-    heard = tmp_path / "heard.safetensors"
-    arguments = ["features", str(music_file), "--out", str(heard), "--only", "melody", "--separator", "none"]
+    extracted = tmp_path / "heard.safetensors"
+    arguments = [
+        "features",
+        str(music_file),
+        "--out",
+        str(extracted),
+        "--only",
+        "melody",
+        "--separator",
+        "none",
+    ]
     assert main([*arguments, "--plot"]) == 0
     assert (tmp_path / "heard.png").read_bytes().startswith(b"\x89PNG")
-    controls = Controls.load(heard)
+    controls = Controls.load(extracted)
     assert controls.given == ("melody",) and controls.n_frames == 100
     out = tmp_path / "clip.ogg"
-    assert main(["generate", "--controls", str(heard), "--checkpoint", str(tiny_model), "-o", str(out)]) == 0
+    assert (
+        main(["generate", "--controls", str(extracted), "--checkpoint", str(tiny_model), "-o", str(out)]) == 0
+    )
     assert read_audio(out).duration_s == pytest.approx(2.0, abs=0.01)
 
 
@@ -94,11 +105,11 @@ def test_the_second_listening_comes_from_the_cache(
     from features.chords import ChordFeatures, LvChordia
 
     monkeypatch.setenv("FLOWMUSIC_CACHE", str(tmp_path / "cache"))
-    heard: list[AudioSource] = []
+    extracted: list[AudioSource] = []
     extract = LvChordia.extract
 
     def counted(self: LvChordia, source: AudioSource) -> ChordFeatures:
-        heard.append(source)
+        extracted.append(source)
         return extract(self, source)
 
     monkeypatch.setattr(LvChordia, "extract", counted)
@@ -106,7 +117,7 @@ def test_the_second_listening_comes_from_the_cache(
         arguments = ["features", str(music_file), "--only", "chords", "--out"]
         assert main([*arguments, str(tmp_path / f"{name}.safetensors")]) == 0
     first, second = (Controls.load(tmp_path / f"{name}.safetensors").chords for name in ("a", "b"))
-    assert len(heard) == 1
+    assert len(extracted) == 1
     assert first is not None and second is not None and torch.equal(first, second)
 
 

@@ -11,13 +11,13 @@ import pytest
 
 from features.audio import Audio
 from flowmusic import FlowMusic
+from flowmusic.api.editing import Edit
+from flowmusic.api.request import Job, read_job
+from flowmusic.api.sidecar import make_clip, varied_from
 from flowmusic.cli import main
 from flowmusic.composer.captions import tempo_word
+from flowmusic.composer.for_text import compose_for
 from flowmusic.composer.harmony import MINOR_MODES
-from flowmusic.composing import compose_for
-from flowmusic.editing import Edit
-from flowmusic.jobs import Job, read_job
-from flowmusic.making import make_clip, varied_from
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_jobs_and_command_say_how(tiny_model: Path, tmp_path: Path) -> None:
     clips = [tmp_path / f"{name}.wav" for name in ("composed", "plain", "other", "again")]
     for clip, extra in zip(clips[:3], (["--song", "3"], ["--no-compose"], ["--song", "4"]), strict=True):
         assert main([*base, *extra, "-o", str(clip)]) == 0
-    told = [json.loads(clip.with_suffix(".json").read_text())["composed"] for clip in clips[:3]]
-    assert told[0] and told[1] is None and told[2] and told[0] != told[2]
+    conditions = [json.loads(clip.with_suffix(".json").read_text())["composed"] for clip in clips[:3]]
+    assert conditions[0] and conditions[1] is None and conditions[2] and conditions[0] != conditions[2]
     assert main(["generate", "--from", str(clips[0].with_suffix(".json")), "-o", str(clips[3])]) == 0
     assert clips[3].read_bytes() == clips[0].read_bytes()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowmusic.decoding import FADE_S, correlation, crossfade, decode_clip
+from flowmusic.codec.decoding import FADE_S, correlation, crossfade, decode_clip
 
 RATE, HOP = 8000, 320
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from features.audio import Audio, read_audio
-from flowmusic.editing import BORDER_FADE_S, Edit, HeldVelocity, lay_out, parse_spans, starting_point
-from flowmusic.generation import Generation
-from flowmusic.pipeline import FlowMusic
+from flowmusic.api.clip import Generation
+from flowmusic.api.editing import BORDER_FADE_S, Edit, HeldVelocity, lay_out, parse_spans, starting_point
+from flowmusic.api.model import FlowMusic
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FADE = round(BORDER_FADE_S * 32_000)

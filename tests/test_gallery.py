@@ -10,9 +10,9 @@ import pytest
 
 from features.chord_chart import parse_chord_chart
 from features.chords import LvChordia
-from features.listen import Listener
+from features.extract import Extractors
+from flowmusic.api.model import FlowMusic
 from flowmusic.gallery import EXAMPLES, ITEMS, Item, is_done, make_gallery
-from flowmusic.pipeline import FlowMusic
 
 
 def test_the_set_is_24_clips_that_can_be_made() -> None:
@@ -29,7 +29,7 @@ def test_the_set_is_24_clips_that_can_be_made() -> None:
 
 def test_clips_plots_settings_and_page(tiny_model: Path, tmp_path: Path) -> None:
     # One chord model of five, because the plots are not what is tested here.
-    model = FlowMusic.from_pretrained(tiny_model, listener=Listener(chords=LvChordia(n_models=1)))
+    model = FlowMusic.from_pretrained(tiny_model, extractors=Extractors(chords=LvChordia(n_models=1)))
     items = (
         Item("one", "a bold & calm tune", duration_s=1.0, seed=3),
         Item("two", chords="Am | F", bpm=120, duration_s=1.0),

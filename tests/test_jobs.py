@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flowmusic.jobs import KEYS, Job, read_job
-from flowmusic.pipeline import FlowMusic
+from flowmusic.api.model import FlowMusic
+from flowmusic.api.request import KEYS, Job, read_job
 
 FULL = {
     "text": "a trio",
@@ -31,7 +31,7 @@ FULL = {
     "vary": 0.4,
     "loudness": -14,
     "style": "band.wav",
-    "style_books": 2,
+    "style_codebooks": 2,
     "style_excerpt": "10-14",
     "inversions": ["word.safetensors"],
 }
@@ -86,7 +86,7 @@ BAD = {
     "continue": ({"context": "a.wav", "keep": "0-1", "continue": True}, "without keep"),
     "vary alone": ({"vary": 0.5}, "needs from_clip"),
     "loudness": ({"loudness": 0}, "loudness must be a number from -40"),
-    "style": ({"style_books": 2}, "need style"),
+    "style": ({"style_codebooks": 2}, "need style"),
     "excerpt": ({"style": "a.wav", "style_excerpt": "4-2"}, "such as 10-14"),
     "excerpt text": ({"style": "a.wav", "style_excerpt": "abc"}, "style_excerpt must be .* got 'abc'"),
     "huge guidance": ({"guidance": "drums=1e308,chords=1e308"}, "finite numbers up to 1000"),

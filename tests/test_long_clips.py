@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from features.listen import extract_controls
+from features.extract import extract_controls
 from features.symbols import DrumHit, Note
-from flowmusic.pipeline import FlowMusic
-from flowmusic.sampler import SamplerSettings
-from flowmusic.windows import clip_windows
+from flowmusic.api.model import FlowMusic
+from flowmusic.api.sampler import SamplerSettings
+from flowmusic.flow.windows import clip_windows
 
 DURATION_S = 180.0
 

@@ -12,18 +12,18 @@ import pytest
 
 from features.audio import read_audio
 from features.cache import FeatureCache
-from features.listen import Listener
+from features.extract import Extractors
+from flowmusic.api.loudness import limited, loudness_gain
+from flowmusic.api.model import FlowMusic
+from flowmusic.api.request import Job
+from flowmusic.api.sidecar import check_model, make_clip, read_recipe
 from flowmusic.cli import main
-from flowmusic.jobs import Job
-from flowmusic.loudness import limited, loudness_gain
-from flowmusic.making import check_model, make_clip, read_recipe
-from flowmusic.pipeline import FlowMusic
-from flowmusic.scoring import Choice, Judge, best_clip
+from flowmusic.evaluation.scoring import Choice, Judge, best_clip
 
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Path) -> FlowMusic:
-    return FlowMusic.from_pretrained(tiny_model, listener=Listener("none", cache=FeatureCache()))
+    return FlowMusic.from_pretrained(tiny_model, extractors=Extractors("none", cache=FeatureCache()))
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_varying_a_clip_keeps_its_controls(tiny_model: Path, tmp_path: Path) -> 
 
 def test_the_best_of_several_is_kept(model: FlowMusic, song: Path) -> None:
     job = Job(chords="C", melody=str(song), duration_s=1.0, seed=3)
-    judge = Judge(Listener("none", cache=FeatureCache()))
+    judge = Judge(Extractors("none", cache=FeatureCache()))
     best = best_clip(lambda asked: make_clip(model, asked), job, judge, Choice(3, {"melody": 2.0}))
     table = best.metadata["candidates"]
     assert isinstance(table, list) and [item["seed"] for item in table] == [3, 4, 5]
@@ -98,7 +98,7 @@ def test_the_best_of_several_is_kept(model: FlowMusic, song: Path) -> None:
 
 
 def test_takes_of_a_composed_song_are_chosen_from(model: FlowMusic) -> None:
-    judge = Judge(Listener("none", cache=FeatureCache()))
+    judge = Judge(Extractors("none", cache=FeatureCache()))
     job = Job(text="a slow piano ballad with drums", duration_s=2.0, seed=5)
     best = best_clip(lambda asked: make_clip(model, asked), job, judge, Choice(2))
     assert set(best.metadata["adherence"]) == {item.role for item in best.followed}  # type: ignore[call-overload]
@@ -110,7 +110,7 @@ def test_takes_of_a_composed_song_are_chosen_from(model: FlowMusic) -> None:
 
 
 def test_candidates_that_cannot_be_told_apart_are_not_made(model: FlowMusic) -> None:
-    judge = Judge(model.listener)
+    judge = Judge(model.extractors)
     for job in (
         Job(),
         Job(text="x", compose=False),

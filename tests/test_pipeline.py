@@ -12,11 +12,11 @@ import torch
 from features.audio import Audio, read_audio
 from features.chord_labels import ChordSegment
 from features.controls import Controls
-from features.listen import Listener, extract_controls
+from features.extract import Extractors, extract_controls
 from features.symbols import DrumHit, Note
 from flowmusic import FlowMusic
+from flowmusic.api.sampler import SamplerSettings
 from flowmusic.flow.guidance import GuidanceSpec
-from flowmusic.sampler import SamplerSettings
 
 CHART = "Am | F C | G7 Csus4"
 NOTES = [Note(0.0, 0.5, 60), Note(0.5, 1.0, 64), Note(1.0, 2.0, 67)]
@@ -104,7 +104,7 @@ def test_save_writes_clip_and_sidecar(model: FlowMusic, tmp_path: Path) -> None:
 def test_a_failing_save_leaves_nothing(
     model: FlowMusic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flowmusic import generation
+    from flowmusic.api import clip as generation
 
     def fail(*_: object) -> Path:
         raise ValueError("no plot today")
@@ -183,7 +183,7 @@ def test_a_recording_is_separated_once_for_drums_and_melody(music: tuple[np.ndar
             return Audio(audio.samples * (times_s % 0.5 < 0.06), audio.sample_rate)
 
     separator = Counting()
-    controls = extract_controls(drums=music, melody=music, listener=Listener(separator))
+    controls = extract_controls(drums=music, melody=music, extractors=Extractors(separator))
     assert separator.calls == 1
     assert controls.given == ("drums", "melody") and controls.n_frames == 100
     assert controls.melody is not None
@@ -192,10 +192,10 @@ def test_a_recording_is_separated_once_for_drums_and_melody(music: tuple[np.ndar
 
 
 def test_every_kind_of_recording_is_heard_alike(music: tuple[np.ndarray, int], music_file: Path) -> None:
-    listener = Listener("none")
-    from_file = extract_controls(melody=music_file, listener=listener)
-    from_text = extract_controls(melody=str(music_file), listener=listener)
-    from_array = extract_controls(melody=(music[0][0], music[1]), listener=listener)
+    extractors = Extractors("none")
+    from_file = extract_controls(melody=music_file, extractors=extractors)
+    from_text = extract_controls(melody=str(music_file), extractors=extractors)
+    from_array = extract_controls(melody=(music[0][0], music[1]), extractors=extractors)
     assert torch.equal(from_file.melody, from_text.melody)  # type: ignore[arg-type]
     assert (from_file.melody - from_array.melody).abs().max() < 0.05  # type: ignore[operator]
 
@@ -236,6 +236,6 @@ def test_the_plot_shows_what_is_heard_in_the_clip(model: FlowMusic, tmp_path: Pa
             return Audio(audio.samples * (times_s % 0.2 < 0.1), audio.sample_rate)
 
     clip = model.generate(drums=HITS, melody=NOTES, chords=CHART, duration_s=2.0, text="organ")
-    written = clip.save(tmp_path / "clip.wav", plot=True, sidecar=False, listener=Listener(Gate()))
+    written = clip.save(tmp_path / "clip.wav", plot=True, sidecar=False, extractors=Extractors(Gate()))
     assert [path.name for path in written] == ["clip.wav", "clip.png"]
     assert written[1].read_bytes().startswith(b"\x89PNG") and written[1].stat().st_size > 20_000

@@ -14,10 +14,10 @@ from features.audio import Audio
 from features.chord_labels import ChordSegment, segments_to_channels
 from features.controls import Controls
 from features.frames import FrameGrid
-from flowmusic.chord_names import chord_name, chord_spans
-from flowmusic.evaluation.adherence import Heard
-from flowmusic.panels import DOTS_PER_INCH, WIDTH_IN
-from flowmusic.plots import plot_controls, plot_features, plot_spectrograms
+from flowmusic.evaluation.adherence import Extracted
+from flowmusic.plots.chord_names import chord_name, chord_spans
+from flowmusic.plots.figures import plot_controls, plot_features, plot_spectrograms
+from flowmusic.plots.panels import DOTS_PER_INCH, WIDTH_IN
 
 RATE = 32_000
 GRID = FrameGrid.from_duration(3.0)
@@ -36,11 +36,11 @@ def controls() -> Controls:
     )
 
 
-def heard() -> Heard:
+def extracted() -> Extracted:
     f0_hz = np.full(GRID.n_frames, 261.63)
     onsets_s = np.array([0.1, 1.0, 2.0])
     confidence = np.full(GRID.n_frames, 0.9)
-    return Heard(3.0, CHORDS, onsets_s, GRID.times_s(), f0_hz, confidence, np.zeros(24, int), controls())
+    return Extracted(3.0, CHORDS, onsets_s, GRID.times_s(), f0_hz, confidence, np.zeros(24, int), controls())
 
 
 def sound(sample_rate: int = RATE) -> Audio:
@@ -56,16 +56,18 @@ def png_size(path: Path) -> tuple[int, int]:
 
 
 def test_controls_against_what_was_heard(tmp_path: Path) -> None:
-    path = plot_controls(controls(), heard(), sound(), tmp_path / "a.png", "A title", reference=heard())
+    path = plot_controls(
+        controls(), extracted(), sound(), tmp_path / "a.png", "A title", reference=extracted()
+    )
     width, height = png_size(path)
     assert width == round(WIDTH_IN * DOTS_PER_INCH) and 900 < height < 1300
     assert [item.name for item in tmp_path.iterdir()] == ["a.png"]  # no half-written file beside it
 
 
 def test_one_control_makes_a_smaller_plot_than_three(tmp_path: Path) -> None:
-    one = plot_controls(controls().only("drums"), heard(), sound(), tmp_path / "one.png")
-    three = plot_controls(controls(), heard(), sound(), tmp_path / "three.png")
-    none = plot_controls(Controls(GRID.n_frames), heard(), sound(), tmp_path / "none.png")
+    one = plot_controls(controls().only("drums"), extracted(), sound(), tmp_path / "one.png")
+    three = plot_controls(controls(), extracted(), sound(), tmp_path / "three.png")
+    none = plot_controls(Controls(GRID.n_frames), extracted(), sound(), tmp_path / "none.png")
     assert png_size(none)[1] < png_size(one)[1] < png_size(three)[1]
 
 
@@ -87,7 +89,9 @@ def test_features_and_spectrograms(tmp_path: Path) -> None:
 
 def test_silence_can_be_drawn(tmp_path: Path) -> None:
     silent = Audio(np.zeros((1, 3 * RATE), np.float32), RATE)
-    empty = replace(heard(), chords=(), onsets_s=np.zeros(0), f0_hz=np.zeros(150), confidence=np.zeros(150))
+    empty = replace(
+        extracted(), chords=(), onsets_s=np.zeros(0), f0_hz=np.zeros(150), confidence=np.zeros(150)
+    )
     nothing = replace(controls(), melody=torch.zeros(150, 53), chords=torch.zeros(150, 37))
     png_size(plot_controls(nothing, empty, silent, tmp_path / "silent.png"))
 

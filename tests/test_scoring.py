@@ -10,11 +10,11 @@ import pytest
 
 from features.cache import FeatureCache
 from features.chord_labels import ChordSegment, pack_segments, unpack_segments
-from features.events import Events, hear_events
-from features.listen import Listener
+from features.events import Events, extract_events
+from features.extract import Extractors
 from features.references import open_reference
 from features.symbols import DrumHit, Note
-from flowmusic.scoring import Choice, holes, parse_weights, score_events
+from flowmusic.evaluation.scoring import Choice, holes, parse_weights, score_events
 
 CHORDS = (ChordSegment(0, 2, "C:maj"), ChordSegment(2, 4, "A:min"))
 ASKED = Events(200, np.arange(0.25, 4, 0.5), np.full(200, 440.0), np.ones(200), CHORDS)
@@ -60,13 +60,13 @@ def test_a_pitch_table_counts_where_it_is_voiced_and_sure(tmp_path: Path) -> Non
     ]
     table.write_text("time,f0,confidence\n" + "\n".join(rows) + "\n")
     reference = open_reference("melody", table)
-    listener = Listener(cache=FeatureCache(tmp_path))
-    asked = hear_events(listener, [reference], 4.0)
+    extractors = Extractors(cache=FeatureCache(tmp_path))
+    asked = extract_events(extractors, [reference], 4.0)
     assert asked.f0_hz is not None and asked.confidence is not None
     assert (asked.f0_hz[60:90] == 440).all() and (asked.confidence[60:90] == 1).all()
     assert (asked.confidence[:48] == 0).all() and (asked.confidence[110:145] == 0).all()  # no rows, no pitch
     assert asked.confidence[160:190] == pytest.approx(0.1)
-    salience = listener.listen([reference], 4.0).melody
+    salience = extractors.extract([reference], 4.0).melody
     assert salience is not None
     assert float(salience[60:90].max()) == pytest.approx(1, abs=0.01)
     assert (
@@ -81,7 +81,7 @@ def test_symbols_are_events_exactly() -> None:
         open_reference("melody", [Note(0.0, 0.5, 69)]),
         open_reference("chords", "C | G", bpm=240),
     ]
-    events = hear_events(Listener("none"), references, 2.0)
+    events = extract_events(Extractors("none"), references, 2.0)
     assert events.given == ("drums", "melody", "chords")
     assert events.onsets_s is not None and events.onsets_s.tolist() == [0.5, 1.0]
     assert events.f0_hz is not None and events.confidence is not None and events.segments is not None
@@ -90,11 +90,11 @@ def test_symbols_are_events_exactly() -> None:
 
 
 def test_a_recording_is_heard_once_for_controls_and_events(music_file: Path, tmp_path: Path) -> None:
-    listener = Listener("none", cache=FeatureCache(tmp_path))
+    extractors = Extractors("none", cache=FeatureCache(tmp_path))
     reference = open_reference("melody", music_file)
-    listener.listen([reference], 2.0)
+    extractors.extract([reference], 2.0)
     entries = sorted(tmp_path.rglob("*.safetensors"))
-    events = hear_events(listener, [reference], 2.0)
+    events = extract_events(extractors, [reference], 2.0)
     assert sorted(tmp_path.rglob("*.safetensors")) == entries
     assert events.f0_hz is not None and abs(np.log2(events.f0_hz[25] / 523.25)) < 0.05
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from features.audio import Audio, read_audio
-from features.listen import Listener
-from flowmusic.evaluation.adherence import HEADLINE, Heard, score
+from features.extract import Extractors
+from flowmusic.api.clip import Generation
+from flowmusic.api.model import FlowMusic
+from flowmusic.api.pretrained import EMBEDDED
+from flowmusic.evaluation.adherence import HEADLINE, Extracted, score
 from flowmusic.evaluation.codec_quality import measure
-from flowmusic.evaluation.listening import Ears, listen_to
-from flowmusic.generation import Generation
-from flowmusic.pipeline import FlowMusic
-from flowmusic.pretrained import EMBEDDED
+from flowmusic.evaluation.listening import Ears, extract_all
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 DURATION_S = 8.0
@@ -29,7 +29,7 @@ def model() -> FlowMusic:
 
 @cache
 def ears() -> Ears:
-    return Ears.of(Listener())
+    return Ears.of(Extractors())
 
 
 @cache
@@ -38,19 +38,19 @@ def reference(name: str) -> Audio:
 
 
 @cache
-def heard(name: str) -> Heard:
-    return listen_to(reference(name), ears())
+def extracted(name: str) -> Extracted:
+    return extract_all(reference(name), ears())
 
 
 @cache
-def follower(name: str) -> tuple[Generation, Heard]:
+def follower(name: str) -> tuple[Generation, Extracted]:
     """A clip that is told all that is heard in one example, and what is heard in it."""
-    clip = model().generate(controls=heard(name).controls, duration_s=DURATION_S, seed=3)
-    return clip, listen_to((clip.audio, clip.sample_rate), ears())
+    clip = model().generate(controls=extracted(name).controls, duration_s=DURATION_S, seed=3)
+    return clip, extract_all((clip.audio, clip.sample_rate), ears())
 
 
-def headline(control: str, source: str, estimate: Heard) -> float:
-    value = score(heard(source), estimate).get(HEADLINE[control])
+def headline(control: str, source: str, estimate: Extracted) -> float:
+    value = score(extracted(source), estimate).get(HEADLINE[control])
     assert value is not None
     return value
 
@@ -74,16 +74,16 @@ def test_a_clip_follows_its_own_reference_and_not_another(
 
 def test_symbols_are_followed_too() -> None:
     clip = model().generate(chords="C | G | Am | F", bpm=120, duration_s=DURATION_S, seed=1)
-    told = score_chords(clip, "C | G | Am | F")
-    assert told >= 0.5
-    assert told >= score_chords(clip, "Eb | Bb | Cm | Ab") + 0.3
+    conditions = score_chords(clip, "C | G | Am | F")
+    assert conditions >= 0.5
+    assert conditions >= score_chords(clip, "Eb | Bb | Cm | Ab") + 0.3
 
 
 def score_chords(clip: Generation, chart: str) -> float:
     from features.chord_chart import parse_chord_chart
     from flowmusic.evaluation.adherence import chord_overlap
 
-    estimate = listen_to((clip.audio, clip.sample_rate), ears())
+    estimate = extract_all((clip.audio, clip.sample_rate), ears())
     value = chord_overlap(parse_chord_chart(chart, 120, 4, DURATION_S), estimate.chords)
     assert value is not None
     return value

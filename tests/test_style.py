@@ -12,22 +12,22 @@ import torch
 
 from features.audio import Audio, write_audio
 from features.cache import FeatureCache
-from features.listen import Listener
+from features.extract import Extractors
+from flowmusic.api.model import FlowMusic
+from flowmusic.api.pretrained import load_pretrained, save_pretrained
+from flowmusic.api.request import read_job
+from flowmusic.api.sidecar import make_clip
+from flowmusic.api.style import encode_style, open_style
 from flowmusic.batch.run import run_batch
 from flowmusic.batch.sources import write_manifest
 from flowmusic.cli import main
+from flowmusic.conditioning.inversion import Inversion
 from flowmusic.conditioning.pseudo_words import encoder_fingerprint
 from flowmusic.conditioning.style_encoder import pad_features
 from flowmusic.conditioning.text import TransformersTextEncoder
-from flowmusic.config import StyleConfig
-from flowmusic.inversion import Inversion
-from flowmusic.jobs import read_job
-from flowmusic.making import make_clip
+from flowmusic.model.config import StyleConfig
 from flowmusic.model.transformer import FlowTransformer
-from flowmusic.pipeline import FlowMusic
-from flowmusic.pretrained import load_pretrained, save_pretrained
-from flowmusic.style import encode_style, open_style
-from flowmusic.threads import using_threads
+from flowmusic.runtime import using_threads
 
 RATE = 16_000
 
@@ -43,7 +43,7 @@ def styled(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with an untrained style conditioner whose codes come from noise."""
     model = load_pretrained(tiny_model)
     torch.manual_seed(1)
-    style = StyleConfig(feature_dim=8, depth=1, heads=2, books=3, codes=16)
+    style = StyleConfig(feature_dim=8, depth=1, heads=2, codebooks=3, codes=16)
     flow = FlowTransformer(replace(model.flow.config, token_summary=True, style=style))
     flow.load_state_dict(model.flow.state_dict(), strict=False)
     assert flow.style is not None and flow.summary is not None
@@ -68,20 +68,20 @@ def test_style_changes_the_clip_and_the_sidecar_says_which(styled: Path) -> None
         "name": "the style reference",
         "start_s": 0.0,
         "end_s": 3.0,
-        "books": None,
+        "codebooks": None,
     }
 
 
 def test_every_number_of_books_is_another_style(styled: Path) -> None:
     model = load_pretrained(styled)
     reference = open_style(sound(3.0))
-    tokens = [encode_style(model, reference, books).tokens for books in (1, 2, 3)]
+    tokens = [encode_style(model, reference, codebooks).tokens for codebooks in (1, 2, 3)]
     assert tokens[0].shape == (1, 15, 8)
     assert not torch.equal(tokens[0], tokens[1]) and not torch.equal(tokens[1], tokens[2])
     assert torch.equal(tokens[2], encode_style(model, reference).tokens)
-    for books, said in ((4, "from 1 to 3, got 4"), (True, "whole number"), (1.5, "whole number")):
+    for codebooks, said in ((4, "from 1 to 3, got 4"), (True, "whole number"), (1.5, "whole number")):
         with pytest.raises(ValueError, match=said):
-            encode_style(model, reference, books)  # type: ignore[arg-type]
+            encode_style(model, reference, codebooks)  # type: ignore[arg-type]
 
 
 def test_the_level_of_a_recording_is_no_part_of_its_style(styled: Path) -> None:
@@ -133,17 +133,17 @@ def test_a_model_without_style_says_so(tiny_model: Path) -> None:
 def test_the_command_takes_style(styled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     song = write_audio(tmp_path / "song.wav", sound(6.0).samples, RATE)
     words = ["generate", "--duration", "1", "--checkpoint", str(styled), "-o", str(tmp_path / "clip.wav")]
-    words += ["--style", str(song), "--style-books", "2"]
+    words += ["--style", str(song), "--style-codebooks", "2"]
     assert main([*words, "--style-excerpt", "1-4"]) == 0
     said = json.loads((tmp_path / "clip.json").read_text())["style"]
-    assert said == {"name": str(song), "start_s": 1.0, "end_s": 4.0, "books": 2}
+    assert said == {"name": str(song), "start_s": 1.0, "end_s": 4.0, "codebooks": 2}
     assert main([*words, "--style-excerpt", "4-1"]) == 2
     assert "expected seconds such as 10-14, got '4-1'" in capsys.readouterr().err
 
 
 def test_excerpt_word_and_text_mix_in_every_way_to_ask(styled: Path, tmp_path: Path) -> None:
     """The same clip by the command, a manifest's row and Python; without any of the three it is another."""
-    model = FlowMusic.from_pretrained(styled, listener=Listener(cache=FeatureCache()))
+    model = FlowMusic.from_pretrained(styled, extractors=Extractors(cache=FeatureCache()))
     encoder = model.text_encoder
     assert isinstance(encoder, TransformersTextEncoder)
     embeddings = torch.randn(2, encoder.text_dim, generator=torch.Generator().manual_seed(3))
@@ -154,7 +154,7 @@ def test_excerpt_word_and_text_mix_in_every_way_to_ask(styled: Path, tmp_path: P
         "text": "a calm <mysong>",
         "inversions": ["word.safetensors"],
         "style": "song.wav",
-        "style_books": 2,
+        "style_codebooks": 2,
         "guidance": "double:2,1.5",
         "duration": 1,
     }
@@ -162,7 +162,7 @@ def test_excerpt_word_and_text_mix_in_every_way_to_ask(styled: Path, tmp_path: P
     assert summary is not None and summary.complete
     asked = read_job(row).beside(tmp_path)
     others = [
-        replace(asked, style=None, style_books=None),
+        replace(asked, style=None, style_codebooks=None),
         replace(asked, text="a calm", inversions=()),
         replace(asked, text="a loud <mysong>"),
     ]
@@ -170,7 +170,7 @@ def test_excerpt_word_and_text_mix_in_every_way_to_ask(styled: Path, tmp_path: P
     assert not any(torch.equal(make_clip(model, other).latents, latents) for other in others)
     clip = next((tmp_path / "clips" / "clips").glob("*.wav"))
     words = ["generate", "--checkpoint", str(styled), "--text", "a calm <mysong>", "--duration", "1"]
-    words += ["--style", str(tmp_path / "song.wav"), "--style-books", "2", "--guidance", "double:2,1.5"]
+    words += ["--style", str(tmp_path / "song.wav"), "--style-codebooks", "2", "--guidance", "double:2,1.5"]
     words += ["--inversion", str(tmp_path / "word.safetensors"), "--loudness", "-16"]
     with using_threads(1):  # as a batch computes
         assert main([*words, "-o", str(tmp_path / "clip.wav")]) == 0

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.controls import CONTROL_NAMES, Controls
+from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.text import TextTokens
-from flowmusic.config import FlowConfig
 from flowmusic.flow.guidance import GuidanceSpec
 from flowmusic.flow.guided_velocity import GuidedVelocity
 from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solver import noise, solve
-from flowmusic.model.condition import Condition
+from flowmusic.flow.windows import WindowedVelocity, WindowPlan, clip_windows, plan_windows, take_frames
+from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer, ReadTokens
-from flowmusic.windows import WindowedVelocity, WindowPlan, clip_windows, plan_windows, take_frames
 
 CONFIG = FlowConfig(latent_dim=6, width=16, depth=2, heads=2, text_dim=8, style_dim=8, time_channels=16)
 SPEC = GuidanceSpec.simple(1.5)

@@ -8,20 +8,20 @@ from torch.utils.data import Dataset
 
 from features.audio import Audio
 from features.controls import Controls
-from features.events import hear_events
-from features.listen import Listener
+from features.events import extract_events
+from features.extract import Extractors
+from flowmusic.api.length import LengthRule
+from flowmusic.api.request import Job
+from flowmusic.api.sidecar import with_controls
+from flowmusic.api.style import open_style
 from flowmusic.batch.manifest import Manifest, Row
 from flowmusic.batch.store import BatchSettings, ClipStore
+from flowmusic.conditioning.inversion import Inversion, check_words
 from flowmusic.flow.schedule import Guidance
-from flowmusic.inversion import Inversion, check_words
-from flowmusic.jobs import Job
-from flowmusic.length import LengthRule
-from flowmusic.making import with_controls
-from flowmusic.style import open_style
 
 
 @dataclass(frozen=True)
-class HeardRow:
+class PreparedRow:
     """A row whose references were listened to (they are in the cache now), or why they cannot be.
 
     The job of a variation has the controls of its clip.
@@ -32,31 +32,33 @@ class HeardRow:
     error: Exception | None
 
 
-class HeardRows(Dataset[HeardRow]):
+class PreparedRows(Dataset[PreparedRow]):
     """The rows of a manifest; taking one listens to its references, so that worker processes do it ahead.
 
     Clips that are finished are not listened for again.
     """
 
-    def __init__(self, manifest: Manifest, store: ClipStore, listener: Listener, lengths: LengthRule) -> None:
-        self.manifest, self.store, self.listener, self.lengths = manifest, store, listener, lengths
+    def __init__(
+        self, manifest: Manifest, store: ClipStore, extractors: Extractors, lengths: LengthRule
+    ) -> None:
+        self.manifest, self.store, self.extractors, self.lengths = manifest, store, extractors, lengths
 
     def __len__(self) -> int:
         return len(self.manifest)
 
-    def __getitem__(self, index: int) -> HeardRow:
+    def __getitem__(self, index: int) -> PreparedRow:
         row = self.manifest.row(index)
         if self.store.is_finished(row.name):
-            return HeardRow(row, True, None)
+            return PreparedRow(row, True, None)
         try:
             row = replace(row, job=with_controls(row.job))
-            listen_ahead(row.job, self.listener, self.lengths, self.store.settings)
+            extract_ahead(row.job, self.extractors, self.lengths, self.store.settings)
         except (ValueError, OSError) as error:  # OSError: a folder that may not be entered, say
-            return HeardRow(row, False, error)
-        return HeardRow(row, False, None)
+            return PreparedRow(row, False, error)
+        return PreparedRow(row, False, None)
 
 
-def listen_ahead(job: Job, listener: Listener, lengths: LengthRule, settings: BatchSettings) -> None:
+def extract_ahead(job: Job, extractors: Extractors, lengths: LengthRule, settings: BatchSettings) -> None:
     """Put into the cache what making (and scoring) a clip will ask of its references.
 
     ValueError where something that is asked for cannot be used; before any listening.
@@ -71,8 +73,8 @@ def listen_ahead(job: Job, listener: Listener, lengths: LengthRule, settings: Ba
     if job.guidance is not None:
         Guidance.parse(job.guidance).check_duration(duration_s)
     check_words(job.text or "", [Inversion.load(path) for path in job.inversions], settings.model)
-    listening_s = lengths.listening_s(duration_s)
+    extraction_s = lengths.extraction_s(duration_s)
     stems: dict[str, Audio] = {}
-    listener.listen(references, listening_s, job.loop_chords, stems=stems)
+    extractors.extract(references, extraction_s, job.loop_chords, stems=stems)
     if settings.scores:
-        hear_events(listener, references, listening_s, job.loop_chords, stems)
+        extract_events(extractors, references, extraction_s, job.loop_chords, stems)

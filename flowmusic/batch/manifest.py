@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowmusic.jobs import KEYS, Job, read_job
+from flowmusic.api.request import KEYS, Job, read_job
 
 MAX_LINE_BYTES = 1 << 20
 MAX_PROBLEMS = 1000

@@ -15,15 +15,15 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from flowmusic.batch.ahead import HeardRow, HeardRows
+from flowmusic.api.model import FlowMusic
+from flowmusic.api.sidecar import make_clip
+from flowmusic.batch.ahead import PreparedRow, PreparedRows
 from flowmusic.batch.manifest import Manifest
 from flowmusic.batch.ranks import alone_in, bound_to_parent
 from flowmusic.batch.store import BatchSettings, ClipStore
 from flowmusic.batch.table import BatchSummary, write_tables
-from flowmusic.making import make_clip
-from flowmusic.pipeline import FlowMusic
-from flowmusic.scoring import Choice, Judge, best_clip
-from flowmusic.threads import using_threads
+from flowmusic.evaluation.scoring import Choice, Judge, best_clip
+from flowmusic.runtime import using_threads
 
 MAX_WAIT = timedelta(days=30)
 
@@ -45,29 +45,29 @@ class ClipMaker(LightningModule):
         self.store, self.progress = store, progress
         settings = store.settings
         self.choice = Choice(settings.candidates, settings.weights)
-        self.judge = Judge(model.listener) if settings.scores else None
+        self.judge = Judge(model.extractors) if settings.scores else None
 
     def setup(self, stage: str) -> None:
         if self.trainer.is_global_zero:  # Lightning holds the other processes until this is done
             self.store.open()
 
     def transfer_batch_to_device(
-        self, batch: list[HeardRow], device: torch.device, dataloader_idx: int
-    ) -> list[HeardRow]:
+        self, batch: list[PreparedRow], device: torch.device, dataloader_idx: int
+    ) -> list[PreparedRow]:
         return batch  # there is no tensor in it
 
-    def predict_step(self, batch: list[HeardRow], batch_idx: int) -> None:
-        for heard in batch:
-            self.make(heard)
+    def predict_step(self, batch: list[PreparedRow], batch_idx: int) -> None:
+        for extracted in batch:
+            self.make(extracted)
         if self.trainer.is_global_zero:
             self.progress(batch_idx + 1, int(self.trainer.num_predict_batches[0]))
 
-    def make(self, heard: HeardRow) -> None:
-        row, (model,) = heard.row, self.made_with
-        if heard.finished:
+    def make(self, extracted: PreparedRow) -> None:
+        row, (model,) = extracted.row, self.made_with
+        if extracted.finished:
             return
-        if heard.error is not None:
-            self.store.fail(row.name, heard.error)
+        if extracted.error is not None:
+            self.store.fail(row.name, extracted.error)
             return
         job = row.job
         if job.loudness_lufs is None and job.context is None:  # what is kept of a context has its own level
@@ -79,7 +79,7 @@ class ClipMaker(LightningModule):
             return
         about = {"row": {"name": row.name, "line": row.line}, "rank": self.global_rank}
         clip = replace(clip, metadata=clip.metadata | about)
-        self.store.save(row.name, clip, model.listener)
+        self.store.save(row.name, clip, model.extractors)
 
     def on_predict_end(self) -> None:
         self.trainer.strategy.barrier()  # the tables are written when all processes are done
@@ -113,14 +113,14 @@ def run_batch(
         OutOfSpaceError: a clip could not be written.
     """
     rows = manifest if isinstance(manifest, Manifest) else Manifest(manifest)
-    if model.listener.cache is None:
+    if model.extractors.cache is None:
         raise ValueError("a batch needs a listener with a cache: Listener(cache=FeatureCache())")
     settings = settings or default_settings(model)
     store = ClipStore(Path(out), settings)
     store.check_settings()
     trainer = _trainer(model, devices, nodes, Path(out))
-    loader: DataLoader[HeardRow] = DataLoader(
-        HeardRows(rows, store, model.listener, model.lengths),
+    loader: DataLoader[PreparedRow] = DataLoader(
+        PreparedRows(rows, store, model.extractors, model.lengths),
         batch_size=1,
         collate_fn=_as_list,
         num_workers=workers,
@@ -136,7 +136,7 @@ def run_batch(
 
 
 def default_settings(model: FlowMusic) -> BatchSettings:
-    return BatchSettings(model.model.fingerprint, model.listener.names)
+    return BatchSettings(model.model.fingerprint, model.extractors.names)
 
 
 def _trainer(model: FlowMusic, devices: int, nodes: int, out: Path) -> Trainer:
@@ -170,7 +170,7 @@ def _launches(trainer: Trainer) -> bool:
     return trainer.num_nodes == 1 and (environment is None or not environment.creates_processes_externally)
 
 
-def _as_list(items: Sequence[HeardRow]) -> list[HeardRow]:
+def _as_list(items: Sequence[PreparedRow]) -> list[PreparedRow]:
     return list(items)
 
 

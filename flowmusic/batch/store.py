@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from features.files import PARTIAL_PREFIX, whole_file
-from flowmusic.generation import Generation
+from flowmusic.api.clip import Generation
 
 SETTINGS_FILE, TABLE_FILE, PAGE_FILE = "batch.json", "table.csv", "index.html"
 OUTPUTS = ("clips", "failed", TABLE_FILE)
@@ -29,7 +29,7 @@ class BatchSettings:
     """What all clips of a batch share; kept in its folder, so that a later run cannot mix two kinds."""
 
     model: str
-    listener: dict[str, str]
+    extractors: dict[str, str]
     suffix: str = ".wav"
     loudness_lufs: float | None = -16.0
     scores: bool = True
@@ -97,7 +97,7 @@ class ClipStore:
         """Write a clip, its sidecar and its plot. OutOfSpaceError, one sentence, where that fails."""
         path = self.audio_path(name)
         try:
-            clip.save(path, plot=self.settings.plots, listener=plot_with)
+            clip.save(path, plot=self.settings.plots, extractors=plot_with)
         except (OSError, ValueError) as error:
             raise OutOfSpaceError(_why(path, error)) from error
         self.failure_path(name).unlink(missing_ok=True)

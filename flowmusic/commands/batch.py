@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowmusic.commands.options import add_listening, listener, number, whole_number
+from flowmusic.commands.options import add_listening, extractors, number, whole_number
 
 if TYPE_CHECKING:
     from flowmusic.batch.manifest import Manifest
@@ -116,19 +116,19 @@ def _manifest_path(args: argparse.Namespace) -> Path:
 
 
 def _make(args: argparse.Namespace, manifest: Manifest) -> int:
+    from flowmusic.api.model import FlowMusic
     from flowmusic.batch.ranks import device_of_rank
     from flowmusic.batch.run import run_batch
     from flowmusic.batch.store import BatchSettings
-    from flowmusic.pipeline import FlowMusic
-    from flowmusic.scoring import parse_weights
+    from flowmusic.evaluation.scoring import parse_weights
 
     if args.weights is not None and args.no_scores and args.candidates == 1:
         raise ValueError("--weights says how scores count together; --no-scores asks for none")
     device = device_of_rank(args.device, args.devices)
-    model = FlowMusic.from_pretrained(args.checkpoint, device, listener(args))
+    model = FlowMusic.from_pretrained(args.checkpoint, device, extractors(args))
     settings = BatchSettings(
         model=model.model.fingerprint,
-        listener=model.listener.names,
+        extractors=model.extractors.names,
         suffix=f".{args.format}",
         loudness_lufs=None if args.no_loudness else args.loudness,
         scores=not args.no_scores,

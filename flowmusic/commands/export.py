@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from flowmusic.pretrained import GenerationDefaults
+    from flowmusic.api.pretrained import GenerationDefaults
     from flowmusic.training.checkpoint import read_checkpoint
     from flowmusic.training.export import export
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     folder = export(args.checkpoint, args.out, args.codec, args.flow, defaults, card)
     sys.stdout.write(f"{folder}\n")
     if args.push:
-        from flowmusic.hub import push_to_hub
+        from flowmusic.training.hub import push_to_hub
 
         sys.stdout.write(f"{push_to_hub(folder, args.push)}\n")
     return 0

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from flowmusic.commands.options import add_listening, listener, number, progress_bar
+from flowmusic.commands.options import add_listening, extractors, number, progress_bar
 
 CONTROLS = ("drums", "melody", "chords")
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from features.audio import Audio, check_writable
     from features.references import open_reference
-    from flowmusic.output import check_folder
+    from flowmusic.api.output import check_folder
 
     check_folder(check_writable(args.out, (".safetensors",)))
     picture = args.out.with_suffix(".png")
@@ -46,11 +46,11 @@ def run(args: argparse.Namespace) -> int:
     references = [open_reference(role, args.audio) for role in CONTROLS if role in wanted]
     duration_s = args.duration or max(reference.duration_s for reference in references)
     with progress_bar() as progress:
-        controls = listener(args).listen(references, duration_s, progress=progress)
+        controls = extractors(args).extract(references, duration_s, progress=progress)
     controls.save(args.out)
     sys.stdout.write(f"{args.out}\n")
     if args.plot:
-        from flowmusic.plots import plot_features
+        from flowmusic.plots.figures import plot_features
 
         # Symbols have no sound to show.
         sounds = [reference.content for reference in references if isinstance(reference.content, Audio)]

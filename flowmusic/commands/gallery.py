@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from flowmusic.commands.options import add_listening, listener, whole_number
+from flowmusic.commands.options import add_listening, extractors, whole_number
 
 EPILOG = """The same 24 clips for every model: texts alone, one control alone, the same controls under other
 words, other seeds. Clips of this model that the folder holds are kept. The references come from the
@@ -32,12 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from flowmusic.api.model import FlowMusic
+    from flowmusic.api.output import check_folder
     from flowmusic.gallery import EXAMPLES, ITEMS, PAGE, make_gallery
-    from flowmusic.output import check_folder
-    from flowmusic.pipeline import FlowMusic
 
     check_folder(args.out / PAGE)
-    model = FlowMusic.from_pretrained(args.checkpoint, args.device, listener(args))
+    model = FlowMusic.from_pretrained(args.checkpoint, args.device, extractors(args))
     page = make_gallery(model, args.out, args.examples or EXAMPLES, ITEMS[: args.n])
     sys.stdout.write(f"{page}\n")
     return 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flowmusic.commands.options import (
     SOLVERS,
     add_listening,
-    listener,
+    extractors,
     number,
     progress_bar,
     span,
@@ -18,8 +18,8 @@ from flowmusic.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from flowmusic.jobs import Job
-    from flowmusic.making import Recipe
+    from flowmusic.api.request import Job
+    from flowmusic.api.sidecar import Recipe
 
 EPILOG = """Each of --drums, --melody and --chords takes a recording (wav, flac, ogg, mp3: a full mix or a
 stem) or symbols: MIDI for drums and melody, a table of time,f0 (.csv) for the melody, a .lab file or
@@ -103,8 +103,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_style(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--style", metavar="FILE", help="recording that the clip shall sound like")
     group.add_argument(
-        "--style-books",
-        type=whole_number("books", 1, 64),
+        "--style-codebooks",
+        type=whole_number("codebooks", 1, 64),
         help="how closely: 1 is loosest (all)",
     )
     group.add_argument(
@@ -139,8 +139,8 @@ def asked_job(args: argparse.Namespace) -> tuple[Job, Recipe | None]:
     """The job of the command line; on top of that of a sidecar, where one is given."""
     from dataclasses import replace
 
-    from flowmusic.jobs import Job
-    from flowmusic.making import read_recipe, varied_from
+    from flowmusic.api.request import Job
+    from flowmusic.api.sidecar import read_recipe, varied_from
 
     recipe = None if args.sidecar is None else read_recipe(args.sidecar)
     base = Job()
@@ -171,7 +171,7 @@ def asked_job(args: argparse.Namespace) -> tuple[Job, Recipe | None]:
         "strength": args.vary,
         "loudness_lufs": args.loudness,
         "style": args.style,
-        "style_books": args.style_books,
+        "style_codebooks": args.style_codebooks,
         "style_excerpt": args.style_excerpt and "{:g}-{:g}".format(*args.style_excerpt),
         "inversions": tuple(map(str, args.inversion)) or None,
         "compose": args.compose,
@@ -183,11 +183,11 @@ def asked_job(args: argparse.Namespace) -> tuple[Job, Recipe | None]:
 
 def run(args: argparse.Namespace) -> int:
     from features.controls import CONTROL_NAMES
-    from flowmusic.making import check_model, make_clip
-    from flowmusic.output import output_paths
-    from flowmusic.pipeline import FlowMusic
-    from flowmusic.scoring import Choice, Judge, best_clip, parse_weights
-    from flowmusic.threads import using_threads
+    from flowmusic.api.model import FlowMusic
+    from flowmusic.api.output import output_paths
+    from flowmusic.api.sidecar import check_model, make_clip
+    from flowmusic.evaluation.scoring import Choice, Judge, best_clip, parse_weights
+    from flowmusic.runtime import using_threads
 
     output_paths(args.out, args.plot)
     job, recipe = asked_job(args)
@@ -195,12 +195,12 @@ def run(args: argparse.Namespace) -> int:
     if choice.weights is not None and choice.candidates == 1:
         raise ValueError("--weights says which of several clips is kept; expected --candidates 2 or more")
     if recipe is not None:
-        args.separator = recipe.listener["separator"]
-        args.melody_extractor = recipe.listener["melody"]
-        args.chord_recogniser = recipe.listener["chords"]
+        args.separator = recipe.extractors["separator"]
+        args.melody_extractor = recipe.extractors["melody"]
+        args.chord_recogniser = recipe.extractors["chords"]
         if args.checkpoint is None and recipe.model_name != "embedded":
             args.checkpoint = recipe.model_name
-    ears = listener(args)
+    ears = extractors(args)
     if args.plot or choice.candidates > 1:  # the clip is heard in the end: what is missing is told now
         ears.prepare(CONTROL_NAMES if args.plot else tuple(job.sources()) or CONTROL_NAMES)
     model = FlowMusic.from_pretrained(args.checkpoint, args.device, ears)
@@ -211,7 +211,7 @@ def run(args: argparse.Namespace) -> int:
         clip = best_clip(lambda asked: make_clip(model, asked, progress), job, judge, choice)
         if args.plot:
             progress("listening to the clip", 0, 1)
-        written = clip.save(args.out, plot=args.plot, listener=ears)
+        written = clip.save(args.out, plot=args.plot, extractors=ears)
     for path in written:
         sys.stdout.write(f"{path}\n")
     return 0

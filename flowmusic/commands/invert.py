@@ -36,11 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from flowmusic.api.output import check_folder
+    from flowmusic.api.pretrained import load_pretrained
+    from flowmusic.conditioning.inversion import check_inversion_path
     from flowmusic.conditioning.pseudo_words import check_name
     from flowmusic.conditioning.text import TransformersTextEncoder
-    from flowmusic.inversion import check_inversion_path
-    from flowmusic.output import check_folder
-    from flowmusic.pretrained import load_pretrained
     from flowmusic.training.invert import InversionPlan, invert
 
     check_name(args.name)

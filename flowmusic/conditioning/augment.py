@@ -9,7 +9,7 @@ from torch import Tensor
 
 from features.controls import CONTROL_NAMES
 from features.filters import gaussian_blur
-from flowmusic.model.condition import Condition
+from flowmusic.conditioning.condition import Condition
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from features.controls import CONTROL_NAMES
-from flowmusic.model.condition import Condition
+from flowmusic.conditioning.condition import Condition
 
 
 @dataclass(frozen=True)

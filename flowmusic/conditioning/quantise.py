@@ -17,8 +17,8 @@ class Quantised:
     """Quantised vectors, and how far they are from what came in.
 
     Shape (V vectors):
-        values      (V, N)            sums of the codes of the books in use; gradients pass straight through
-        codes       (V, books)        which code of each book
+        values      (V, N)            sums of the codes in use; with straight-through gradients
+        codes       (V, n_codebooks)  which code of each codebook
         commitment  () scalar         mean squared distance, with a gradient towards the codes
     """
 
@@ -28,48 +28,48 @@ class Quantised:
 
 
 class ResidualQuantiser(nn.Module):
-    """Books of codes; each quantises what the books before it left (SoundStream, arXiv 2107.03312, §III-C).
+    """Codebooks, each of which quantises what those before it left (SoundStream, arXiv 2107.03312, §III-C).
 
     Codes follow the mean of the vectors that chose them (exponential moving averages, arXiv 1711.00937,
     appendix A.1), so they take no gradient. They start as vectors of the first batch, and a code that is
     hardly used any more becomes a vector of the batch again: both draw from `generator`.
 
-    Shape: vectors (V, N), books None or (V,) whole numbers: how many books each vector may use -> Quantised
+    Shape: vectors (V, N); n_codebooks None, or (V,) whole numbers, how many each vector may use -> Quantised
     """
 
     codebooks: Tensor
     usage: Tensor
     ready: Tensor
 
-    def __init__(self, books: int, codes: int, width: int) -> None:
+    def __init__(self, n_codebooks: int, codes: int, width: int) -> None:
         super().__init__()
-        self.books, self.codes = books, codes
-        self.register_buffer("codebooks", torch.zeros(books, codes, width))
-        self.register_buffer("usage", torch.zeros(books, codes))  # moving average of vectors a batch
+        self.n_codebooks, self.codes = n_codebooks, codes
+        self.register_buffer("codebooks", torch.zeros(n_codebooks, codes, width))
+        self.register_buffer("usage", torch.zeros(n_codebooks, codes))  # moving average of vectors a batch
         self.register_buffer("ready", torch.zeros((), dtype=torch.int64))
 
     def forward(
-        self, vectors: Tensor, books: Tensor | None = None, generator: torch.Generator | None = None
+        self, vectors: Tensor, n_codebooks: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Quantised:
         with torch.autocast(vectors.device.type, enabled=False):
-            return self._quantise(vectors.float(), books, generator)
+            return self._quantise(vectors.float(), n_codebooks, generator)
 
     def _quantise(
-        self, vectors: Tensor, books: Tensor | None, generator: torch.Generator | None
+        self, vectors: Tensor, n_codebooks: Tensor | None, generator: torch.Generator | None
     ) -> Quantised:
         if self.training and generator is None:
             raise ValueError("training the quantiser draws codes at random: expected a generator, got None")
         residual, total, chosen = vectors.detach(), torch.zeros_like(vectors), []
         starting = self.training and not bool(self.ready)
-        for book in range(self.books):
+        for index in range(self.n_codebooks):
             if starting and generator is not None:
-                self._start(book, residual, generator)
-            nearest = _nearest(residual, self.codebooks[book])  # (V,)
-            values = self.codebooks[book][nearest]  # (V, N)
+                self._start(index, residual, generator)
+            nearest = _nearest(residual, self.codebooks[index])  # (V,)
+            values = self.codebooks[index][nearest]  # (V, N)
             if self.training and generator is not None:
-                self._follow(book, residual, nearest, generator)
+                self._follow(index, residual, nearest, generator)
             residual = residual - values
-            total = total + (values if books is None else values * (book < books)[:, None])
+            total = total + (values if n_codebooks is None else values * (index < n_codebooks)[:, None])
             chosen.append(nearest)
         if starting:
             self.ready.fill_(1)
@@ -77,25 +77,25 @@ class ResidualQuantiser(nn.Module):
         return Quantised(vectors + (total - vectors).detach(), torch.stack(chosen, dim=1), commitment)
 
     @torch.no_grad()
-    def _start(self, book: int, residual: Tensor, generator: torch.Generator) -> None:
-        self.codebooks[book] = _draw(residual, self.codes, generator)
-        self.usage[book] = residual.shape[0] / self.codes
+    def _start(self, index: int, residual: Tensor, generator: torch.Generator) -> None:
+        self.codebooks[index] = _draw(residual, self.codes, generator)
+        self.usage[index] = residual.shape[0] / self.codes
 
     @torch.no_grad()
-    def _follow(self, book: int, residual: Tensor, nearest: Tensor, generator: torch.Generator) -> None:
+    def _follow(self, index: int, residual: Tensor, nearest: Tensor, generator: torch.Generator) -> None:
         """With usage n and code c, and k vectors of sum s that chose it: c' = (d n c + (1 - d) s) / n'."""
-        counts = torch.zeros_like(self.usage[book]).index_add_(0, nearest, torch.ones_like(residual[:, 0]))
-        sums = torch.zeros_like(self.codebooks[book]).index_add_(0, nearest, residual)
-        kept = USAGE_DECAY * self.usage[book]
+        counts = torch.zeros_like(self.usage[index]).index_add_(0, nearest, torch.ones_like(residual[:, 0]))
+        sums = torch.zeros_like(self.codebooks[index]).index_add_(0, nearest, residual)
+        kept = USAGE_DECAY * self.usage[index]
         usage = kept + (1 - USAGE_DECAY) * counts
-        moved = kept[:, None] * self.codebooks[book] + (1 - USAGE_DECAY) * sums
-        self.codebooks[book] = moved / usage.clamp(min=1e-8)[:, None]
-        self.usage[book] = usage
+        moved = kept[:, None] * self.codebooks[index] + (1 - USAGE_DECAY) * sums
+        self.codebooks[index] = moved / usage.clamp(min=1e-8)[:, None]
+        self.usage[index] = usage
         mean = residual.shape[0] / self.codes
         dead = (usage < DEAD_SHARE * mean).nonzero()[:, 0]
         if dead.numel():
-            self.codebooks[book, dead] = _draw(residual, dead.numel(), generator)
-            self.usage[book, dead] = 0.3 * mean
+            self.codebooks[index, dead] = _draw(residual, dead.numel(), generator)
+            self.usage[index, dead] = 0.3 * mean
 
 
 def _nearest(vectors: Tensor, codes: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from flowmusic.conditioning.quantise import ResidualQuantiser
 from flowmusic.conditioning.style import StyleTokens
-from flowmusic.config import StyleConfig
 from flowmusic.model.attention import Rotation, SelfAttention, rotation
+from flowmusic.model.config import StyleConfig
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ class StyleConditioner(nn.Module):
         self.blocks = nn.ModuleList(StyleBlock(style_dim, config.heads) for _ in range(config.depth))
         # the scale of what is quantised is given: neither the codes nor the encoder can run away or shrink
         self.norm = nn.BatchNorm1d(style_dim, affine=False)
-        self.quantiser = ResidualQuantiser(config.books, config.codes, style_dim)
+        self.quantiser = ResidualQuantiser(config.codebooks, config.codes, style_dim)
 
     def forward(
         self,
         features: StyleFeatures,
-        books: int | Tensor | None = None,
+        codebooks: int | Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> StyleEncoding:
         """books: how many to use (all), for the batch or (B,) by item. generator: needed in training."""
@@ -99,12 +99,12 @@ class StyleConditioner(nn.Module):
         mask = features.mask
         if self.training and int(mask.sum()) < 2:
             raise ValueError("training of the style conditioner needs at least one excerpt in a batch")
-        by_frame = None if books is None else self._books(books, mask)[mask]
+        by_frame = None if codebooks is None else self._books(codebooks, mask)[mask]
         quantised = self.quantiser(self._normalise(encoded[mask]), by_frame, generator)
         every = self.config.token_every
         tokens = quantised.values.new_zeros(*mask.shape, encoded.shape[2])
         tokens[mask] = quantised.values
-        codes = quantised.codes.new_zeros(*mask.shape, self.quantiser.books)
+        codes = quantised.codes.new_zeros(*mask.shape, self.quantiser.codebooks)
         codes[mask] = quantised.codes
         return StyleEncoding(
             StyleTokens(tokens[:, ::every], mask[:, ::every]), codes[:, ::every], quantised.commitment
@@ -125,9 +125,11 @@ class StyleConditioner(nn.Module):
             out: Tensor = self.norm(vectors)
         return out
 
-    def _books(self, books: int | Tensor, mask: Tensor) -> Tensor:
+    def _books(self, codebooks: int | Tensor, mask: Tensor) -> Tensor:
         """(B, T): how many books each frame uses."""
-        wanted = torch.as_tensor(books, device=mask.device)
-        if wanted.ndim > 1 or bool(((wanted < 1) | (wanted > self.config.books)).any()):
-            raise ValueError(f"style books must be from 1 to {self.config.books}, got {wanted.tolist()}")
+        wanted = torch.as_tensor(codebooks, device=mask.device)
+        if wanted.ndim > 1 or bool(((wanted < 1) | (wanted > self.config.codebooks)).any()):
+            raise ValueError(
+                f"style codebooks must be from 1 to {self.config.codebooks}, got {wanted.tolist()}"
+            )
         return wanted.reshape(-1, 1).expand(mask.shape)

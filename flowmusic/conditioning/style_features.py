@@ -11,7 +11,7 @@ from torch import Tensor
 
 from features.audio import Audio
 from flowmusic.codec.protocol import Codec, encode_audio
-from flowmusic.config import StyleConfig
+from flowmusic.model.config import StyleConfig
 
 CODEC_FEATURES = "codec"
 

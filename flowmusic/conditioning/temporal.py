@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from features.controls import CONTROL_CHANNELS
-from flowmusic.config import FlowConfig
-from flowmusic.model.condition import Condition
+from flowmusic.conditioning.condition import Condition
+from flowmusic.model.config import FlowConfig
 
 
 class TemporalConditioner(nn.Module):

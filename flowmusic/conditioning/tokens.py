@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.text import mean_state
 from flowmusic.conditioning.text_adapter import TextAdapter
-from flowmusic.config import FlowConfig
-from flowmusic.model.condition import Condition
+from flowmusic.model.config import FlowConfig
 
 
 class TokenConditioner(nn.Module):

@@ -13,16 +13,16 @@ from torch import Tensor
 from features.controls import CONTROL_CHANNELS, CONTROL_NAMES
 from features.frames import CONTROL_FRAME_RATE
 from flowmusic.conditioning.augment import ControlErrors, disturb
+from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.dropout import DropoutRates, context_masks, drop_conditions
 from flowmusic.conditioning.style import StyleTokens
 from flowmusic.conditioning.style_encoder import StyleFeatures, pad_features
 from flowmusic.conditioning.text import TextTokens
-from flowmusic.config import FlowConfig
 from flowmusic.data.order import EpochOrder, Excerpt, Place, generator_of, seed_of, split_shards
 from flowmusic.data.shards import CODEC_FOLDER, DataInfo, ShardReader, Slices, read_listing, shard_files
 from flowmusic.data.stepped import SteppedData
 from flowmusic.data.style_excerpts import draw_style_pair, style_features
-from flowmusic.model.condition import Condition
+from flowmusic.model.config import FlowConfig
 
 HEARD_SHARE_OF_CONTROLS = 0.8
 LEAKY_SHARE = 0.5
@@ -154,10 +154,10 @@ class FlowData(SteppedData):
     def _open_stream(self, split: str, stream: int, places: list[Place]) -> None:
         """The orders of all parts of its songs, and of the parts that were listened to."""
         fold, purpose = self.config.control_fold, _TRAIN if split == "train" else _VALID
-        for heard in (False, True):
-            lengths = [p.song.heard_frames // fold if heard else p.song.n_frames for p in places]
-            seed = seed_of(self.seed, stream, int(heard), purpose)
-            self._orders[split, stream, heard] = EpochOrder(places, lengths, self.excerpt_frames, seed)
+        for extracted in (False, True):
+            lengths = [p.song.extracted_frames // fold if extracted else p.song.n_frames for p in places]
+            seed = seed_of(self.seed, stream, int(extracted), purpose)
+            self._orders[split, stream, extracted] = EpochOrder(places, lengths, self.excerpt_frames, seed)
 
     def draw_batch(self, split: str, number: int, streams: list[int]) -> FlowBatch:
         size = self.batch_size // len(streams)
@@ -194,9 +194,9 @@ class FlowData(SteppedData):
         if split != "train":  # the streams take turns
             order = self._orders[split, 0, False]
             return [(excerpt, False) for excerpt in order.batch(number * self.streams + stream, size)]
-        anywhere, heard = self._orders[split, stream, False], self._orders[split, stream, True]
-        n_heard = round(size * self.heard_share) if heard.n_excerpts else 0
-        chosen = [(excerpt, True) for excerpt in heard.batch(number, n_heard)]
+        anywhere, extracted = self._orders[split, stream, False], self._orders[split, stream, True]
+        n_heard = round(size * self.heard_share) if extracted.n_excerpts else 0
+        chosen = [(excerpt, True) for excerpt in extracted.batch(number, n_heard)]
         return chosen + [(excerpt, False) for excerpt in anywhere.batch(number, size - n_heard)]
 
     def _read(self, excerpt: Excerpt, from_heard: bool, generator: torch.Generator) -> dict[str, Tensor]:
@@ -249,11 +249,11 @@ def _cat_pairs(pairs: Sequence[StyleFeatures]) -> StyleFeatures | None:
 
 def _which(song: Mapping[str, Slices], name: str, from_heard: bool, draw: float, end: int) -> str | None:
     """Under which key a control is read: as heard, exact, or exact with a leak; None where it is absent."""
-    heard = f"heard_{name}" if f"heard_{name}" in song and song[f"heard_{name}"].shape[0] >= end else None
+    extracted = f"heard_{name}" if f"heard_{name}" in song and song[f"heard_{name}"].shape[0] >= end else None
     if name not in song:
-        return heard
-    if heard and from_heard and draw < HEARD_SHARE_OF_CONTROLS:
-        return heard
+        return extracted
+    if extracted and from_heard and draw < HEARD_SHARE_OF_CONTROLS:
+        return extracted
     return "leaky_drums" if name == "drums" and "leaky_drums" in song and draw < LEAKY_SHARE else name
 
 

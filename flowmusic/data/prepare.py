@@ -17,9 +17,9 @@ from features.chord_labels import ChordSegment, segments_to_channels
 from features.controls import CONTROL_NAMES, Controls
 from features.drums import SAMPLE_RATE as DRUMS_RATE
 from features.drums import energies
+from features.extract import Extractors, read_symbols
 from features.filters import fit_frames
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
-from features.listen import Listener, read_symbols
 from features.references import Reference, open_reference
 from features.symbols import Note, notes_to_salience
 from flowmusic.codec.build import AnyCodec
@@ -42,7 +42,7 @@ class Piece:
 
     name: str
     tensors: dict[str, Tensor]
-    heard_frames: int
+    extracted_frames: int
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Preparer:
 
     codec: AnyCodec
     text: TextEncoder
-    listener: Listener
+    extractors: Extractors
     piece_s: float = 60.0
-    heard_s: float = 16.0
+    extracted_s: float = 16.0
     true_stems: bool = False
     style: StyleExtractor | None = None
 
@@ -124,7 +124,7 @@ class Preparer:
 
     def _hear(self, audio: Audio, n_frames: int, names: list[str]) -> dict[str, Tensor]:
         references = [Reference(name, "", audio.duration_s, audio) for name in names]
-        controls = self.listener.listen(references, n_frames / CONTROL_FRAME_RATE)
+        controls = self.extractors.extract(references, n_frames / CONTROL_FRAME_RATE)
         return {
             f"heard_{name}": to_bytes(fit_frames(value, n_frames))
             for name in names
@@ -150,7 +150,7 @@ class Preparer:
             if tensors["drums"].any()
             else tensors["drums"]
         )
-        n_samples = min(round(self.heard_s * DRUMS_RATE), len(mix))
+        n_samples = min(round(self.extracted_s * DRUMS_RATE), len(mix))
         n_heard = min(round(n_samples / DRUMS_RATE * CONTROL_FRAME_RATE), grid.n_frames)
         if n_heard:
             cut = {stem: values[:n_samples] for stem, values in stems.items()}
@@ -162,11 +162,11 @@ class Preparer:
         if not self.true_stems:
             return self._hear(mix, n_frames, list(CONTROL_NAMES))
         rest = Audio(mix.samples - (1 - LEAK) * stems["drums"][None], DRUMS_RATE)
-        heard = {
-            "heard_melody": self.listener.melody.extract(rest).salience,
-            "heard_chords": self.listener.chords.extract(mix).posteriors,
+        extracted = {
+            "heard_melody": self.extractors.melody.extract(rest).salience,
+            "heard_chords": self.extractors.chords.extract(mix).posteriors,
         }
-        return {name: to_bytes(fit_frames(value, n_frames)) for name, value in heard.items()}
+        return {name: to_bytes(fit_frames(value, n_frames)) for name, value in extracted.items()}
 
     def _style(self, audio: Audio) -> dict[str, Tensor]:
         return {} if self.style is None else {"style_features": extract_in_parts(self.style, audio).half()}

@@ -48,7 +48,7 @@ class Preparation:
         self, folder: Path, info: DataInfo, preparer: Preparer, share: Share, songs_per_shard: int
     ) -> None:
         self.folder, self.preparer, self.share = folder, preparer, share
-        info = replace(info, piece_s=preparer.piece_s, heard_s=preparer.heard_s)
+        info = replace(info, piece_s=preparer.piece_s, extracted_s=preparer.extracted_s)
         if (folder / INFO_FILE).is_file():
             found = asdict(DataInfo.load(folder))
             differing = [key for key, value in asdict(info).items() if found[key] not in (value, None)]
@@ -112,7 +112,9 @@ class Preparation:
         for index, piece in enumerate(self.preparer.pieces(source)):
             n_frames = int(piece.tensors["latents"].shape[0])
             content = digest(piece.tensors)
-            entry = SongEntry(f"{key}-{index:03d}", piece.name, n_frames, piece.heard_frames, content, sound)
+            entry = SongEntry(
+                f"{key}-{index:03d}", piece.name, n_frames, piece.extracted_frames, content, sound
+            )
             songs.append((entry, piece.tensors))
         return songs
 

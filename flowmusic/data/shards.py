@@ -54,9 +54,9 @@ class DataInfo:
     control_rate: float
     text_encoder: str
     text_dim: int
-    listeners: dict[str, str]
+    extractors: dict[str, str]
     piece_s: float | None = None
-    heard_s: float | None = None
+    extracted_s: float | None = None
 
     def save(self, folder: Path) -> None:
         path = folder / INFO_FILE
@@ -76,7 +76,7 @@ class DataInfo:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} cannot be read as JSON: {error}") from error
         known = {field.name for field in fields(cls)}
-        needed = known - {"piece_s", "heard_s"}
+        needed = known - {"piece_s", "extracted_s"}
         is_ours = isinstance(values, dict) and values.pop("format", None) == DATA_FORMAT
         if not is_ours or not needed <= set(values) <= known:
             raise ValueError(f"{path} is not of the format {DATA_FORMAT!r}: prepare the data again")
@@ -95,7 +95,7 @@ class SongEntry:
     key: str
     name: str
     n_frames: int
-    heard_frames: int
+    extracted_frames: int
     digest: str
     sound: str = ""
 

@@ -32,7 +32,7 @@ SILENT = -1
 
 
 @dataclass(frozen=True)
-class Heard:
+class Extracted:
     """What the extractors heard in one clip.
 
     Shape:
@@ -82,7 +82,7 @@ HEADLINE = {"drums": "drum_onset_f1", "melody": "melody_raw_chroma", "chords": "
 """The metric that stands for each control."""
 
 
-def score(reference: Heard, estimate: Heard) -> Scores:
+def score(reference: Extracted, estimate: Extracted) -> Scores:
     """Every metric of `estimate` against `reference`."""
     pitch, chroma = melody_accuracy(reference, estimate)
     return Scores(
@@ -107,7 +107,7 @@ def chord_overlap(reference: Sequence[ChordSegment], estimate: Sequence[ChordSeg
         return None
     spans = _common_spans(reference, estimate)
     reference_labels = [parse_chord(asked).label for _, asked, _ in spans]
-    estimate_labels = [parse_chord(heard).label for _, _, heard in spans]
+    estimate_labels = [parse_chord(extracted).label for _, _, extracted in spans]
     comparisons = mir_eval.chord.majmin(reference_labels, estimate_labels)
     durations = np.array([duration for duration, _, _ in spans])
     if not (comparisons >= 0).any():
@@ -121,8 +121,8 @@ def chord_iou(reference: Sequence[ChordSegment], estimate: Sequence[ChordSegment
     With o the time of agreement and a, b the labelled time of each: o / (a + b - o).
     """
     agreed = asked_total = heard_total = 0.0
-    for duration, asked, heard in _common_spans(reference, estimate, to_estimate_end=True):
-        asked_label, heard_label = majmin(asked), majmin(heard)
+    for duration, asked, extracted in _common_spans(reference, estimate, to_estimate_end=True):
+        asked_label, heard_label = majmin(asked), majmin(extracted)
         asked_total += duration * (asked_label not in (NO_CHORD, UNKNOWN_CHORD))
         heard_total += duration * (heard_label not in (NO_CHORD, UNKNOWN_CHORD))
         agreed += duration * (asked_label == heard_label and asked_label not in (NO_CHORD, UNKNOWN_CHORD))
@@ -175,7 +175,7 @@ def drum_onset_f1(
     return float(mir_eval.onset.f_measure(np.sort(reference_s), np.sort(estimate_s), window=window_s)[0])
 
 
-def melody_accuracy(reference: Heard, estimate: Heard) -> tuple[float | None, float | None]:
+def melody_accuracy(reference: Extracted, estimate: Extracted) -> tuple[float | None, float | None]:
     """Raw pitch and raw chroma accuracy (`mir_eval.melody`), within half a semitone.
 
     Counted over the reference's voiced frames; the estimate's voicing plays no part, its pitch
@@ -184,23 +184,23 @@ def melody_accuracy(reference: Heard, estimate: Heard) -> tuple[float | None, fl
     import mir_eval.melody
 
     times_s, asked = reference.f0_times_s, signed_f0(reference)
-    heard = signed_f0(estimate)
+    extracted = signed_f0(estimate)
     if len(times_s) < 2 or (asked > 0).mean() * reference.duration_s < MIN_VOICED_S:
         return None, None
-    if len(heard) < 2 or not (heard != 0).any():
+    if len(extracted) < 2 or not (extracted != 0).any():
         return 0.0, 0.0
     with warnings.catch_warnings():
         # An estimate without voiced frames is a low score, nothing to warn of.
         warnings.filterwarnings("ignore", message=".*no voiced frames", module="mir_eval")
-        series = mir_eval.melody.to_cent_voicing(times_s, asked, estimate.f0_times_s, heard)
+        series = mir_eval.melody.to_cent_voicing(times_s, asked, estimate.f0_times_s, extracted)
         pitch = mir_eval.melody.raw_pitch_accuracy(*series)
         chroma = mir_eval.melody.raw_chroma_accuracy(*series)
     return float(pitch), float(chroma)
 
 
-def signed_f0(heard: Heard) -> np.ndarray:
+def signed_f0(extracted: Extracted) -> np.ndarray:
     """F0 in Hz, negative where unvoiced (mir_eval's way to say "if voiced, then this"), (T,)."""
-    return np.where(heard.confidence >= VOICED_CONFIDENCE, heard.f0_hz, -np.abs(heard.f0_hz))
+    return np.where(extracted.confidence >= VOICED_CONFIDENCE, extracted.f0_hz, -np.abs(extracted.f0_hz))
 
 
 def chroma_cosine(reference: np.ndarray, estimate: np.ndarray) -> float | None:
@@ -212,9 +212,9 @@ def chroma_cosine(reference: np.ndarray, estimate: np.ndarray) -> float | None:
     sounding = reference != SILENT
     if not sounding.any():
         return None
-    heard = np.full_like(reference, SILENT)
-    heard[: len(estimate)] = estimate[: len(reference)]
-    return float((heard == reference)[sounding].mean())
+    extracted = np.full_like(reference, SILENT)
+    extracted[: len(estimate)] = estimate[: len(reference)]
+    return float((extracted == reference)[sounding].mean())
 
 
 def one_hot_chroma(samples: np.ndarray, sample_rate: int) -> np.ndarray:

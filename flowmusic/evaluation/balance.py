@@ -71,7 +71,7 @@ class Bench:
     prompts: Sequence[Prompt]
     styles: SongStyles
     probes: Mapping[str, Logistic]
-    listener: ProbeListener
+    extractors: ProbeListener
     out: Path
     rescale: float = 0.0
     seed: int = 0
@@ -92,8 +92,8 @@ def run_cell(cell: Cell, maker: BalanceMaker, bench: Bench) -> BalanceRow:
             audio = maker.make(song.given, prompt.text, guidance, song.other.duration_s, bench.seed + i)
             write_audio(path, audio.samples, audio.sample_rate)
         made = read_audio(path)
-        results.append(bench.listener.store.clip(song.name, made).mean)
-        examples.append(bench.listener.example(song.name, made, dict(prompt.asks)))
+        results.append(bench.extractors.store.clip(song.name, made).mean)
+        examples.append(bench.extractors.example(song.name, made, dict(prompt.asks)))
     return row_of(cell, np.stack(results), examples, bench.styles, bench.probes)
 
 
@@ -117,14 +117,14 @@ def evaluate_balance(
 
 
 def kind_of(
-    reference: FoundReference, song: StyleSong, probes: Mapping[str, Logistic], listener: ProbeListener
+    reference: FoundReference, song: StyleSong, probes: Mapping[str, Logistic], extractors: ProbeListener
 ) -> Labels:
     """What a song is, by attribute: as it is labelled, or as the probe hears the excerpt that is given."""
     if reference.is_song:
         return labels_of(read_labels(reference.path / LABELS_FILE))
     every: Labels = dict.fromkeys(probes, True)
-    heard = listener.example(song.name, song.given, every)
-    return {name: bool(judge(probe, name, [heard])[0][0] > 0.5) for name, probe in probes.items()}
+    extracted = extractors.example(song.name, song.given, every)
+    return {name: bool(judge(probe, name, [extracted])[0][0] > 0.5) for name, probe in probes.items()}
 
 
 def numbers(text: str, option: str) -> list[float]:
@@ -155,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--betas", default=BETAS, help=f"scales of the text beyond the style ({BETAS})")
     share = number("a share", 0, 1)
     add("--rescale", type=share, help="of the guided velocity (as in the model's default guidance)")
-    add("--books", type=whole("books", 1, 1000), help="of the bottleneck (all of the model's)")
+    add("--codebooks", type=whole("codebooks", 1, 1000), help="of the bottleneck (all of the model's)")
     excerpt = number("seconds", MIN_EXCERPT_S, MAX_EXCERPT_S)
     add("--excerpt", type=excerpt, default=4.5, help="seconds given as style (4.5)")
     add("--duration", type=number("seconds", MIN_CLIP_S, 600), default=10.0, help="of each clip (10)")
@@ -172,11 +172,11 @@ def _parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> list[BalanceRow]:
     """Load, check that the folder fits, train the probe, evaluate."""
     from features.cache import FeatureCache
+    from flowmusic.api.output import check_folder
     from flowmusic.evaluation.protocol import check_settings
     from flowmusic.evaluation.text_probe import read_songs
     from flowmusic.evaluation.text_scores import train_probes
     from flowmusic.flow.schedule import Guidance
-    from flowmusic.output import check_folder
 
     cells = grid(numbers(options.alphas, "--alphas"), numbers(options.betas, "--betas"))
     check_folder(options.out / TABLE_FILE)
@@ -184,25 +184,25 @@ def run(options: argparse.Namespace) -> list[BalanceRow]:
     if len(references) < MIN_SONGS:
         raise ValueError(f"expected at least {MIN_SONGS} references, got {len(references)}")
     songs = [load_song(item, options.excerpt, options.duration) for item in references]
-    model = load_styled(options, songs[0].given, options.books)
+    model = load_styled(options, songs[0].given, options.codebooks)
     defaults = Guidance.parse(model.model.defaults.guidance)
     rescale = defaults.rescale if options.rescale is None else options.rescale
     options.guidance = "double:α,β" + (f"; rescale={rescale:g}" if rescale else "")
-    given = f"excerpts of {options.excerpt:g} s, books: {options.books or 'all'}"
+    given = f"excerpts of {options.excerpt:g} s, codebooks: {options.codebooks or 'all'}"
     texts = [prompt.text for prompt in all_prompts()]
     settings = settings_for(model, options, given, (*(song.name for song in songs), *texts))
     check_settings(options.out, settings)
     # The user's cache, as in the text probe: its renders are heard once for both.
     cache = FeatureCache()
-    listener = ProbeListener(EmbeddingStore(cache), cache)
-    renders = read_songs(options.probe, options.n_probe, options.duration, listener)
+    extractors = ProbeListener(EmbeddingStore(cache), cache)
+    renders = read_songs(options.probe, options.n_probe, options.duration, extractors)
     probes = train_probes(renders)
     prompts = choose_prompts(
-        [kind_of(*pair, probes, listener) for pair in zip(references, songs, strict=True)]
+        [kind_of(*pair, probes, extractors) for pair in zip(references, songs, strict=True)]
     )
-    maker = FlowBalanceMaker(model, options.steps, options.solver, books=options.books)
-    styles = embed_songs(songs, maker, listener.store)
-    bench = Bench(songs, prompts, styles, probes, listener, options.out, rescale, options.seed)
+    maker = FlowBalanceMaker(model, options.steps, options.solver, codebooks=options.codebooks)
+    styles = embed_songs(songs, maker, extractors.store)
+    bench = Bench(songs, prompts, styles, probes, extractors, options.out, rescale, options.seed)
     heading = (
         f"Text against style: {len(songs)} songs, {given}, model {settings.model}, {settings.solver} "
         f"{settings.steps}, guidance {settings.guidance}. Probe learnt from {len(renders)} renders. "

@@ -187,7 +187,7 @@ def to_markdown(rows: Sequence[BalanceRow], heading: str) -> str:
 
 def draw(rows: Sequence[BalanceRow], path: Path) -> Path:
     """A PNG of similarity above the floor against the probe's difference: a line for each alpha."""
-    from flowmusic.panels import GROUP_GAP_IN, INK, new_figure, save_png
+    from flowmusic.plots.panels import GROUP_GAP_IN, INK, new_figure, save_png
 
     figure, (axis,) = new_figure([5.0], [GROUP_GAP_IN], "Text and style under double guidance")
     for number, (alpha, line) in enumerate(by_alpha(rows).items()):

@@ -19,7 +19,7 @@ from features.audio import Audio
 from flowmusic.codec.protocol import Codec, encode_audio
 from flowmusic.evaluation.report import markdown_table, mean_of, write_lines
 from flowmusic.evaluation.stereo_quality import stereo_errors
-from flowmusic.plots import plot_spectrograms
+from flowmusic.plots.figures import plot_spectrograms
 
 WINDOW, HOP = 2048, 512
 FLOOR_DB = -80.0
@@ -187,10 +187,10 @@ def wobble(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> tuple
     from scipy.ndimage import maximum_filter1d, minimum_filter1d
     from scipy.signal import butter, sosfiltfilt
 
-    asked, heard = band_levels_db(original, sample_rate), band_levels_db(decoded, sample_rate)
+    asked, extracted = band_levels_db(original, sample_rate), band_levels_db(decoded, sample_rate)
     frame_rate = sample_rate / round(sample_rate / WOBBLE_FRAME_RATE)
     floor = asked.max() + FLOOR_DB
-    asked, heard = np.maximum(asked, floor), np.maximum(heard, floor)
+    asked, extracted = np.maximum(asked, floor), np.maximum(extracted, floor)
     span = 2 * round(SUSTAIN_SPAN_S * frame_rate) + 1
     movement = maximum_filter1d(asked, span) - minimum_filter1d(asked, span)
     sustained = (movement < SUSTAIN_RANGE_DB) & (asked > asked.max() + AUDIBLE_DB)
@@ -198,7 +198,7 @@ def wobble(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> tuple
         return None, None
     filters = butter(2, WOBBLE_HZ, btype="bandpass", fs=frame_rate, output="sos")
     am_asked = sosfiltfilt(filters, asked, axis=1)[sustained]
-    am_heard = sosfiltfilt(filters, heard, axis=1)[sustained]
+    am_heard = sosfiltfilt(filters, extracted, axis=1)[sustained]
     rms_asked, rms_heard = float(np.sqrt((am_asked**2).mean())), float(np.sqrt((am_heard**2).mean()))
     return float(np.sqrt(((am_heard - am_asked) ** 2).mean())), rms_heard / max(rms_asked, 1e-3)
 
@@ -211,7 +211,7 @@ def frequency_error_hz(original: np.ndarray, decoded: np.ndarray, sample_rate: i
     that the partial is gone; it counts as one bin.
     """
     magnitude, asked = _phase_advance(original)
-    _, heard = _phase_advance(decoded)
+    _, extracted = _phase_advance(decoded)
     top = round(min(BAND_HIGH_HZ, sample_rate / 2) / sample_rate * WINDOW)
     middle = magnitude[1:-1]
     peaks = (middle > magnitude[:-2]) & (middle >= magnitude[2:])
@@ -219,7 +219,7 @@ def frequency_error_hz(original: np.ndarray, decoded: np.ndarray, sample_rate: i
     peaks[top:] = False
     if not peaks.any():
         return None
-    turn = np.angle(heard[1:-1][peaks] * np.conj(asked[1:-1][peaks]))
+    turn = np.angle(extracted[1:-1][peaks] * np.conj(asked[1:-1][peaks]))
     error_hz = np.abs(turn) * sample_rate / (2 * np.pi * PHASE_STEP)
     return float(np.minimum(error_hz, sample_rate / WINDOW).mean())
 
@@ -271,8 +271,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m flowmusic.evaluation.codec_quality`: a table of the figures, a row a file."""
     from tqdm import tqdm
 
+    from flowmusic.api.pretrained import load_pretrained
     from flowmusic.evaluation.references import files_parser, find_references, load_clip
-    from flowmusic.pretrained import load_pretrained
 
     parser = files_parser("codec_quality", "What the codec leaves of recordings.")
     parser.add_argument("--checkpoint", help="model folder or hub id (default: the embedded model)")

@@ -17,8 +17,8 @@ from flowmusic.commands.options import SOLVERS, number, whole_number
 if TYPE_CHECKING:
     from features.audio import Audio
     from features.controls import Controls
+    from flowmusic.api.model import FlowMusic
     from flowmusic.evaluation.protocol import Settings
-    from flowmusic.pipeline import FlowMusic
 
 DEFAULT_OUT = Path("evaluation")
 DEFAULT_PROTOCOLS = "all,alone,three"
@@ -123,8 +123,8 @@ def load_model(args: argparse.Namespace) -> FlowMusic:
     Raises:
         ValueError: no such model; a seed, solver, number of steps or guidance that cannot be.
     """
-    from flowmusic.pipeline import FlowMusic
-    from flowmusic.sampler import SamplerSettings, check_seed
+    from flowmusic.api.model import FlowMusic
+    from flowmusic.api.sampler import SamplerSettings, check_seed
 
     check_seed(args.seed)
     model = FlowMusic.from_pretrained(args.checkpoint)
@@ -175,21 +175,21 @@ def run_and_show(
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate as `args` say and write the tables to standard output."""
-    from features.listen import Listener
-    from flowmusic.evaluation.listening import Ears, HeardStore
+    from features.extract import Extractors
+    from flowmusic.api.output import check_folder
+    from flowmusic.evaluation.listening import Ears, ExtractedStore
     from flowmusic.evaluation.protocol import TABLE_FILE, evaluate, progress_bar
     from flowmusic.evaluation.references import find_references, load_clip
     from flowmusic.evaluation.report import write_lines
-    from flowmusic.output import check_folder
 
     check_folder(args.out / TABLE_FILE)
     found = find_references(args.references, args.n)
     model = load_model(args)
     clips = [load_clip(item, args.duration) for item in found]
     maker = FlowMaker(model, args.steps, args.solver, args.guidance)
-    ears = Ears.of(Listener(args.separator, args.melody_extractor, args.chord_recogniser))
+    ears = Ears.of(Extractors(args.separator, args.melody_extractor, args.chord_recogniser))
     settings = settings_for(model, args, ears.version, (clip.name for clip in clips))
-    store = HeardStore(args.out / "heard", ears)
+    store = ExtractedStore(args.out / "extracted", ears)
     evaluate(
         maker,
         clips,

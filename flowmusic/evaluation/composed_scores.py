@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from features.audio import Audio
 from features.cache import FeatureCache
-from features.events import hear_events
-from features.listen import Listener
-from flowmusic.composing import compose_for
+from features.events import extract_events
+from features.extract import Extractors
+from flowmusic.composer.for_text import compose_for
 from flowmusic.conditioning.text import TransformersTextEncoder
-from flowmusic.scoring import Judge, score_events
+from flowmusic.evaluation.scoring import Judge, score_events
 
 Followed = dict[str, list[float]]
 """Scores by control: chord overlap, drum onset F1, raw chroma accuracy of the melody."""
@@ -18,13 +18,13 @@ Followed = dict[str, list[float]]
 
 def followed(clips: Iterable[tuple[Audio, str, int]], duration_s: float) -> Followed:
     """Scores of clips, each a sound, its text and its seed, where their songs hold something to follow."""
-    listener, encoder = Listener(cache=FeatureCache()), TransformersTextEncoder()
-    judge = Judge(listener)
+    extractors, encoder = Extractors(cache=FeatureCache()), TransformersTextEncoder()
+    judge = Judge(extractors)
     found: Followed = {}
     for audio, text, song in clips:
         composed = compose_for(text, duration_s, song, encoder=encoder).references
-        asked = hear_events(listener, composed, duration_s)
-        scores = score_events(asked, judge.hear(audio, asked.given), [(0.0, duration_s)])
+        asked = extract_events(extractors, composed, duration_s)
+        scores = score_events(asked, judge.extract_recording(audio, asked.given), [(0.0, duration_s)])
         for name, score in scores.items():
             if score is not None:
                 found.setdefault(name, []).append(score)

@@ -12,7 +12,7 @@ import torch
 
 from features.audio import Audio, read_audio
 from features.cache import FeatureCache
-from features.listen import content_key
+from features.extract import content_key
 from flowmusic.evaluation.musicnn import PATCH_HOP, VERSION, embed, load_musicnn
 from flowmusic.evaluation.references import FoundReference, find_references, load_clip, read_song_mix
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from features.audio import Audio
 from features.controls import CONTROL_NAMES
-from flowmusic.editing import BORDER_FADE_S
-from flowmusic.evaluation.listening import HeardStore
-from flowmusic.evaluation.protocol import HeardReference, judge
+from flowmusic.api.editing import BORDER_FADE_S
+from flowmusic.evaluation.listening import ExtractedStore
+from flowmusic.evaluation.protocol import ExtractedReference, judge
 from flowmusic.evaluation.references import MIN_CLIP_S, Clip
 from flowmusic.evaluation.report import (
     HEADLINE_METRICS,
@@ -90,20 +90,20 @@ def kept_difference(item: Filled) -> float:
     return max(float(np.abs(made - original).max(initial=0.0)) for made, original in pairs)
 
 
-def hole_results(items: Sequence[Filled], store: HeardStore) -> list[Result]:
+def hole_results(items: Sequence[Filled], store: ExtractedStore) -> list[Result]:
     """Scores of the holes' sound, cut out and heard as clips of their own, with floor and ceiling."""
     references = [
-        HeardReference(
+        ExtractedReference(
             Clip(item.name, cut(item.original, *item.hole), item.hole[0], "", None),
-            store.listen(cut(item.original, *item.hole)),
-            store.listen(cut(item.resynthesis, *item.hole)),
+            store.extract(cut(item.original, *item.hole)),
+            store.extract(cut(item.resynthesis, *item.hole)),
         )
         for item in items
     ]
     sources = [dict.fromkeys(CONTROL_NAMES, i) for i in range(len(items))]
     trials = [Trial(item.name, "all", i, sources[i], text="", seed=0) for i, item in enumerate(items)]
-    heard = [store.listen(cut(item.made, *item.hole)) for item in items]
-    return [judge(trial, estimate, references) for trial, estimate in zip(trials, heard, strict=True)]
+    extracted = [store.extract(cut(item.made, *item.hole)) for item in items]
+    return [judge(trial, estimate, references) for trial, estimate in zip(trials, extracted, strict=True)]
 
 
 def hole_seams(items: Sequence[Filled], frame_rate: float) -> list[SeamRow]:
@@ -153,7 +153,7 @@ def _mean(values: Sequence[float]) -> Mean:
     return Mean(len(values), float(np.mean(values)), error)
 
 
-def report(items: Sequence[Filled], store: HeardStore, frame_rate: float) -> Report:
+def report(items: Sequence[Filled], store: ExtractedStore, frame_rate: float) -> Report:
     """All figures of the holes; `frame_rate` is that of the latents, in Hz."""
     results = hole_results(items, store)
     return Report(

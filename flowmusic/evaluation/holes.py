@@ -15,7 +15,7 @@ from typing import Protocol
 from features import choices
 from features.audio import Audio
 from features.controls import Controls
-from flowmusic.editing import Edit, Spans
+from flowmusic.api.editing import Edit, Spans
 from flowmusic.evaluation.command import (
     SECONDS,
     FlowSampler,
@@ -25,7 +25,7 @@ from flowmusic.evaluation.command import (
     settings_for,
 )
 from flowmusic.evaluation.hole_scores import Filled, Report, hole_of, report, to_markdown
-from flowmusic.evaluation.listening import HeardStore
+from flowmusic.evaluation.listening import ExtractedStore
 from flowmusic.evaluation.protocol import Progress, Settings, check_settings, clip_path, progress_bar, quiet
 from flowmusic.evaluation.references import Clip, find_references, load_clip
 from flowmusic.evaluation.report import write_text
@@ -59,7 +59,7 @@ class FlowHoleMaker(FlowSampler):
 
 
 def fill_hole(
-    maker: HoleMaker, clip: Clip, out: Path, store: HeardStore, sample_rate: int, seed: int
+    maker: HoleMaker, clip: Clip, out: Path, store: ExtractedStore, sample_rate: int, seed: int
 ) -> Filled:
     """A clip with its middle third made anew, from `out` if it was made before.
 
@@ -71,7 +71,7 @@ def fill_hole(
     keep = ((0.0, start_s), (end_s, original.duration_s))
     made = kept_audio(
         clip_path(out, "filled", clip.name),
-        lambda: maker.fill(original, keep, store.listen(original).controls, seed),
+        lambda: maker.fill(original, keep, store.extract(original).controls, seed),
     )
     resynthesis = kept_audio(clip_path(out, "resynthesis", clip.name), lambda: maker.resynthesise(original))
     return Filled(clip.name, original, made, resynthesis)
@@ -82,7 +82,7 @@ def evaluate_holes(
     clips: Sequence[Clip],
     out: Path,
     settings: Settings,
-    store: HeardStore,
+    store: ExtractedStore,
     sample_rate: int,
     frame_rate: float,
     progress: Progress = quiet,
@@ -130,21 +130,21 @@ def _parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> Report:
     """Load, check that the folder fits, evaluate."""
-    from features.listen import Listener
+    from features.extract import Extractors
     from flowmusic.evaluation.listening import Ears
 
     hole_of(options.duration)
     found = find_references(options.references, options.n)
     model = load_model(options)
     clips = [load_clip(item, options.duration) for item in found]
-    ears = Ears.of(Listener(options.separator))
+    ears = Ears.of(Extractors(options.separator))
     settings = settings_for(model, options, f"{ears.version}; holes", (clip.name for clip in clips))
     return evaluate_holes(
         FlowHoleMaker(model, options.steps, options.solver, options.guidance),
         clips,
         options.out,
         settings,
-        HeardStore(options.out / "heard", ears),
+        ExtractedStore(options.out / "extracted", ears),
         model.sample_rate,
         model.model.codec.frame_rate,
         progress_bar,

@@ -16,6 +16,7 @@ import numpy as np
 
 from features.audio import Audio, read_audio, write_audio
 from flowmusic.commands.options import number, whole_number
+from flowmusic.conditioning.inversion import Inversion
 from flowmusic.conditioning.style import MAX_EXCERPT_S, MIN_EXCERPT_S
 from flowmusic.evaluation.command import add_sampling, run_and_show, settings_for
 from flowmusic.evaluation.embeddings import EMBEDDING, EmbeddingStore, read_whole
@@ -32,7 +33,6 @@ from flowmusic.evaluation.references import MIN_CLIP_S, FoundReference, find_ref
 from flowmusic.evaluation.report import write_text
 from flowmusic.evaluation.style import Resynthesiser, load_song
 from flowmusic.evaluation.style_models import FlowInversionMaker, load_styled
-from flowmusic.inversion import Inversion
 
 FRAME, INITIAL_WORDS = "{}", "music"
 PLAIN, WITH_WORD, WITH_STYLE = "plain words", "pseudo-word", "plain words and style excerpt"
@@ -204,8 +204,8 @@ def _parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> tuple[list[WayRow], list[WordRow]]:
     """Load, check that the folder fits, evaluate."""
     from features.cache import FeatureCache
+    from flowmusic.api.output import check_folder
     from flowmusic.evaluation.protocol import check_settings
-    from flowmusic.output import check_folder
     from flowmusic.training.invert import InversionPlan
 
     if options.frame.count("{}") != 1:

@@ -25,7 +25,7 @@ from flowmusic.evaluation.command import (
     run_and_show,
     settings_for,
 )
-from flowmusic.evaluation.listening import HeardStore
+from flowmusic.evaluation.listening import ExtractedStore
 from flowmusic.evaluation.long_clips import (
     LongClip,
     Report,
@@ -36,13 +36,13 @@ from flowmusic.evaluation.long_clips import (
     to_markdown,
 )
 from flowmusic.evaluation.protocol import (
-    HeardReference,
+    ExtractedReference,
     Maker,
     Progress,
     Settings,
     check_settings,
     clip_path,
-    hear_references,
+    extract_references,
     judge,
     progress_bar,
     quiet,
@@ -60,29 +60,33 @@ spectral change where windows or decoded blocks meet, beside other instants (AUC
 The folder keeps every clip; a second run goes on where the first stopped."""
 
 
-def make_short(maker: Maker, index: int, references: Sequence[HeardReference], out: Path, seed: int) -> Audio:
+def make_short(
+    maker: Maker, index: int, references: Sequence[ExtractedReference], out: Path, seed: int
+) -> Audio:
     """The clip of one reference's controls alone, from `out` if it was made before; no text."""
     item = references[index]
     return kept_audio(
         clip_path(out, "short", item.clip.name),
-        lambda: maker.make(item.heard.controls, "", item.heard.duration_s, seed + index),
+        lambda: maker.make(item.extracted.controls, "", item.extracted.duration_s, seed + index),
     )
 
 
-def make_long(maker: Maker, clip: LongClip, references: Sequence[HeardReference], out: Path) -> Audio:
+def make_long(maker: Maker, clip: LongClip, references: Sequence[ExtractedReference], out: Path) -> Audio:
     """A clip of the controls of several references in turn, from `out` if it was made before; no text."""
-    controls = join_controls([references[i].heard.controls for i in clip.order])
+    controls = join_controls([references[i].extracted.controls for i in clip.order])
     return kept_audio(
         clip_path(out, "long", clip.name),
         lambda: maker.make(controls, "", controls.grid.duration_s, clip.seed),
     )
 
 
-def scored(audio: Audio, index: int, references: Sequence[HeardReference], store: HeardStore) -> Result:
+def scored(
+    audio: Audio, index: int, references: Sequence[ExtractedReference], store: ExtractedStore
+) -> Result:
     """Scores of sound that should follow reference `index`, with floor and ceiling."""
     sources = dict.fromkeys(CONTROL_NAMES, index)
     trial = Trial(references[index].clip.name, "all", index, sources, text="", seed=0)
-    return judge(trial, store.listen(audio), references)
+    return judge(trial, store.extract(audio), references)
 
 
 def evaluate_lengths(
@@ -90,7 +94,7 @@ def evaluate_lengths(
     clips: Sequence[Clip],
     out: Path,
     settings: Settings,
-    store: HeardStore,
+    store: ExtractedStore,
     frame_rate: float,
     per_clip: int = 18,
     seeds: int = 1,
@@ -110,7 +114,7 @@ def evaluate_lengths(
         if abs(piece_s * rate - round(piece_s * rate)) > 1e-6:
             raise ValueError(f"the duration must be whole frames of {1000 / rate:g} ms, got {piece_s:g} s")
     check_settings(out, settings)
-    references = hear_references(maker, clips, out, store, progress)
+    references = extract_references(maker, clips, out, store, progress)
     alone: list[Audio] = []
     short: list[Result] = []
     for i in progress(range(len(clips)), "short clips"):
@@ -168,14 +172,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> Report:
     """Load, check that the folder fits, evaluate."""
-    from features.listen import Listener
+    from features.extract import Extractors
     from flowmusic.evaluation.listening import Ears
 
     found = find_references(options.references, options.n)
     plan_long(len(found), options.per_clip, options.seeds)
     model = load_model(options)
     clips = [load_clip(item, options.duration) for item in found]
-    ears = Ears.of(Listener(options.separator))
+    ears = Ears.of(Extractors(options.separator))
     heard_by = f"{ears.version}; long clips of {options.per_clip}"
     settings = settings_for(model, options, heard_by, (clip.name for clip in clips))
     return evaluate_lengths(
@@ -183,7 +187,7 @@ def run(options: argparse.Namespace) -> Report:
         clips,
         options.out,
         settings,
-        HeardStore(options.out / "heard", ears),
+        ExtractedStore(options.out / "extracted", ears),
         model.model.codec.frame_rate,
         options.per_clip,
         options.seeds,

@@ -15,11 +15,11 @@ from features.audio import Audio, AudioSource, to_audio
 from features.chord_labels import ChordSegment
 from features.controls import CONTROL_NAMES, Controls
 from features.drums import DRUMS_VERSION, ONSETS_VERSION, drum_features
+from features.extract import Extractors, content_key
 from features.files import whole_file
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
-from features.listen import Listener, content_key
 from features.separators import NoSeparator
-from flowmusic.evaluation.adherence import Heard, one_hot_chroma
+from flowmusic.evaluation.adherence import Extracted, one_hot_chroma
 
 if TYPE_CHECKING:
     from features.chords import ChordRecogniser
@@ -39,9 +39,9 @@ class Ears:
     chords: ChordRecogniser
 
     @classmethod
-    def of(cls, listener: Listener) -> Ears:
+    def of(cls, extractors: Extractors) -> Ears:
         """Those that a `Listener` takes controls with."""
-        return cls(listener.separator, listener.melody, listener.chords)
+        return cls(extractors.separator, extractors.melody, extractors.chords)
 
     @property
     def version(self) -> str:
@@ -50,10 +50,10 @@ class Ears:
         return "|".join((FORMAT, *drums, self.melody.version, self.chords.version))
 
 
-def listen_to(audio: AudioSource, ears: Ears) -> Heard:
+def extract_all(audio: AudioSource, ears: Ears) -> Extracted:
     """What the extractors hear: drums in the drum stem, melody in the rest, chords in the mix.
 
-    As `features.listen.Listener` takes controls from a recording.
+    As `features.extract.Listener` takes controls from a recording.
 
     Raises:
         AudioError: sound that cannot be used.
@@ -68,7 +68,7 @@ def listen_to(audio: AudioSource, ears: Ears) -> Heard:
     melody = ears.melody.extract(rest)
     chords = ears.chords.extract(mix)
     grid = FrameGrid.from_duration(mix.duration_s, CONTROL_FRAME_RATE)
-    return Heard(
+    return Extracted(
         duration_s=mix.duration_s,
         chords=tuple(chords.segments),
         onsets_s=np.asarray(drums.onsets_s, dtype=np.float64),
@@ -82,43 +82,43 @@ def listen_to(audio: AudioSource, ears: Ears) -> Heard:
     )
 
 
-class HeardStore:
+class ExtractedStore:
     """Listens with `ears`, keeping every result in `folder` under content hash and extractor version."""
 
     def __init__(self, folder: Path, ears: Ears) -> None:
         self.folder = folder
         self.ears = ears
 
-    def listen(self, audio: Audio) -> Heard:
+    def extract(self, audio: Audio) -> Extracted:
         version = hashlib.sha256(self.ears.version.encode()).hexdigest()[:8]
         path = self.folder / f"{content_key(audio)}-{version}.safetensors"
         if path.is_file():
-            return load_heard(path)
-        heard = listen_to(audio, self.ears)
-        save_heard(heard, path)
-        return heard
+            return load_extracted(path)
+        extracted = extract_all(audio, self.ears)
+        save_extracted(extracted, path)
+        return extracted
 
 
-def save_heard(heard: Heard, path: Path) -> None:
+def save_extracted(extracted: Extracted, path: Path) -> None:
     """Write as safetensors, whole or not at all."""
     from safetensors.torch import save_file
 
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(getattr(heard, name))) for name in _ARRAYS}
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(getattr(extracted, name))) for name in _ARRAYS}
     for name in CONTROL_NAMES:
-        value = heard.controls.get(name)
+        value = extracted.controls.get(name)
         if value is not None:
             tensors[f"control.{name}"] = value.contiguous()
     meta = {
         "format": FORMAT,
-        "duration_s": repr(heard.duration_s),
-        "n_frames": str(heard.controls.n_frames),
-        "chords": json.dumps([asdict(segment) for segment in heard.chords]),
+        "duration_s": repr(extracted.duration_s),
+        "n_frames": str(extracted.controls.n_frames),
+        "chords": json.dumps([asdict(segment) for segment in extracted.chords]),
     }
     with whole_file(path) as partial:
         save_file(tensors, partial, metadata=meta)
 
 
-def load_heard(path: Path) -> Heard:
+def load_extracted(path: Path) -> Extracted:
     """Read what `save_heard` wrote. ValueError, naming the file, where it is something else."""
     from safetensors import SafetensorError, safe_open
 
@@ -133,7 +133,7 @@ def load_heard(path: Path) -> Heard:
     controls = {
         key.removeprefix("control."): value for key, value in tensors.items() if key.startswith("control.")
     }
-    return Heard(
+    return Extracted(
         duration_s=float(meta["duration_s"]),
         chords=tuple(ChordSegment(**segment) for segment in json.loads(meta["chords"])),
         controls=Controls(int(meta["n_frames"]), **controls),

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from features.audio import Audio
 from features.cache import FeatureCache
-from features.listen import content_key
+from features.extract import content_key
 from flowmusic.composer.captions import tempo_word
 from flowmusic.composer.harmony import MINOR_MODES
 from flowmusic.evaluation.embeddings import EmbeddingStore
@@ -85,8 +85,8 @@ def mode_of(audio: Audio, chords: ChordRecogniser, cache: FeatureCache) -> np.nd
     """`mode_features` (3,) of a clip, kept in `cache`."""
 
     def compute() -> dict[str, Tensor]:
-        heard = mode_features(chords.extract(audio).posteriors)
-        return {"mode": torch.from_numpy(heard.astype(np.float32))}
+        extracted = mode_features(chords.extract(audio).posteriors)
+        return {"mode": torch.from_numpy(extracted.astype(np.float32))}
 
     version = f"{MODE_VERSION}-{chords.version}"
     return cache.get_or_compute(content_key(audio), "text-probe-mode", version, compute)["mode"].numpy()

@@ -17,8 +17,8 @@ import numpy as np
 
 from features.audio import Audio, normalise_peak, read_audio, write_audio
 from features.controls import CONTROL_NAMES, Controls
-from flowmusic.evaluation.adherence import Heard, score
-from flowmusic.evaluation.listening import HeardStore
+from flowmusic.evaluation.adherence import Extracted, score
+from flowmusic.evaluation.listening import ExtractedStore
 from flowmusic.evaluation.references import Clip
 from flowmusic.evaluation.report import (
     METRIC_CONTROL,
@@ -68,12 +68,12 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class HeardReference:
+class ExtractedReference:
     """A reference, what is heard in it, and what is heard in the codec's resynthesis of it."""
 
     clip: Clip
-    heard: Heard
-    resynthesis: Heard
+    extracted: Extracted
+    resynthesis: Extracted
 
 
 Progress = Callable[[Iterable[int], str], Iterable[int]]
@@ -97,7 +97,7 @@ def evaluate(
     clips: Sequence[Clip],
     out: Path,
     settings: Settings,
-    store: HeardStore,
+    store: ExtractedStore,
     protocols: Sequence[str] = PROTOCOLS,
     n_alone: int = 16,
     n_three: int = 16,
@@ -113,17 +113,17 @@ def evaluate(
     """
     trials = plan_trials(clips, protocols, n_alone, n_three, settings.seed)
     check_settings(out, settings)
-    references = hear_references(maker, clips, out, store, progress)
+    references = extract_references(maker, clips, out, store, progress)
     return run_trials(maker, trials, references, out, settings, store, plots, progress)
 
 
-def hear_references(
-    maker: Maker, clips: Sequence[Clip], out: Path, store: HeardStore, progress: Progress = quiet
-) -> list[HeardReference]:
+def extract_references(
+    maker: Maker, clips: Sequence[Clip], out: Path, store: ExtractedStore, progress: Progress = quiet
+) -> list[ExtractedReference]:
     """Listen to every reference and to the codec's resynthesis of it, which is kept under `out`."""
     return [
-        HeardReference(
-            clips[i], store.listen(clips[i].audio), store.listen(_resynthesis(maker, clips[i], out))
+        ExtractedReference(
+            clips[i], store.extract(clips[i].audio), store.extract(_resynthesis(maker, clips[i], out))
         )
         for i in progress(range(len(clips)), "references")
     ]
@@ -132,10 +132,10 @@ def hear_references(
 def run_trials(
     maker: Maker,
     trials: Sequence[Trial],
-    references: Sequence[HeardReference],
+    references: Sequence[ExtractedReference],
     out: Path,
     settings: Settings,
-    store: HeardStore,
+    store: ExtractedStore,
     plots: bool = False,
     progress: Progress = quiet,
 ) -> dict[str, list[Summary]]:
@@ -152,36 +152,36 @@ def run_trials(
 def run_trial(
     maker: Maker,
     trial: Trial,
-    references: Sequence[HeardReference],
+    references: Sequence[ExtractedReference],
     out: Path,
-    store: HeardStore,
+    store: ExtractedStore,
     plots: bool = False,
 ) -> Result:
     """Generate one clip, write it under `out`, listen to it and score it."""
     anchor = references[trial.anchor]
-    controls = Controls(anchor.heard.controls.n_frames)
+    controls = Controls(anchor.extracted.controls.n_frames)
     for name, index in trial.sources.items():
-        controls = controls.combine(references[index].heard.controls.only(name).fit(controls.n_frames))
-    audio = maker.make(controls, trial.text, anchor.heard.duration_s, trial.seed)
+        controls = controls.combine(references[index].extracted.controls.only(name).fit(controls.n_frames))
+    audio = maker.make(controls, trial.text, anchor.extracted.duration_s, trial.seed)
     path = clip_path(out, trial.protocol, trial.name)
     write_audio(path, audio.samples, audio.sample_rate)
     # What was written is what is judged: 16 bits and all.
     written = read_audio(path)
-    heard = store.listen(written)
+    extracted = store.extract(written)
     if plots:
-        from flowmusic.plots import plot_controls
+        from flowmusic.plots.figures import plot_controls
 
         # Only where all controls have one source is there one hearing to set beside the result.
-        reference = anchor.heard if set(trial.sources.values()) == {trial.anchor} else None
-        plot_controls(controls, heard, written, path.with_suffix(".png"), trial.name, reference)
-    return judge(trial, heard, references)
+        reference = anchor.extracted if set(trial.sources.values()) == {trial.anchor} else None
+        plot_controls(controls, extracted, written, path.with_suffix(".png"), trial.name, reference)
+    return judge(trial, extracted, references)
 
 
 def clip_path(out: Path, protocol: str, name: str) -> Path:
     return out / "clips" / protocol.replace(":", "-") / f"{name}.wav"
 
 
-def judge(trial: Trial, estimate: Heard, references: Sequence[HeardReference]) -> Result:
+def judge(trial: Trial, estimate: Extracted, references: Sequence[ExtractedReference]) -> Result:
     """Scores of what is heard in a trial's clip, with floor and ceiling."""
     others = floor_sources(trial, len(references))
     labels: dict[str, Values] = {}
@@ -194,21 +194,23 @@ def judge(trial: Trial, estimate: Heard, references: Sequence[HeardReference]) -
                 {name: _score(item.clip.labels, item.resynthesis) for name, item in sources.items()}
             ),
             "original": _by_control(
-                {name: _score(item.clip.labels, item.heard) for name, item in sources.items()}
+                {name: _score(item.clip.labels, item.extracted) for name, item in sources.items()}
             ),
         }
     return Result(
         name=trial.name,
         protocol=trial.protocol,
         sources={name: references[index].clip.name for name, index in trial.sources.items()},
-        own=_by_control({name: _score(item.heard, estimate) for name, item in sources.items()}),
-        floor=_mean([_score(references[i].heard, estimate) for i in others]),
-        ceiling=_by_control({name: _score(item.heard, item.resynthesis) for name, item in sources.items()}),
+        own=_by_control({name: _score(item.extracted, estimate) for name, item in sources.items()}),
+        floor=_mean([_score(references[i].extracted, estimate) for i in others]),
+        ceiling=_by_control(
+            {name: _score(item.extracted, item.resynthesis) for name, item in sources.items()}
+        ),
         labels=labels,
     )
 
 
-def _score(reference: Heard | None, estimate: Heard) -> Values:
+def _score(reference: Extracted | None, estimate: Extracted) -> Values:
     if reference is None:
         raise ValueError("expected a reference with labels, got one without")
     return score(reference, estimate).as_dict()

@@ -18,7 +18,7 @@ from features.controls import Controls
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.references import check_recording
 from flowmusic.composer.score import STEMS
-from flowmusic.evaluation.adherence import CHROMA_HOP, CHROMA_SAMPLE_RATE, SILENT, Heard
+from flowmusic.evaluation.adherence import CHROMA_HOP, CHROMA_SAMPLE_RATE, SILENT, Extracted
 
 LABELS_FILE = "song.json"
 MIN_CLIP_S = 2.0
@@ -49,7 +49,7 @@ class Clip:
     audio: Audio
     start_s: float
     caption: str
-    labels: Heard | None
+    labels: Extracted | None
 
 
 def find_references(paths: Sequence[Path], n: int | None = None) -> list[FoundReference]:
@@ -113,7 +113,7 @@ def load_clip(reference: FoundReference, duration_s: float, allow_shorter: bool 
     song = read_labels(reference.path / LABELS_FILE)
     captions = song.get("captions") or [""]
     caption = str(captions[zlib.crc32(reference.name.encode()) % len(captions)])
-    return Clip(reference.name, clip, start_s, caption, labels_as_heard(song, start_s, clip.duration_s))
+    return Clip(reference.name, clip, start_s, caption, labels_as_extracted(song, start_s, clip.duration_s))
 
 
 def files_parser(prog: str, description: str) -> argparse.ArgumentParser:
@@ -163,7 +163,7 @@ def read_labels(path: Path) -> dict[str, Any]:
     return dict(song)
 
 
-def labels_as_heard(song: dict[str, Any], start_s: float, duration_s: float) -> Heard:
+def labels_as_extracted(song: dict[str, Any], start_s: float, duration_s: float) -> Extracted:
     """The labels of a song between `start_s` and `start_s + duration_s`, on that excerpt's own clock."""
     end_s = start_s + duration_s
     chords = tuple(
@@ -180,7 +180,7 @@ def labels_as_heard(song: dict[str, Any], start_s: float, duration_s: float) -> 
     )
     midi = _midi_at(song["melody"], times_s + start_s)
     chroma_midi = _midi_at(song["melody"], chroma_times_s + start_s)
-    return Heard(
+    return Extracted(
         duration_s=duration_s,
         chords=chords,
         onsets_s=merge_hits(hits),

@@ -200,7 +200,7 @@ def seam_table(rows: Sequence[SeamRow]) -> str:
 
 def window_borders(n_frames: int, frame_rate: float) -> list[int]:
     """Frames at which windows of a clip of `n_frames` begin or end, without the clip's own ends."""
-    from flowmusic.windows import clip_windows
+    from flowmusic.flow.windows import clip_windows
 
     plan = clip_windows(n_frames, frame_rate)
     ends = {*plan.starts, *(start + plan.size for start in plan.starts)}
@@ -241,7 +241,7 @@ def block_borders(n_frames: int, frame_rate: float) -> list[int]:
     """Frames in the middle of where blocks of decoding overlap; each is faded somewhere within 0.5 s."""
     import torch
 
-    from flowmusic.decoding import decode_clip
+    from flowmusic.codec.decoding import decode_clip
 
     codec = _Pieces(frame_rate)
     latents = torch.arange(n_frames, dtype=torch.float64)[:, None]

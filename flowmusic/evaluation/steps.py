@@ -23,11 +23,11 @@ from flowmusic.evaluation.command import (
 )
 
 if TYPE_CHECKING:
+    from flowmusic.api.model import FlowMusic
     from flowmusic.evaluation.embeddings import EmbeddedClip, EmbeddingStore
-    from flowmusic.evaluation.listening import HeardStore
-    from flowmusic.evaluation.protocol import HeardReference, Settings
+    from flowmusic.evaluation.listening import ExtractedStore
+    from flowmusic.evaluation.protocol import ExtractedReference, Settings
     from flowmusic.evaluation.references import Clip
-    from flowmusic.pipeline import FlowMusic
 
 EVALUATIONS = "4,8,16,32"
 TABLE_FILE, NUMBERS_FILE = "steps.md", "steps.json"
@@ -88,20 +88,20 @@ def plan(solvers: Sequence[str], evaluations: Sequence[int], shifts: Sequence[fl
 
 def with_time_shift(model: FlowMusic, time_shift: float) -> FlowMusic:
     """The same model with another grid of times (`flowmusic.flow.solver.time_grid`)."""
-    from flowmusic.pipeline import FlowMusic
+    from flowmusic.api.model import FlowMusic
 
     defaults = replace(model.model.defaults, time_shift=time_shift)
-    return FlowMusic(replace(model.model, defaults=defaults), model.listener)
+    return FlowMusic(replace(model.model, defaults=defaults), model.extractors)
 
 
 def run_setting(
     model: FlowMusic,
     setting: Setting,
-    references: Sequence[HeardReference],
+    references: Sequence[ExtractedReference],
     originals: Sequence[EmbeddedClip],
     out: Path,
     settings: Settings,
-    store: HeardStore,
+    store: ExtractedStore,
     embeddings: EmbeddingStore,
 ) -> Row:
     """Generate, listen and embed; `out` keeps what was done."""
@@ -184,21 +184,21 @@ def load_clips(options: argparse.Namespace) -> list[Clip]:
 def run(options: argparse.Namespace) -> list[Row]:
     """All settings in turn; the tables are written anew after each."""
     from features.cache import FeatureCache
-    from features.listen import Listener
+    from features.extract import Extractors
     from flowmusic.evaluation.embeddings import EmbeddingStore, embed_files
     from flowmusic.evaluation.fidelity import measure
-    from flowmusic.evaluation.listening import Ears, HeardStore
-    from flowmusic.evaluation.protocol import hear_references, progress_bar
+    from flowmusic.evaluation.listening import Ears, ExtractedStore
+    from flowmusic.evaluation.protocol import extract_references, progress_bar
 
     counts = [int(value) for value in _numbers(options.evaluations, "evaluations")]
     wanted = plan(options.solvers.split(","), counts, _numbers(options.shifts, "shifts"))
     model = load_model(options)
     clips = load_clips(options)
-    ears = Ears.of(Listener(options.separator))
+    ears = Ears.of(Extractors(options.separator))
     settings = settings_for(model, options, ears.version, (clip.name for clip in clips))
-    store = HeardStore(options.out / "heard", ears)
+    store = ExtractedStore(options.out / "extracted", ears)
     embeddings = EmbeddingStore(FeatureCache(options.out / "embedded"))
-    references = hear_references(FlowMaker(model), clips, options.out, store, progress_bar)
+    references = extract_references(FlowMaker(model), clips, options.out, store, progress_bar)
     originals = [embeddings.clip(clip.name, clip.audio) for clip in clips]
     resynthesis = embed_files(options.out / "clips" / "resynthesis", embeddings, settings.references)
     baseline = (

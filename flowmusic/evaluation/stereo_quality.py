@@ -37,7 +37,7 @@ class StereoCues:
     power: np.ndarray
 
     @property
-    def heard(self) -> np.ndarray:
+    def extracted(self) -> np.ndarray:
         """Where there is sound, (N, T) bool. ValueError where it is all silent."""
         loudest = float(self.power.max(initial=0.0))
         if loudest <= 0:
@@ -76,10 +76,10 @@ def stereo_errors(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -
     original, decoded: (2, S).
     """
     wanted, found = stereo_cues(original, sample_rate), stereo_cues(decoded, sample_rate)
-    heard = wanted.heard
+    extracted = wanted.extracted
     return (
-        float(np.abs(wanted.level_difference_db - found.level_difference_db)[heard].mean()),
-        float(np.abs(wanted.coherence - found.coherence)[heard].mean()),
+        float(np.abs(wanted.level_difference_db - found.level_difference_db)[extracted].mean()),
+        float(np.abs(wanted.coherence - found.coherence)[extracted].mean()),
     )
 
 
@@ -94,8 +94,8 @@ class Width:
 def width(audio: Audio) -> Width:
     """ValueError where the sound is silent."""
     cues = stereo_cues(audio.in_channels(2), audio.sample_rate)
-    differences = np.abs(cues.level_difference_db)[cues.heard]
-    return Width(float(differences.mean()), float(cues.coherence[cues.heard].mean()))
+    differences = np.abs(cues.level_difference_db)[cues.extracted]
+    return Width(float(differences.mean()), float(cues.coherence[cues.extracted].mean()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,7 +18,7 @@ from features.audio import Audio, AudioError, read_audio, write_audio
 from features.controls import Controls
 from flowmusic.commands.options import number
 from flowmusic.conditioning.style import MAX_EXCERPT_S, MIN_EXCERPT_S
-from flowmusic.evaluation.adherence import Heard, score
+from flowmusic.evaluation.adherence import Extracted, score
 from flowmusic.evaluation.command import (
     SECONDS,
     FlowSampler,
@@ -28,7 +28,7 @@ from flowmusic.evaluation.command import (
     settings_for,
 )
 from flowmusic.evaluation.embeddings import EMBEDDING, EmbeddingStore, read_whole
-from flowmusic.evaluation.listening import HeardStore
+from flowmusic.evaluation.listening import ExtractedStore
 from flowmusic.evaluation.references import FoundReference, find_references
 from flowmusic.evaluation.report import Values, write_text
 from flowmusic.evaluation.style_scores import Outcome, SongStyles, StyleRow, summarise, to_markdown
@@ -51,7 +51,12 @@ class StyleMaker(Resynthesiser, Protocol):
     """What is evaluated: something that makes sound of a style, controls, or both."""
 
     def make(
-        self, style: Audio | None, books: int | None, controls: Controls | None, duration_s: float, seed: int
+        self,
+        style: Audio | None,
+        codebooks: int | None,
+        controls: Controls | None,
+        duration_s: float,
+        seed: int,
     ) -> Audio:
         """A clip of `duration_s` seconds."""
         ...
@@ -61,9 +66,16 @@ class FlowStyleMaker(FlowSampler):
     """`StyleMaker`; text is never given."""
 
     def make(
-        self, style: Audio | None, books: int | None, controls: Controls | None, duration_s: float, seed: int
+        self,
+        style: Audio | None,
+        codebooks: int | None,
+        controls: Controls | None,
+        duration_s: float,
+        seed: int,
     ) -> Audio:
-        return self.clip(style=style, style_books=books, controls=controls, duration_s=duration_s, seed=seed)
+        return self.clip(
+            style=style, style_codebooks=codebooks, controls=controls, duration_s=duration_s, seed=seed
+        )
 
 
 @dataclass(frozen=True)
@@ -111,44 +123,44 @@ def embed_songs(songs: Sequence[StyleSong], maker: Resynthesiser, store: Embeddi
 
 def run_way(
     way: str,
-    books: int | None,
+    codebooks: int | None,
     songs: Sequence[StyleSong],
     maker: StyleMaker,
     store: EmbeddingStore,
-    ears: HeardStore | None,
+    ears: ExtractedStore | None,
     out: Path,
     seed: int = 0,
 ) -> Outcome:
     """Make (or read) and listen to a clip of each song in one way; its controls come from another song."""
-    folder = out / "clips" / (way.replace(" ", "-") + ("" if books is None else f"-{books}"))
+    folder = out / "clips" / (way.replace(" ", "-") + ("" if codebooks is None else f"-{codebooks}"))
     n = len(songs)
     results, adherence, copied, copied_floor = [], [], [], []
     for i, song in enumerate(_bar(songs, folder.name)):
         source = songs[(i + n // 2) % n].other
         path = folder / f"{song.name}.wav"
-        asked = ears.listen(source) if ears is not None and way != STYLE else None
+        asked = ears.extract(source) if ears is not None and way != STYLE else None
         if not path.is_file():
             style = None if way == CONTROLS else song.given
             controls = asked.controls if asked is not None else None
-            audio = maker.make(style, books, controls, song.other.duration_s, seed + i)
+            audio = maker.make(style, codebooks, controls, song.other.duration_s, seed + i)
             write_audio(path, audio.samples, audio.sample_rate)
         made = read_audio(path)
         results.append(store.clip(song.name, made).mean)
         if ears is None:
             continue
-        heard = ears.listen(made)
+        extracted = ears.extract(made)
         if asked is not None:
-            adherence.append(score(asked, heard).as_dict())
+            adherence.append(score(asked, extracted).as_dict())
         if way != CONTROLS:
-            copied.append(score(ears.listen(song.given), heard).as_dict())
+            copied.append(score(ears.extract(song.given), extracted).as_dict())
             copied_floor += [
-                _likeness(songs[(i + k) % n], ears, heard) for k in range(1, min(N_FLOOR, n - 1) + 1)
+                _likeness(songs[(i + k) % n], ears, extracted) for k in range(1, min(N_FLOOR, n - 1) + 1)
             ]
-    return Outcome(way, books, np.stack(results), tuple(adherence), tuple(copied), tuple(copied_floor))
+    return Outcome(way, codebooks, np.stack(results), tuple(adherence), tuple(copied), tuple(copied_floor))
 
 
-def _likeness(song: StyleSong, ears: HeardStore, heard: Heard) -> Values:
-    return score(ears.listen(song.given), heard).as_dict()
+def _likeness(song: StyleSong, ears: ExtractedStore, extracted: Extracted) -> Values:
+    return score(ears.extract(song.given), extracted).as_dict()
 
 
 def _bar(songs: Sequence[StyleSong], title: str) -> Iterable[StyleSong]:
@@ -161,9 +173,9 @@ def _bar(songs: Sequence[StyleSong], title: str) -> Iterable[StyleSong]:
 def evaluate_style(
     maker: StyleMaker,
     songs: Sequence[StyleSong],
-    books: Sequence[int],
+    codebooks: Sequence[int],
     store: EmbeddingStore,
-    ears: HeardStore | None,
+    ears: ExtractedStore | None,
     out: Path,
     heading: str,
     seed: int = 0,
@@ -174,9 +186,9 @@ def evaluate_style(
         ValueError: fewer than 4 songs.
     """
     styles = embed_songs(songs, maker, store)
-    ways: list[tuple[str, int | None]] = [(STYLE, count) for count in books]
+    ways: list[tuple[str, int | None]] = [(STYLE, count) for count in codebooks]
     if ears is not None:
-        ways += [(CONTROLS, None), *((BOTH, count) for count in books)]
+        ways += [(CONTROLS, None), *((BOTH, count) for count in codebooks)]
     rows: list[StyleRow] = []
     for way, count in ways:
         rows.append(summarise(run_way(way, count, songs, maker, store, ears, out, seed), styles))
@@ -192,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of clips and tables; resumes in it")
     parser.add_argument("--n", type=int, default=32, help="songs, spread evenly (32; at least 4)")
-    parser.add_argument("--books", default=BOOKS, help=f"of the bottleneck ({BOOKS})")
+    parser.add_argument("--codebooks", default=BOOKS, help=f"of the bottleneck ({BOOKS})")
     parser.add_argument(
         "--excerpt",
         type=number("seconds", MIN_EXCERPT_S, MAX_EXCERPT_S),
@@ -208,18 +220,18 @@ def _parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> list[StyleRow]:
     """Load, check that the folder fits, evaluate."""
     from features.cache import FeatureCache
-    from features.listen import Listener
+    from features.extract import Extractors
     from flowmusic.evaluation.listening import Ears
     from flowmusic.evaluation.protocol import check_settings
 
-    words = [word.strip() for word in options.books.split(",")]
+    words = [word.strip() for word in options.codebooks.split(",")]
     if not all(word.isdigit() and int(word) > 0 for word in words):
-        raise ValueError(f"--books must be whole numbers separated by commas, got {options.books!r}")
-    books = [int(word) for word in words]
+        raise ValueError(f"--codebooks must be whole numbers separated by commas, got {options.codebooks!r}")
+    codebooks = [int(word) for word in words]
     found = find_references(options.references, options.n)
     model = load_model(options)
     songs = [load_song(item, options.excerpt, options.duration) for item in found]
-    ears = Ears.of(Listener())
+    ears = Ears.of(Extractors())
     heard_by = f"{ears.version}; excerpts of {options.excerpt:g} s"
     settings = settings_for(model, options, heard_by, (song.name for song in songs))
     check_settings(options.out, settings)
@@ -229,8 +241,8 @@ def run(options: argparse.Namespace) -> list[StyleRow]:
     )
     maker = FlowStyleMaker(model, options.steps, options.solver, options.guidance)
     store = EmbeddingStore(FeatureCache(options.out / "embedded"))
-    heard = None if options.style_alone else HeardStore(options.out / "heard", ears)
-    return evaluate_style(maker, songs, books, store, heard, options.out, heading, options.seed)
+    extracted = None if options.style_alone else ExtractedStore(options.out / "extracted", ears)
+    return evaluate_style(maker, songs, codebooks, store, extracted, options.out, heading, options.seed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,8 +12,8 @@ from flowmusic.evaluation.command import FlowSampler, load_model
 from flowmusic.evaluation.inversion_scores import WORD, Learnt
 
 if TYPE_CHECKING:
-    from flowmusic.inversion import Inversion
-    from flowmusic.pipeline import FlowMusic
+    from flowmusic.api.model import FlowMusic
+    from flowmusic.conditioning.inversion import Inversion
     from flowmusic.training.invert import InversionPlan
 
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 class FlowBalanceMaker(FlowSampler):
     """`flowmusic.evaluation.balance.BalanceMaker`; every clip has its own guidance."""
 
-    books: int | None = None
+    codebooks: int | None = None
 
     def make(self, style: Audio, text: str, guidance: str, duration_s: float, seed: int) -> Audio:
         return self.clip(
             text=text,
             style=style,
-            style_books=self.books,
+            style_codebooks=self.codebooks,
             guidance=guidance,
             duration_s=duration_s,
             seed=seed,
@@ -69,14 +69,14 @@ class FlowInversionMaker(FlowSampler):
         return self.clip(**asked, duration_s=duration_s, seed=seed)
 
 
-def load_styled(options: argparse.Namespace, excerpt: Audio, books: int | None = None) -> FlowMusic:
+def load_styled(options: argparse.Namespace, excerpt: Audio, codebooks: int | None = None) -> FlowMusic:
     """The model of `options` (checkpoint, steps, solver, guidance, duration, seed).
 
     Raises:
         ValueError: no such model, or one that cannot take this excerpt as style, or be sampled so.
     """
-    from flowmusic.style import encode_style, open_style
+    from flowmusic.api.style import encode_style, open_style
 
     model = load_model(options)
-    encode_style(model.model, open_style(excerpt), books)
+    encode_style(model.model, open_style(excerpt), codebooks)
     return model

@@ -40,7 +40,7 @@ class Outcome:
     """
 
     name: str
-    books: int | None
+    codebooks: int | None
     results: np.ndarray
     adherence: tuple[Values, ...] = ()
     copied: tuple[Values, ...] = ()
@@ -52,7 +52,7 @@ class StyleRow:
     """Means over the clips of one way to ask; share closed as everywhere, from floor to ceiling."""
 
     name: str
-    books: int | None
+    codebooks: int | None
     n: int
     similarity: float
     floor: float
@@ -86,7 +86,7 @@ def summarise(outcome: Outcome, songs: SongStyles) -> StyleRow:
     k = min(N_COMMON, n - 2)
     return StyleRow(
         name=outcome.name,
-        books=outcome.books,
+        codebooks=outcome.codebooks,
         n=n,
         similarity=score,
         floor=floor,
@@ -115,14 +115,14 @@ def to_markdown(rows: Sequence[StyleRow], heading: str) -> str:
     """Three tables: similarity and neighbours, adherence of the controls, likeness to the style reference."""
 
     def title(row: StyleRow) -> list[str | float | None]:
-        return [row.name, "–" if row.books is None else f"{row.books}"]
+        return [row.name, "–" if row.codebooks is None else f"{row.codebooks}"]
 
     similarity: list[list[str | float | None]] = [
         [*title(row), f"{row.n}", row.similarity, row.floor, row.ceiling, row.original, row.share_closed]
         + [row.knn_common, row.knn_overfit, row.knn_same_song]
         for row in rows
     ]
-    header = ["asked with", "books", "n", "similarity", "floor", "ceiling", "original", "share closed"]
+    header = ["asked with", "codebooks", "n", "similarity", "floor", "ceiling", "original", "share closed"]
     header += ["KNN common", "KNN overfit", "same song nearest"]
     followed: list[list[str | float | None]] = [
         [*title(row), *(row.adherence[metric] for metric in HEADLINE_METRICS.values())]
@@ -137,8 +137,8 @@ def to_markdown(rows: Sequence[StyleRow], heading: str) -> str:
     parts = [heading, "Similarity to the style reference:", markdown_table(header, similarity)]
     if followed:
         parts.append("Adherence to controls of another song:")
-        parts.append(markdown_table(["asked with", "books", *HEADLINE_METRICS], followed))
+        parts.append(markdown_table(["asked with", "codebooks", *HEADLINE_METRICS], followed))
     if copied:
-        columns = ["asked with", "books", "melody", "floor", "chords", "floor"]
+        columns = ["asked with", "codebooks", "melody", "floor", "chords", "floor"]
         parts += ["Melody and chords of the style reference in the result:", markdown_table(columns, copied)]
     return "\n\n".join(parts)

@@ -40,7 +40,7 @@ class TextClips:
     """Makes clips of text alone and hears them; kept under `out`, so that a second run goes on."""
 
     maker: FlowMaker
-    listener: ProbeListener
+    extractors: ProbeListener
     duration_s: float
     out: Path
     compose: bool
@@ -52,7 +52,7 @@ class TextClips:
         if not path.is_file():
             audio = self.maker.clip(text=text, duration_s=self.duration_s, seed=seed, compose=self.compose)
             write_audio(path, audio.samples, audio.sample_rate)
-        return self.listener.example(path.stem, read_audio(path), labels)
+        return self.extractors.example(path.stem, read_audio(path), labels)
 
     def of_prompts(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[Example]:
         """Each seed's noise is the same for all prompts."""
@@ -93,7 +93,7 @@ def read_songs(
     paths: Sequence[Path],
     n: int | None,
     duration_s: float,
-    listener: ProbeListener,
+    extractors: ProbeListener,
     resynthesise: FlowMaker | None = None,
 ) -> list[Example]:
     """Corpus songs' excerpts and melody stems with labels; with a maker, as its codec leaves them.
@@ -118,8 +118,8 @@ def read_songs(
         if solo is not None:
             sounds.append((f"{song.name}{MELODY_SUFFIX}", solo, solo_labels_of(labels)))
         for name, audio, known in sounds:
-            heard = resynthesise.resynthesise(audio) if resynthesise else audio
-            examples.append(listener.example(name, heard, known))
+            extracted = resynthesise.resynthesise(audio) if resynthesise else audio
+            examples.append(extractors.example(name, extracted, known))
     return examples
 
 
@@ -196,14 +196,14 @@ def run(options: argparse.Namespace) -> list[Row]:
     settings = settings_for(model, options, "", (prompt.text for prompt in all_prompts()))
     check_settings(options.out, settings)
     maker = FlowMaker(model, options.steps, options.solver, options.guidance)
-    listener = ProbeListener(EmbeddingStore(cache), cache)
-    probes = train_probes(read_songs(options.probe, options.n_probe, options.duration, listener))
-    renders = read_songs(options.test, options.n_test, options.duration, listener)
-    resynthesised = read_songs(options.test, options.n_test, options.duration, listener, maker)
-    clips = TextClips(maker, listener, options.duration, options.out, options.compose)
+    extractors = ProbeListener(EmbeddingStore(cache), cache)
+    probes = train_probes(read_songs(options.probe, options.n_probe, options.duration, extractors))
+    renders = read_songs(options.test, options.n_test, options.duration, extractors)
+    resynthesised = read_songs(options.test, options.n_test, options.duration, extractors, maker)
+    clips = TextClips(maker, extractors, options.duration, options.out, options.compose)
     made = clips.of_prompts(prompts, range(options.seed, options.seed + options.seeds))
     songs = [song for song in find_references(options.test, options.n_test) if song.is_song]
-    told = clips.of_songs(songs, options.seed)
+    conditions = clips.of_songs(songs, options.seed)
     rows = [row_of(name, probes[name], made, resynthesised, renders) for name in ATTRIBUTES]
     novel = novelty_of(prompts, read_captions(options.captions or options.probe))
     mixes = [item for item in renders if not item.name.endswith(MELODY_SUFFIX)]
@@ -211,7 +211,7 @@ def run(options: argparse.Namespace) -> list[Row]:
         f"Text alone: {len(prompts)} prompts, {options.seeds} seeds, model {settings.model}, "
         f"{settings.solver} {settings.steps}, guidance {settings.guidance}, "
         f"{'composed' if options.compose else 'not composed'}. Fréchet distance over musicnn of clips for "
-        f"captions of {len(songs)} songs of --test to these songs: {frechet(told, mixes):.1f}."
+        f"captions of {len(songs)} songs of --test to these songs: {frechet(conditions, mixes):.1f}."
     )
     scores: Followed = {}
     if options.compose:

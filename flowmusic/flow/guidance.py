@@ -26,7 +26,7 @@ class WeightedSet:
     """The velocity given only what is `told`, taken `weight` times."""
 
     weight: float
-    told: frozenset[str]
+    conditions: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class GuidanceSpec:
 
     def __post_init__(self) -> None:
         for item in self.sets:
-            unknown = sorted(item.told - set(GUIDED_NAMES))
+            unknown = sorted(item.conditions - set(GUIDED_NAMES))
             if unknown:
                 raise ValueError(
                     f"guidance names unknown conditions {unknown}; expected some of {GUIDED_NAMES}"
@@ -121,8 +121,8 @@ def merged(sets: Sequence[WeightedSet]) -> tuple[WeightedSet, ...]:
     """Equal sets as one, in order of first appearance; those that cancel out to weight zero left out."""
     weights: dict[frozenset[str], list[float]] = {}
     for item in sets:
-        weights.setdefault(item.told, []).append(item.weight)
-    summed = [WeightedSet(math.fsum(parts), told) for told, parts in weights.items()]
+        weights.setdefault(item.conditions, []).append(item.weight)
+    summed = [WeightedSet(math.fsum(parts), conditions) for conditions, parts in weights.items()]
     return tuple(item for item in summed if abs(item.weight) > 1e-9)
 
 

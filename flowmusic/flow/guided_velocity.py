@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from features.frames import CONTROL_FRAME_RATE
+from flowmusic.conditioning.condition import Condition
 from flowmusic.flow.guidance import GUIDED_NAMES, GuidanceSpec, WeightedSet, merged
 from flowmusic.flow.schedule import Guidance
-from flowmusic.model.condition import Condition
 from flowmusic.model.transformer import FlowTransformer, Prepared, ReadTokens
 
 
@@ -24,12 +24,12 @@ class TokenReader:
 
     def rows(self, sets: Sequence[frozenset[str]]) -> ReadTokens:
         """Of the batch once for each set of what is told."""
-        return ReadTokens.cat([self._of(told & {"text", "style"}) for told in sets])
+        return ReadTokens.cat([self._of(conditions & {"text", "style"}) for conditions in sets])
 
-    def _of(self, told: frozenset[str]) -> ReadTokens:
-        if told not in self._read:
-            self._read[told] = self.model.read_tokens(self.condition.only(*told))
-        return self._read[told]
+    def _of(self, conditions: frozenset[str]) -> ReadTokens:
+        if conditions not in self._read:
+            self._read[conditions] = self.model.read_tokens(self.condition.only(*conditions))
+        return self._read[conditions]
 
 
 class GuidedVelocity:
@@ -57,9 +57,11 @@ class GuidedVelocity:
         self.reader = reader or TokenReader(model, condition)
         self.guidance = Guidance.of(guidance) if isinstance(guidance, GuidanceSpec) else guidance
         weights = self._weights()
-        self.told = list(weights)
-        self.rows = len(self.told)
-        self.weights = torch.stack([weights[told] for told in self.told]).to(condition.context.device)
+        self.conditions = list(weights)
+        self.rows = len(self.conditions)
+        self.weights = torch.stack([weights[conditions] for conditions in self.conditions]).to(
+            condition.context.device
+        )
 
     def _weights(self) -> dict[frozenset[str], Tensor]:
         """Weight of each row: (), or (T, 1) where it changes along the clip."""
@@ -67,20 +69,20 @@ class GuidedVelocity:
         spans = self.guidance.spans
         by_span = [
             {
-                item.told: item.weight
-                for item in merged([WeightedSet(s.weight, s.told & given) for s in span.spec.sets])
+                item.conditions: item.weight
+                for item in merged([WeightedSet(s.weight, s.conditions & given) for s in span.spec.sets])
             }
             for span in spans
         ]
         if len(spans) == 1:
-            weights = {told: torch.tensor(weight) for told, weight in by_span[0].items()}
+            weights = {conditions: torch.tensor(weight) for conditions, weight in by_span[0].items()}
         else:
             index = self._span_of_each_frame([span.start_s for span in spans[1:]])
             weights = {}
-            for told in dict.fromkeys(told for sets in by_span for told in sets):
-                weight = torch.tensor([sets.get(told, 0.0) for sets in by_span])[index, None]  # (T, 1)
+            for conditions in dict.fromkeys(conditions for sets in by_span for conditions in sets):
+                weight = torch.tensor([sets.get(conditions, 0.0) for sets in by_span])[index, None]  # (T, 1)
                 if bool(weight.any()):
-                    weights[told] = weight
+                    weights[conditions] = weight
         if self.guidance.rescale > 0:  # needs v_all beside the guided velocity
             weights.setdefault(given, torch.zeros_like(next(iter(weights.values()))))
         return weights
@@ -95,9 +97,9 @@ class GuidedVelocity:
     def prepared(self) -> Prepared:
         mask = None if self.frame_mask is None else self.frame_mask.repeat(self.rows, 1)
         return self.model.prepare(
-            Condition.cat([self.condition.only(*told, "context") for told in self.told]),
+            Condition.cat([self.condition.only(*conditions, "context") for conditions in self.conditions]),
             mask,
-            self.reader.rows(self.told),
+            self.reader.rows(self.conditions),
         )
 
     @cached_property
@@ -130,7 +132,7 @@ class GuidedVelocity:
             guided = (self.weights.to(by_row.dtype)[:, None] * by_row).sum(dim=0)
         if self.guidance.rescale == 0:
             return guided
-        plain = by_row[self.told.index(frozenset(self.condition.given) & set(GUIDED_NAMES))]
+        plain = by_row[self.conditions.index(frozenset(self.condition.given) & set(GUIDED_NAMES))]
         share = self.guidance.rescale
         return share * rescaled(guided, plain, self.frame_mask) + (1 - share) * guided
 

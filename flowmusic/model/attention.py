@@ -48,8 +48,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, key_mask: Tensor | None) -> Tensor:
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, heads, T, keys)
     if key_mask is not None:
         scores = scores.masked_fill(~key_mask, -torch.inf)
-    heard: Tensor = scores.softmax(dim=-1) @ v
-    return heard
+    extracted: Tensor = scores.softmax(dim=-1) @ v
+    return extracted
 
 
 class SelfAttention(nn.Module):
@@ -70,10 +70,10 @@ class SelfAttention(nn.Module):
         qkv = self.to_qkv(x).unflatten(-1, (3, self.heads, -1))  # (B, T, 3, heads, head_dim)
         q, k, v = qkv.unbind(2)
         q, k = rotate(self.norm_q(q), by), rotate(self.norm_k(k), by)
-        heard = attend(
+        extracted = attend(
             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), key_mask
         )  # (B, heads, T, head_dim)
-        out: Tensor = self.to_out(heard.transpose(1, 2).flatten(2))  # (B, T, H)
+        out: Tensor = self.to_out(extracted.transpose(1, 2).flatten(2))  # (B, T, H)
         return out
 
 
@@ -116,6 +116,6 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, tokens: KeysValues, key_mask: Tensor) -> Tensor:
         q = self.norm_q(self.to_q(x).unflatten(-1, (self.heads, -1))).transpose(1, 2)
-        heard = attend(q, tokens.keys, tokens.values, key_mask)
-        out: Tensor = self.to_out(heard.transpose(1, 2).flatten(2))  # (B, T, H)
+        extracted = attend(q, tokens.keys, tokens.values, key_mask)
+        out: Tensor = self.to_out(extracted.transpose(1, 2).flatten(2))  # (B, T, H)
         return out

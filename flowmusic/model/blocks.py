@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flowmusic.config import FlowConfig
 from flowmusic.model.attention import CrossAttention, KeysValues, Rotation, SelfAttention
+from flowmusic.model.config import FlowConfig
 
 TIME_SCALE = 1000.0
 """t in [0, 1] is stretched to the range that sinusoidal embeddings are made for."""

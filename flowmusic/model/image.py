@@ -12,9 +12,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from flowmusic.config import FlowConfig
 from flowmusic.model.attention import Rotation
 from flowmusic.model.blocks import MODULATIONS, Block, modulate
+from flowmusic.model.config import FlowConfig
 
 N_HEADS = 2
 N_BLOCKS = 3

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.style_encoder import StyleConditioner
 from flowmusic.conditioning.temporal import TemporalConditioner
 from flowmusic.conditioning.tokens import TokenConditioner, TokenSummary
-from flowmusic.config import FlowConfig
 from flowmusic.model.attention import KeysValues, Rotation, rotation
 from flowmusic.model.blocks import MODULATIONS, Block, TimeEmbedding, modulate
-from flowmusic.model.condition import Condition
+from flowmusic.model.config import FlowConfig
 from flowmusic.model.image import ImageHead
 
 

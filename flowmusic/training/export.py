@@ -10,12 +10,12 @@ import torch
 
 from features.files import whole_file
 from features.separators import build_demucs
+from flowmusic.api.pretrained import GenerationDefaults, Pretrained, save_pretrained
 from flowmusic.codec.build import AnyCodec
 from flowmusic.codec.files import read_codec, write_codec
 from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
-from flowmusic.config import FlowConfig
+from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
-from flowmusic.pretrained import GenerationDefaults, Pretrained, save_pretrained
 from flowmusic.training.checkpoint import averaged_weights, read_checkpoint
 from flowmusic.training.init_from import read_flow
 from flowmusic.weights import load_exactly, save_tensors

@@ -12,15 +12,15 @@ from torch import Tensor
 
 from flowmusic.codec.build import AnyCodec
 from flowmusic.codec.files import read_codec
+from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.style import StyleTokens
 from flowmusic.conditioning.style_encoder import StyleConditioner
-from flowmusic.config import FlowConfig
 from flowmusic.data.flow_data import FlowBatch, FlowData
 from flowmusic.flow.guided_velocity import GuidedVelocity
 from flowmusic.flow.path import TIME_SAMPLERS, TIME_WEIGHTS, FlowLoss, loss_at, sample_times
 from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solver import noise, solve
-from flowmusic.model.condition import Condition
+from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.base import Optimisation, Training
 from flowmusic.training.clips import Clips, sound_of
@@ -84,7 +84,7 @@ class FlowTraining(Training):
         return {"kind": "flow", "config": asdict(self.config)}
 
     def training_step(self, batch: FlowBatch, batch_idx: int) -> Tensor:
-        condition, style_loss = self.told(self.net, batch)
+        condition, style_loss = self.conditions(self.net, batch)
         found = self.loss(self.net, batch, condition)
         # each rank divides by the mean number of frames that count, so that the mean over ranks is that
         # of one process with all the items
@@ -104,14 +104,14 @@ class FlowTraining(Training):
 
     def _log_average(self, split: str, batch: FlowBatch) -> None:
         """Loss of the averaged weights; where they know style, also with another song's, and without."""
-        condition, _ = self.told(self.average, batch)
+        condition, _ = self.conditions(self.average, batch)
         ways = {"loss": condition}
         if self.config.style is not None:
             tokens = StyleTokens(condition.style.roll(1, 0), condition.style_mask.roll(1, 0))
             ways["loss_other_style"] = condition.with_tokens(style=tokens)
             ways["loss_no_style"] = condition.without("style")
-        for name, told in ways.items():
-            self.log_loss(f"{split}/{name}", self.loss(self.average, batch, told).loss, batch.size)
+        for name, conditions in ways.items():
+            self.log_loss(f"{split}/{name}", self.loss(self.average, batch, conditions).loss, batch.size)
 
     @cached_property
     def data_codec(self) -> AnyCodec:
@@ -128,7 +128,7 @@ class FlowTraining(Training):
             sounds = [codec.decode(latents[None], generated=True)[0] for latents in self.generate(batch)]
         return [{"clip": sound_of(sound, codec.sample_rate)} for sound in sounds]
 
-    def told(self, net: torch.nn.Module, batch: FlowBatch) -> tuple[Condition, Tensor | None]:
+    def conditions(self, net: torch.nn.Module, batch: FlowBatch) -> tuple[Condition, Tensor | None]:
         """The batch's condition with the style that `net` makes of it, and the loss of that part."""
         style = net.style  # of a FlowTransformer, also where FSDP has wrapped it
         if not isinstance(style, StyleConditioner) or batch.style is None:
@@ -162,8 +162,8 @@ class FlowTraining(Training):
     def generate(self, batch: FlowBatch, n_items: int | None = None) -> Tensor:
         """Latents (n_items, T, D) by the averaged weights; item i of a batch has always the same noise."""
         indices = range(batch.size if n_items is None else min(n_items, batch.size))
-        told, _ = self.told(self.average, batch)
-        condition = Condition.cat([told.item(index) for index in indices])
+        conditions, _ = self.conditions(self.average, batch)
+        condition = Condition.cat([conditions.item(index) for index in indices])
         assert isinstance(self.average, FlowTransformer)
         field = GuidedVelocity(self.average, condition, self.guidance)
         seeds = [batch.number * 1000 + index for index in indices]

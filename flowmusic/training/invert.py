@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 
 from features.audio import AudioSource, to_audio
+from flowmusic.api.pretrained import Pretrained
 from flowmusic.codec.protocol import encode_audio
+from flowmusic.conditioning.condition import Condition
+from flowmusic.conditioning.inversion import Inversion
 from flowmusic.conditioning.pseudo_words import (
     check_name,
     encode_with_words,
@@ -20,9 +23,6 @@ from flowmusic.conditioning.pseudo_words import (
 )
 from flowmusic.conditioning.text import TextTokens, TransformersTextEncoder
 from flowmusic.flow.path import FlowLoss, cfm_loss
-from flowmusic.inversion import Inversion
-from flowmusic.model.condition import Condition
-from flowmusic.pretrained import Pretrained
 
 PROMPTS = ("{}", "music of {}", "a recording of {}", "{} music", "in the style of {}")
 MIN_REFERENCE_S = 4.0

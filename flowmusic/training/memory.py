@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.text import TextTokens
-from flowmusic.config import FlowConfig
 from flowmusic.flow.path import loss_at
-from flowmusic.model.condition import Condition
+from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 
 TEXT_TOKENS = 32

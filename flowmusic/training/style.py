@@ -32,8 +32,8 @@ def encode_styles(
     if not conditioner.training:
         first = StyleFeatures(pairs.values[:n_items], pairs.mask[:n_items])
         return conditioner(first).tokens, torch.zeros(())
-    books = torch.randint(1, conditioner.config.books + 1, (2 * n_items,), generator=generator)
-    encoding = conditioner(pairs, books, generator)
+    codebooks = torch.randint(1, conditioner.config.codebooks + 1, (2 * n_items,), generator=generator)
+    encoding = conditioner(pairs, codebooks, generator)
     tokens, mask = encoding.tokens.tokens, encoding.tokens.mask
     loss = contrast(tokens, mask) + COMMITMENT * encoding.commitment
     return StyleTokens(tokens[:n_items], mask[:n_items]), loss

@@ -88,20 +88,20 @@ class Watch(pl.Callback):
     def _hear(
         self, trainer: pl.Trainer, batch: FlowBatch, clips: list[Audio], asked: list[Audio], folder: Path
     ) -> None:
-        from features.listen import Listener
+        from features.extract import Extractors
         from flowmusic.evaluation.adherence import HEADLINE, score
-        from flowmusic.evaluation.listening import Ears, listen_to
-        from flowmusic.plots import plot_controls
+        from flowmusic.evaluation.listening import Ears, extract_all
+        from flowmusic.plots.figures import plot_controls
 
-        ears = Ears.of(Listener())
+        ears = Ears.of(Extractors())
         found: dict[str, list[float]] = {name: [] for name in HEADLINE}
         for index, (clip, original) in enumerate(zip(clips, asked, strict=True)):
-            heard, reference = listen_to(clip, ears), listen_to(original, ears)
+            extracted, reference = extract_all(clip, ears), extract_all(original, ears)
             controls = _controls(batch, index)
             if controls.given:
                 path, title = folder / f"clip-{index}.png", f"step {trainer.global_step}"
-                log_picture(trainer, f"plot/{index}", plot_controls(controls, heard, clip, path, title))
-            scores = score(reference, heard)
+                log_picture(trainer, f"plot/{index}", plot_controls(controls, extracted, clip, path, title))
+            scores = score(reference, extracted)
             for name, metric in HEADLINE.items():
                 if (value := scores.get(metric)) is not None:
                     found[name].append(value)

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from features.cache import FeatureCache
-from features.listen import Listener
+from features.extract import Extractors
+from flowmusic.api.model import FlowMusic
 from flowmusic.batch.run import default_settings, run_batch
 from flowmusic.batch.table import BatchSummary
-from flowmusic.pipeline import FlowMusic
 
 QUIET = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
 def model(tiny_model: Path) -> FlowMusic:
-    return FlowMusic.from_pretrained(tiny_model, listener=Listener("none", cache=FeatureCache()))
+    return FlowMusic.from_pretrained(tiny_model, extractors=Extractors("none", cache=FeatureCache()))
 
 
 def run(model: FlowMusic, jobs: Path, out: Path, scores: bool = False, **changes: object) -> BatchSummary:

@@ -10,24 +10,24 @@ import pytest
 import torch
 
 from features.audio import read_audio
-from features.listen import Listener
-from flowmusic.batch.ahead import HeardRows, listen_ahead
+from features.extract import Extractors
+from flowmusic.api.editing import BORDER_FADE_S
+from flowmusic.api.model import FlowMusic
+from flowmusic.api.request import Job, read_job
+from flowmusic.api.sidecar import make_clip
+from flowmusic.batch.ahead import PreparedRows, extract_ahead
 from flowmusic.batch.manifest import Manifest
 from flowmusic.batch.run import default_settings
 from flowmusic.batch.sources import write_manifest
 from flowmusic.batch.store import ClipStore
-from flowmusic.editing import BORDER_FADE_S
-from flowmusic.inversion import Inversion
-from flowmusic.jobs import Job, read_job
-from flowmusic.making import make_clip
-from flowmusic.pipeline import FlowMusic
+from flowmusic.conditioning.inversion import Inversion
 from tests.batch.conftest import run
 
 
-class Deaf(Listener):
+class Deaf(Extractors):
     """Must not be asked."""
 
-    def listen(self, *_: object, **__: object) -> None:  # type: ignore[override]
+    def extract(self, *_: object, **__: object) -> None:  # type: ignore[override]
         raise AssertionError("it was listened to a reference")
 
 
@@ -50,12 +50,12 @@ def test_a_row_is_checked_before_it_is_listened_to(
     text = json.dumps(values).replace("SONG", str(music_file)).replace("WORD", str(word))
     job = read_job({"melody": str(music_file)} | json.loads(text))
     with pytest.raises(ValueError, match=message):
-        listen_ahead(job, Deaf(), model.lengths, default_settings(model))
+        extract_ahead(job, Deaf(), model.lengths, default_settings(model))
 
 
 def test_a_path_that_the_system_refuses_is_the_row_s_fault(model: FlowMusic, tmp_path: Path) -> None:
     jobs = write_manifest(tmp_path / "jobs.jsonl", [{"drums": f"{5000 * 'a'}.wav"}])
-    rows = HeardRows(Manifest(jobs), ClipStore(tmp_path, default_settings(model)), Deaf(), model.lengths)
+    rows = PreparedRows(Manifest(jobs), ClipStore(tmp_path, default_settings(model)), Deaf(), model.lengths)
     assert rows[0].error is not None
 
 

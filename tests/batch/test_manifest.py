@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flowmusic.api.request import KEYS
 from flowmusic.batch.manifest import Manifest, ManifestError
 from flowmusic.batch.sources import grid_rows, parse_seeds, reference_rows, write_manifest
-from flowmusic.jobs import KEYS
 
 BAD_ROWS = (
     b'{"text": "a"',

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from features.files import locked
+from flowmusic.api.model import FlowMusic
 from flowmusic.batch import ranks
 from flowmusic.batch.ranks import device_of_rank
 from flowmusic.batch.run import MAX_WAIT, _trainer
 from flowmusic.batch.sources import write_manifest
-from flowmusic.pipeline import FlowMusic
 from tests.batch.conftest import QUIET, command, run
 
 

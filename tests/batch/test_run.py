@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from features.audio import read_audio
+from flowmusic.api.model import FlowMusic
 from flowmusic.batch.manifest import Manifest
 from flowmusic.batch.run import default_settings, run_batch
 from flowmusic.batch.sources import write_manifest
 from flowmusic.batch.store import OutOfSpaceError
 from flowmusic.cli import main
-from flowmusic.pipeline import FlowMusic
 from tests.batch.conftest import QUIET, command, run
 
 ROWS: list[dict[str, object]] = [
@@ -123,8 +123,12 @@ def test_bad_rows_stop_the_batch_before_any_work(
     assert (
         main(["batch", str(tmp_path / "jobs.jsonl"), "--out", str(out), "--checkpoint", str(tiny_model)]) == 2
     )
-    told = capsys.readouterr().err
-    assert "line 2: unknown key 'tempo'" in told and "line 3: seed must be" in told and "2 bad rows" in told
+    conditions = capsys.readouterr().err
+    assert (
+        "line 2: unknown key 'tempo'" in conditions
+        and "line 3: seed must be" in conditions
+        and "2 bad rows" in conditions
+    )
     assert not out.exists()
 
 
@@ -204,7 +208,7 @@ def test_a_full_disk_leaves_no_half_clip(tiny_model: Path, jobs: Path, tmp_path:
 def test_what_goes_wrong_in_writing_is_not_the_row_s_fault(
     model: FlowMusic, jobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flowmusic import generation
+    from flowmusic.api import clip as generation
 
     def full(*_: object) -> Path:
         raise OSError(28, "No space left on device")

@@ -9,14 +9,14 @@ import pytest
 import torch
 from transformers import EncodecConfig, EncodecModel
 
+from flowmusic.api.model import FlowMusic
+from flowmusic.api.pretrained import GenerationDefaults, Pretrained, load_pretrained, save_pretrained
 from flowmusic.codec.build import build_codec
 from flowmusic.codec.encodec import EncodecLatents
 from flowmusic.codec.protocol import Codec
 from flowmusic.commands.prepare import read_any_codec
-from flowmusic.config import FlowConfig
+from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
-from flowmusic.pipeline import FlowMusic
-from flowmusic.pretrained import GenerationDefaults, Pretrained, load_pretrained, save_pretrained
 
 
 @pytest.fixture(scope="module")

@@ -31,9 +31,9 @@ def test_labels_mean_the_pitches_that_are_played(quality: str) -> None:
                 heard_root, bitmap, heard_bass = mir_eval.chord.encode(chord.label(flats))
                 assert heard_root == root
                 assert (heard_root + heard_bass) % 12 == bass
-                heard = {(root + int(k)) % 12 for k in np.flatnonzero(bitmap)}
+                extracted = {(root + int(k)) % 12 for k in np.flatnonzero(bitmap)}
                 ninths = {(root + 1) % 12, (root + 2) % 12} if "9" in quality else set()
-                assert heard <= set(chord.pitch_classes) <= heard | ninths  # mir_eval drops ninths
+                assert extracted <= set(chord.pitch_classes) <= extracted | ninths  # mir_eval drops ninths
 
 
 def test_features_read_every_label_that_the_corpus_writes() -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from features.controls import CONTROL_NAMES
+from flowmusic.conditioning.condition import CONDITION_NAMES, Condition
 from flowmusic.conditioning.dropout import DropoutRates, context_masks, drop_conditions
-from flowmusic.config import FlowConfig
-from flowmusic.model.condition import CONDITION_NAMES, Condition
+from flowmusic.model.config import FlowConfig
 
 NEVER = DropoutRates(
     everything=0, controls=0, drums=0, melody=0, chords=0, text=0, style=0, span=0, no_context=0
@@ -38,25 +38,25 @@ def test_items_differ_within_a_batch(full: Condition) -> None:
     """JASCO's public code draws once for the whole batch (DESIGN §1)."""
     rates = DropoutRates(everything=0, controls=0, span=0)
     kept = drop_conditions(full, rates, torch.Generator().manual_seed(0))
-    told = torch.stack([kept.mask(name).any(dim=1) for name in DROPPED], dim=1)  # (B, names)
-    assert len({tuple(row) for row in told.tolist()}) > 20
+    conditions = torch.stack([kept.mask(name).any(dim=1) for name in DROPPED], dim=1)  # (B, names)
+    assert len({tuple(row) for row in conditions.tolist()}) > 20
     for index, name in enumerate(DROPPED):
-        assert abs((~told[:, index]).float().mean() - getattr(rates, name)) < 0.08
+        assert abs((~conditions[:, index]).float().mean() - getattr(rates, name)) < 0.08
 
 
 def test_everything_goes_together(full: Condition) -> None:
     kept = drop_conditions(full, replace(NEVER, everything=0.3), torch.Generator().manual_seed(0))
-    told = torch.stack([kept.mask(name).any(dim=1) for name in DROPPED], dim=1)
-    assert (told.all(dim=1) | ~told.any(dim=1)).all()
-    assert abs((~told.any(dim=1)).float().mean() - 0.3) < 0.08
+    conditions = torch.stack([kept.mask(name).any(dim=1) for name in DROPPED], dim=1)
+    assert (conditions.all(dim=1) | ~conditions.any(dim=1)).all()
+    assert abs((~conditions.any(dim=1)).float().mean() - 0.3) < 0.08
     assert kept.context_mask.all()
 
 
 def test_controls_go_together(full: Condition) -> None:
     kept = drop_conditions(full, replace(NEVER, controls=0.3), torch.Generator().manual_seed(0))
-    told = torch.stack([kept.mask(name).any(dim=1) for name in CONTROL_NAMES], dim=1)
-    assert (told.all(dim=1) | ~told.any(dim=1)).all()
-    assert abs((~told.any(dim=1)).float().mean() - 0.3) < 0.08
+    conditions = torch.stack([kept.mask(name).any(dim=1) for name in CONTROL_NAMES], dim=1)
+    assert (conditions.all(dim=1) | ~conditions.any(dim=1)).all()
+    assert abs((~conditions.any(dim=1)).float().mean() - 0.3) < 0.08
     assert kept.text_mask.all() and kept.style_mask.all()
 
 

@@ -16,8 +16,8 @@ def clusters(n: int, seed: int) -> torch.Tensor:
     return centres[which] + 0.05 * torch.randn(n, 4, generator=generator)
 
 
-def trained(steps: int = 40, books: int = 3, codes: int = 16) -> ResidualQuantiser:
-    quantiser = ResidualQuantiser(books, codes, 4).train()
+def trained(steps: int = 40, codebooks: int = 3, codes: int = 16) -> ResidualQuantiser:
+    quantiser = ResidualQuantiser(codebooks, codes, 4).train()
     for step in range(steps):
         quantiser(clusters(200, step), generator=torch.Generator().manual_seed(step))
     return quantiser
@@ -35,8 +35,8 @@ def test_codes_find_what_is_there_and_each_book_adds_to_it() -> None:
 def test_books_are_counted_by_vector() -> None:
     quantiser, vectors = trained().eval(), clusters(2, 5)
     both = quantiser(vectors, torch.tensor([1, 3]))
-    for row, books in enumerate((1, 3)):
-        expected = sum(quantiser.codebooks[b, both.codes[row, b]] for b in range(books))
+    for row, codebooks in enumerate((1, 3)):
+        expected = sum(quantiser.codebooks[b, both.codes[row, b]] for b in range(codebooks))
         torch.testing.assert_close(both.values[row], expected)
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from flowmusic.conditioning.style_encoder import StyleConditioner, StyleFeatures, pad_features
-from flowmusic.config import FlowConfig, StyleConfig
+from flowmusic.model.config import FlowConfig, StyleConfig
 
-CONFIG = StyleConfig(feature_dim=6, depth=1, heads=2, books=3, codes=16)
+CONFIG = StyleConfig(feature_dim=6, depth=1, heads=2, codebooks=3, codes=16)
 
 
 def excerpts() -> list[torch.Tensor]:
@@ -43,17 +43,17 @@ def test_an_excerpt_knows_nothing_of_its_neighbours(conditioner: StyleConditione
 
 def test_tokens_are_sums_of_codes_of_the_books_asked_for(conditioner: StyleConditioner) -> None:
     features = pad_features(excerpts()[:1])
-    for books in (1, 2, 3):
-        encoding = conditioner(features, books)
+    for n_codebooks in (1, 2, 3):
+        encoding = conditioner(features, n_codebooks)
         codebooks = conditioner.quantiser.codebooks
-        expected = torch.stack([codebooks[b][encoding.codes[0, :, b]] for b in range(books)]).sum(dim=0)
+        expected = torch.stack([codebooks[b][encoding.codes[0, :, b]] for b in range(n_codebooks)]).sum(dim=0)
         torch.testing.assert_close(encoding.tokens.tokens[0], expected)
 
 
-@pytest.mark.parametrize("books", [0, 4])
-def test_impossible_numbers_of_books_are_refused(conditioner: StyleConditioner, books: int) -> None:
-    with pytest.raises(ValueError, match=f"style books must be from 1 to 3, got {books}"):
-        conditioner(pad_features(excerpts()), books)
+@pytest.mark.parametrize("codebooks", [0, 4])
+def test_impossible_numbers_of_books_are_refused(conditioner: StyleConditioner, codebooks: int) -> None:
+    with pytest.raises(ValueError, match=f"style codebooks must be from 1 to 3, got {codebooks}"):
+        conditioner(pad_features(excerpts()), codebooks)
 
 
 def test_other_features_are_refused(conditioner: StyleConditioner) -> None:
@@ -71,10 +71,10 @@ def test_gradients_reach_the_encoder(conditioner: StyleConditioner) -> None:
 
 
 def test_shapes_in_the_configuration_are_checked() -> None:
-    config = FlowConfig(style=StyleConfig(books=3))
+    config = FlowConfig(style=StyleConfig(codebooks=3))
     assert FlowConfig.from_json(config.to_json()) == config
     with pytest.raises(ValueError, match=r"StyleConfig\.books must be a positive whole number, got 0"):
-        StyleConfig(books=0)
+        StyleConfig(codebooks=0)
     with pytest.raises(ValueError, match=r"unknown keys \['book'\]"):
         FlowConfig.from_dict({"style": {"book": 3}})
     with pytest.raises(ValueError, match="feature_dim must be latent_dim"):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from features.audio import write_audio
-from features.listen import Listener
+from features.extract import Extractors
 from flowmusic.codec.build import AnyCodec
 from flowmusic.commands.prepare import data_info
 from flowmusic.conditioning.text import TextTokens
@@ -35,7 +35,7 @@ class Letters:
 
 
 def preparer(codec: AnyCodec, piece_s: float = 60.0) -> Preparer:
-    return Preparer(codec, Letters(), Listener(), piece_s)
+    return Preparer(codec, Letters(), Extractors(), piece_s)
 
 
 def info(codec: AnyCodec) -> DataInfo:

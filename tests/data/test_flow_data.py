@@ -10,10 +10,10 @@ import torch
 
 from features.controls import CONTROL_CHANNELS
 from flowmusic.conditioning.augment import ControlErrors, disturb
-from flowmusic.config import FlowConfig, StyleConfig
 from flowmusic.data.flow_data import FlowBatch, FlowData
 from flowmusic.data.order import split_shards
 from flowmusic.data.shards import SongEntry, digest, write_shard
+from flowmusic.model.config import FlowConfig, StyleConfig
 from tests.training.conftest import INFO, song_tensors, write_data
 
 CONFIG = FlowConfig(latent_dim=8, width=16, heads=2, depth=1, text_dim=5, style_dim=8)
@@ -26,15 +26,15 @@ def opened(folder: Path, split: str = "train", config: FlowConfig = CONFIG, **se
     return data
 
 
-def counting_song(folder: Path, n_frames: int, heard_frames: int = 0) -> None:
+def counting_song(folder: Path, n_frames: int, extracted_frames: int = 0) -> None:
     """Latents count frames in all channels; controls hold the same count at twice the rate, 255 as heard."""
     INFO.save(folder)
-    tensors = song_tensors(0, n_frames, heard_frames)
+    tensors = song_tensors(0, n_frames, extracted_frames)
     tensors["latents"] = torch.arange(n_frames)[:, None].expand(-1, 8).half()
     for name, channels in CONTROL_CHANNELS.items():
         tensors[name] = (torch.arange(2 * n_frames) // 2)[:, None].expand(-1, channels).to(torch.uint8)
     tensors["leaky_drums"] = tensors["drums"]
-    entry = SongEntry("0", "0", n_frames, heard_frames, digest(tensors))
+    entry = SongEntry("0", "0", n_frames, extracted_frames, digest(tensors))
     for split in ("train", "valid"):
         write_shard(folder / split / "0.safetensors", [(entry, tensors)])
 
@@ -102,18 +102,18 @@ def test_streams_share_out_the_shards_and_one_process_sees_what_two_do(tmp_path:
 
 
 def test_heard_controls_are_used_where_a_song_was_listened_to(tmp_path: Path) -> None:
-    counting_song(tmp_path, 220, heard_frames=200)
+    counting_song(tmp_path, 220, extracted_frames=200)
     data = opened(tmp_path, batch_size=20, excerpt_frames=10, heard_share=0.5)
     data.errors = ControlErrors(share=0)
     batch = data.draw_batch("train", 0, [0])
-    heard = batch.condition.melody[:, :, 0].eq(1.0).all(dim=1)
-    assert 0.2 < float(heard.float().mean()) < 0.7
-    assert float(batch.x_1[heard].max()) < 100  # only from the part that was listened to
+    extracted = batch.condition.melody[:, :, 0].eq(1.0).all(dim=1)
+    assert 0.2 < float(extracted.float().mean()) < 0.7
+    assert float(batch.x_1[extracted].max()) < 100  # only from the part that was listened to
 
 
 def test_a_control_that_was_not_prepared_is_absent(tmp_path: Path) -> None:
     INFO.save(tmp_path)
-    tensors = song_tensors(0, 100, heard_frames=200)
+    tensors = song_tensors(0, 100, extracted_frames=200)
     kept = {
         name: t for name, t in tensors.items() if name in ("latents", "text", "text_lengths", "heard_drums")
     }

@@ -60,7 +60,7 @@ def rendered(folder: Path, rate: int, melody_rate: int | None = None) -> Source:
 
 
 def test_rendered_songs_of_any_rate_are_prepared_alike(tmp_path: Path, codec: AnyCodec) -> None:
-    deaf = replace(preparer(codec), heard_s=0.0)
+    deaf = replace(preparer(codec), extracted_s=0.0)
     usual, lower = (
         next(deaf.pieces(rendered(tmp_path / f"{rate}", rate))).tensors for rate in (RATE, 16_000)
     )
@@ -91,17 +91,23 @@ def test_other_features_for_style_are_kept(tmp_path: Path, codec: AnyCodec) -> N
     assert set(styled) - set(plain) == {"style_features"}
     assert torch.equal(styled["style_features"], plain["latents"])
     longer = find_sources(manifest(tmp_path / "longer", 1, duration_s=7.0), 0)[0]
-    heard = next(replace(preparer(codec), style=Shaped()).pieces(longer)).tensors["style_features"]
-    assert heard.shape == (350, 2) and set(heard[:, 0].tolist()) == {3.5}  # two parts, none beyond 4.5 s
+    extracted = next(replace(preparer(codec), style=Shaped()).pieces(longer)).tensors["style_features"]
+    assert extracted.shape == (350, 2) and set(extracted[:, 0].tolist()) == {
+        3.5
+    }  # two parts, none beyond 4.5 s
 
 
-@pytest.mark.parametrize(("duration_s", "heard_s"), [(2.0, 2.0), (4.5, 4.5), (10.0, 10 / 3)])
-def test_features_for_style_are_heard_no_longer_than_an_excerpt(duration_s: float, heard_s: float) -> None:
+@pytest.mark.parametrize(("duration_s", "extracted_s"), [(2.0, 2.0), (4.5, 4.5), (10.0, 10 / 3)])
+def test_features_for_style_are_heard_no_longer_than_an_excerpt(
+    duration_s: float, extracted_s: float
+) -> None:
     found = extract_in_parts(Shaped(), Audio(np.zeros((2, round(duration_s * RATE)), np.float32), RATE))
     assert found.shape == (round(duration_s * 50), 2)
-    torch.testing.assert_close(found[:, 0], torch.full((len(found),), heard_s), rtol=0, atol=1e-3)
+    torch.testing.assert_close(found[:, 0], torch.full((len(found),), extracted_s), rtol=0, atol=1e-3)
     starts = (found[:, 1] == 0).nonzero().flatten() / 50  # each part is where it was heard
-    assert [round(float(start) / heard_s, 1) for start in starts] == list(range(round(duration_s / heard_s)))
+    assert [round(float(start) / extracted_s, 1) for start in starts] == list(
+        range(round(duration_s / extracted_s))
+    )
 
 
 def test_long_recordings_are_cut_and_nothing_is_lost(tmp_path: Path, codec: AnyCodec) -> None:
@@ -188,7 +194,7 @@ def test_other_settings_are_not_mixed_in(tmp_path: Path, codec: AnyCodec) -> Non
     for other, work, name in (
         (data_info("tiny", codec, "t5", 4, {}), plain, "text_encoder"),
         (info(codec), replace(plain, piece_s=30.0), "piece_s"),
-        (info(codec), replace(plain, heard_s=8.0), "heard_s"),
+        (info(codec), replace(plain, extracted_s=8.0), "extracted_s"),
     ):
         with pytest.raises(ValueError, match=f"prepared with another {name}: choose"):
             Preparation(out, other, work, Share(), 3)
@@ -200,10 +206,10 @@ def test_other_settings_are_not_mixed_in(tmp_path: Path, codec: AnyCodec) -> Non
 def test_data_from_before_some_settings_were_kept_can_be_read(tmp_path: Path, codec: AnyCodec) -> None:
     info(codec).save(tmp_path)
     values = json.loads((tmp_path / "data.json").read_text())
-    del values["piece_s"], values["heard_s"]
+    del values["piece_s"], values["extracted_s"]
     (tmp_path / "data.json").write_text(json.dumps(values))
     assert DataInfo.load(tmp_path) == info(codec)
-    del values["listeners"]
+    del values["extractors"]
     (tmp_path / "data.json").write_text(json.dumps(values))
     with pytest.raises(ValueError, match="is not of the format"):
         DataInfo.load(tmp_path)

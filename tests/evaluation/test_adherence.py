@@ -15,7 +15,7 @@ from flowmusic.evaluation.adherence import (
     HEADLINE,
     METRICS,
     SILENT,
-    Heard,
+    Extracted,
     chord_iou,
     chord_overlap,
     chroma_cosine,
@@ -32,9 +32,9 @@ def chords(*labels: str, length_s: float = 2.0) -> tuple[ChordSegment, ...]:
     return tuple(ChordSegment(i * length_s, (i + 1) * length_s, label) for i, label in enumerate(labels))
 
 
-def heard(f0_hz: float = 440.0, confidence: float = 0.9) -> Heard:
+def extracted(f0_hz: float = 440.0, confidence: float = 0.9) -> Extracted:
     grid = FrameGrid.from_duration(DURATION_S)
-    return Heard(
+    return Extracted(
         duration_s=DURATION_S,
         chords=chords("C:maj", "A:min"),
         onsets_s=np.arange(8) * 0.5 + 0.1,
@@ -47,7 +47,7 @@ def heard(f0_hz: float = 440.0, confidence: float = 0.9) -> Heard:
 
 
 def test_identity_scores_one() -> None:
-    scores = score(heard(), heard())
+    scores = score(extracted(), extracted())
     assert {name: scores.get(name) for name in METRICS} == pytest.approx(dict.fromkeys(METRICS, 1.0))
 
 
@@ -125,12 +125,12 @@ def test_drums_are_not_applicable_without_a_drum_part_and_zero_if_missed() -> No
     ],
 )
 def test_octaves_count_for_chroma_and_not_for_pitch(ratio: float, pitch: float, chroma: float) -> None:
-    scores = score(heard(220.0), heard(220.0 * ratio))
+    scores = score(extracted(220.0), extracted(220.0 * ratio))
     assert (scores.melody_raw_pitch, scores.melody_raw_chroma) == pytest.approx((pitch, chroma))
 
 
 def test_melody_counts_only_frames_that_the_reference_voices() -> None:
-    asked, found = heard(), heard()
+    asked, found = extracted(), extracted()
     half = len(asked.f0_hz) // 2
     confidence, f0_hz = asked.confidence.copy(), found.f0_hz.copy()
     confidence[half:] = 0.1
@@ -143,12 +143,12 @@ def test_melody_counts_only_frames_that_the_reference_voices() -> None:
 
 
 def test_the_estimates_voicing_plays_no_part_but_its_pitch_does() -> None:
-    assert score(heard(), heard(confidence=0.1)).melody_raw_pitch == pytest.approx(1.0)
-    assert score(heard(), replace(heard(), f0_hz=np.zeros(200))).melody_raw_pitch == 0.0
+    assert score(extracted(), extracted(confidence=0.1)).melody_raw_pitch == pytest.approx(1.0)
+    assert score(extracted(), replace(extracted(), f0_hz=np.zeros(200))).melody_raw_pitch == 0.0
 
 
 def test_melody_is_not_applicable_without_voiced_frames() -> None:
-    scores = score(heard(confidence=0.2), heard())
+    scores = score(extracted(confidence=0.2), extracted())
     assert scores.melody_raw_pitch is None and scores.melody_raw_chroma is None
 
 
@@ -172,4 +172,4 @@ def test_one_hot_chroma_of_a_tone(f0_hz: float, pitch_class: int, sample_rate: i
 
 def test_unequal_tracks_are_refused() -> None:
     with pytest.raises(ValueError, match="equally long"):
-        replace(heard(), f0_hz=np.zeros(3))
+        replace(extracted(), f0_hz=np.zeros(3))

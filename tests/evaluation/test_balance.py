@@ -85,27 +85,27 @@ class Mixer:
 
 
 @pytest.fixture
-def listener(tmp_path: Path) -> ProbeListener:
-    cache = FeatureCache(tmp_path / "heard")
+def extractors(tmp_path: Path) -> ProbeListener:
+    cache = FeatureCache(tmp_path / "extracted")
     return ProbeListener(BandStore(cache), cache)
 
 
 @pytest.fixture
-def bench(listener: ProbeListener, tmp_path: Path) -> Bench:
+def bench(extractors: ProbeListener, tmp_path: Path) -> Bench:
     songs = [StyleSong(f"s{k}", style_of(k), style_of(k)) for k in range(4)]
     prompts = choose_prompts([dict.fromkeys(FAMILIES, False)] * 4)
-    styles = embed_songs(songs, Mixer(True), listener.store)
-    return Bench(songs, prompts, styles, probes_of(listener), listener, tmp_path / "out")
+    styles = embed_songs(songs, Mixer(True), extractors.store)
+    return Bench(songs, prompts, styles, probes_of(extractors), extractors, tmp_path / "out")
 
 
-def probes_of(listener: ProbeListener) -> dict[str, Logistic]:
+def probes_of(extractors: ProbeListener) -> dict[str, Logistic]:
     """Learnt from mixes of each family's timbre with those of songs."""
     rng = np.random.default_rng(0)
     inputs, families = [], []
     for i in range(64):
         family, share = list(FAMILIES)[i % 8], rng.uniform(0.2, 1)
         samples = share * sound_of(family) + (1 - share) * style_of(int(rng.integers(4))).samples[0]
-        patches = listener.store.embed(Audio(samples[None].astype(np.float32), RATE))
+        patches = extractors.store.embed(Audio(samples[None].astype(np.float32), RATE))
         inputs.append(inputs_for(family, {"timbre": np.concatenate([patches[0], patches[0]])}))
         families.append(family)
     return {
@@ -168,7 +168,7 @@ def test_prompts_ask_for_what_a_song_is_not() -> None:
 def test_a_song_without_labels_is_what_the_probe_hears(bench: Bench, tmp_path: Path) -> None:
     sound = Audio(sound_of("mallets")[None], RATE)
     reference = FoundReference("song", write_audio(tmp_path / "song.wav", sound.samples, RATE))
-    kind = kind_of(reference, StyleSong("song", sound, sound), bench.probes, bench.listener)
+    kind = kind_of(reference, StyleSong("song", sound, sound), bench.probes, bench.extractors)
     assert [name for name, is_it in kind.items() if is_it] == ["mallets"]
 
 

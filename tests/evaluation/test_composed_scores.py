@@ -6,7 +6,7 @@ import numpy as np
 
 from features.audio import Audio
 from flowmusic.composer.compose import Composition
-from flowmusic.composing import compose_for
+from flowmusic.composer.for_text import compose_for
 from flowmusic.evaluation.composed_scores import followed, sentence
 
 TEXT, RATE, DURATION_S = "no beat at all, only slow held chords on an organ", 32_000, 10.0

@@ -12,6 +12,7 @@ import torch
 
 from features.audio import Audio, AudioError, write_audio
 from features.cache import FeatureCache
+from flowmusic.conditioning.inversion import Inversion
 from flowmusic.evaluation.embeddings import EmbeddingStore
 from flowmusic.evaluation.inversion_scores import WORD, Learnt, WayRow, WordRow, to_markdown, way_row
 from flowmusic.evaluation.inversions import (
@@ -25,7 +26,6 @@ from flowmusic.evaluation.inversions import (
 )
 from flowmusic.evaluation.musicnn import PATCH_HOP
 from flowmusic.evaluation.references import find_references
-from flowmusic.inversion import Inversion
 
 RATE = 8000
 

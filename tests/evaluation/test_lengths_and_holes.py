@@ -14,19 +14,19 @@ import torch
 from features.audio import Audio, read_audio, write_audio
 from features.chord_labels import ChordSegment
 from features.controls import CONTROL_CHANNELS, PITCH_LOW_MIDI, Controls
-from flowmusic.editing import Spans
+from flowmusic.api.editing import Spans
+from flowmusic.api.model import FlowMusic
 from flowmusic.evaluation import holes, lengths
-from flowmusic.evaluation.adherence import Heard
+from flowmusic.evaluation.adherence import Extracted
 from flowmusic.evaluation.hole_scores import Filled, kept_difference
 from flowmusic.evaluation.hole_scores import Report as HoleReport
 from flowmusic.evaluation.holes import FlowHoleMaker, evaluate_holes
 from flowmusic.evaluation.lengths import evaluate_lengths
-from flowmusic.evaluation.listening import HeardStore
+from flowmusic.evaluation.listening import ExtractedStore
 from flowmusic.evaluation.long_clips import Report, join_controls, plan_long
 from flowmusic.evaluation.protocol import Settings
 from flowmusic.evaluation.references import Clip
 from flowmusic.evaluation.seams import window_borders
-from flowmusic.pipeline import FlowMusic
 
 RATE, FRAME_RATE = 8000, 25.0
 NAMES = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
@@ -82,13 +82,13 @@ def song(number: int, duration_s: float) -> Clip:
     return Clip(f"song{number}", play(np.concatenate(notes)[:n_frames], strokes, RATE), 0.0, "text", None)
 
 
-class ToneStore(HeardStore):
+class ToneStore(ExtractedStore):
     """Hears what `play` plays: the pitch as melody and as chord, loud frames as drums."""
 
     def __init__(self) -> None:
         pass
 
-    def listen(self, audio: Audio) -> Heard:
+    def extract(self, audio: Audio) -> Extracted:
         frames = audio.mono().reshape(-1, audio.sample_rate // 50)  # (T, S)
         n_frames, size = frames.shape
         spectrum = np.abs(np.fft.rfft(frames * np.hanning(size), 8 * audio.sample_rate // 10))
@@ -100,7 +100,7 @@ class ToneStore(HeardStore):
         drums = torch.from_numpy(loud).float()[:, None].repeat(1, CONTROL_CHANNELS["drums"])
         turns = [0, *(np.flatnonzero(np.diff(midi)) + 1), n_frames]
         chords = [ChordSegment(a / 50, b / 50, f"{NAMES[midi[a] % 12]}:maj") for a, b in pairwise(turns)]
-        return Heard(
+        return Extracted(
             duration_s=n_frames / 50,
             chords=tuple(chords),
             onsets_s=np.flatnonzero(loud) / 50,

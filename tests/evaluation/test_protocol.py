@@ -13,12 +13,12 @@ import torch
 from features.audio import Audio
 from features.chords import LvChordia
 from features.controls import CONTROL_NAMES, Controls
+from features.extract import Extractors, extract_controls
 from features.filters import band_pass
 from features.frames import FrameGrid
-from features.listen import Listener, extract_controls
 from features.melody import CrepeMelody
-from flowmusic.evaluation.adherence import Heard
-from flowmusic.evaluation.listening import Ears, HeardStore, listen_to, load_heard, save_heard
+from flowmusic.evaluation.adherence import Extracted
+from flowmusic.evaluation.listening import Ears, ExtractedStore, extract_all, load_extracted, save_extracted
 from flowmusic.evaluation.protocol import RESULTS_FILE, Settings, clip_path, evaluate
 from flowmusic.evaluation.references import Clip
 from flowmusic.evaluation.report import read_results
@@ -123,7 +123,7 @@ def settings(clips: list[Clip], steps: int = 10) -> Settings:
 def test_a_follower_follows_and_one_control_moves_only_its_metric(
     ears: Ears, clips: list[Clip], tmp_path: Path
 ) -> None:
-    maker, store = Follower(), HeardStore(tmp_path / "heard", ears)
+    maker, store = Follower(), ExtractedStore(tmp_path / "extracted", ears)
     tables = evaluate(maker, clips, tmp_path, settings(clips), store, n_alone=2, n_three=1)
     followed = {row.metric: row for row in tables["all"]}
     for metric in ("chord_overlap", "drum_onset_f1", "melody_raw_chroma"):
@@ -160,26 +160,28 @@ def test_a_follower_follows_and_one_control_moves_only_its_metric(
 
 
 def test_listening_agrees_with_what_was_played(ears: Ears, clips: list[Clip], tmp_path: Path) -> None:
-    heard = listen_to(clips[0].audio, ears)
-    assert heard.controls.given == CONTROL_NAMES
-    assert heard.controls.n_frames == len(heard.f0_hz) == len(heard.f0_times_s) == 150
-    assert heard.onsets_s == pytest.approx(np.arange(0.2, 2.9, 0.5), abs=0.05)
-    voiced_hz = heard.f0_hz[(heard.f0_times_s > 0.3) & (heard.f0_times_s < 0.6)]
+    extracted = extract_all(clips[0].audio, ears)
+    assert extracted.controls.given == CONTROL_NAMES
+    assert extracted.controls.n_frames == len(extracted.f0_hz) == len(extracted.f0_times_s) == 150
+    assert extracted.onsets_s == pytest.approx(np.arange(0.2, 2.9, 0.5), abs=0.05)
+    voiced_hz = extracted.f0_hz[(extracted.f0_times_s > 0.3) & (extracted.f0_times_s < 0.6)]
     assert np.median(voiced_hz) == pytest.approx(523.25, rel=0.02)
     audio = clips[0].audio
-    given = extract_controls(audio, audio, audio, listener=Listener(ears.separator, ears.melody, ears.chords))
+    given = extract_controls(
+        audio, audio, audio, extractors=Extractors(ears.separator, ears.melody, ears.chords)
+    )
     for name in CONTROL_NAMES:  # what is evaluated is what `generate` would have heard
-        one, other = given.get(name), heard.controls.get(name)
+        one, other = given.get(name), extracted.controls.get(name)
         assert one is not None and other is not None and torch.allclose(one, other, atol=1e-5), name
-    store = HeardStore(tmp_path, ears)
-    assert_equal(store.listen(clips[0].audio), heard)
+    store = ExtractedStore(tmp_path, ears)
+    assert_equal(store.extract(clips[0].audio), extracted)
     assert len(list(tmp_path.iterdir())) == 1
-    deaf = HeardStore(tmp_path, replace(ears, separator=None))  # type: ignore[arg-type]
+    deaf = ExtractedStore(tmp_path, replace(ears, separator=None))  # type: ignore[arg-type]
     with pytest.raises(AttributeError):  # another extractor: what is kept is not its own
-        deaf.listen(clips[0].audio)
+        deaf.extract(clips[0].audio)
 
 
-def assert_equal(first: Heard, second: Heard) -> None:
+def assert_equal(first: Extracted, second: Extracted) -> None:
     assert first.chords == second.chords and first.duration_s == second.duration_s
     for name in ("onsets_s", "f0_times_s", "f0_hz", "confidence", "chroma"):
         assert np.array_equal(getattr(first, name), getattr(second, name)), name
@@ -192,15 +194,17 @@ def assert_equal(first: Heard, second: Heard) -> None:
 def test_heard_survives_the_disk_and_other_files_are_refused(tmp_path: Path) -> None:
     grid = FrameGrid.from_duration(1.0)
     nothing = np.zeros(0)
-    heard = Heard(1.0, (), nothing, grid.times_s(), np.zeros(50), np.zeros(50), np.full(8, -1), Controls(50))
-    save_heard(heard, tmp_path / "x.safetensors")
-    assert_equal(load_heard(tmp_path / "x.safetensors"), heard)
+    extracted = Extracted(
+        1.0, (), nothing, grid.times_s(), np.zeros(50), np.zeros(50), np.full(8, -1), Controls(50)
+    )
+    save_extracted(extracted, tmp_path / "x.safetensors")
+    assert_equal(load_extracted(tmp_path / "x.safetensors"), extracted)
     (tmp_path / "y.safetensors").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match=r"y\.safetensors cannot be read"):
-        load_heard(tmp_path / "y.safetensors")
+        load_extracted(tmp_path / "y.safetensors")
     Controls(10).save(tmp_path / "z.safetensors")
     with pytest.raises(ValueError, match=r"z\.safetensors is not an extractor's result"):
-        load_heard(tmp_path / "z.safetensors")
+        load_extracted(tmp_path / "z.safetensors")
 
 
 def test_trials_use_every_reference_and_floors_never_their_own(clips: list[Clip]) -> None:

@@ -14,7 +14,7 @@ from flowmusic.composer.score import STEMS
 from flowmusic.evaluation.adherence import SILENT
 from flowmusic.evaluation.references import (
     find_references,
-    labels_as_heard,
+    labels_as_extracted,
     load_clip,
     merge_hits,
 )
@@ -105,7 +105,7 @@ def test_the_clip_is_the_middle_of_the_mix(tmp_path: Path) -> None:
 
 
 def test_labels_are_cut_to_the_clips_own_clock() -> None:
-    labels = labels_as_heard(SONG, 1.0, 4.0)
+    labels = labels_as_extracted(SONG, 1.0, 4.0)
     assert [(item.start_s, item.end_s, item.label) for item in labels.chords] == [
         (0, 2, "C:maj"),
         (2, 4, "A:min"),

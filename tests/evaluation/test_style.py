@@ -83,10 +83,15 @@ class Imitator:
     asked: list[int | None] = field(default_factory=list)
 
     def make(
-        self, style: Audio | None, books: int | None, controls: Controls | None, duration_s: float, seed: int
+        self,
+        style: Audio | None,
+        codebooks: int | None,
+        controls: Controls | None,
+        duration_s: float,
+        seed: int,
     ) -> Audio:
         assert style is not None and controls is None
-        self.asked.append(books)
+        self.asked.append(codebooks)
         samples = style.samples if self.copies else style.samples[:, ::-1]
         return Audio(np.resize(samples, (1, round(duration_s * RATE))), RATE)
 
@@ -98,7 +103,7 @@ def test_clips_are_made_measured_and_kept(tmp_path: Path) -> None:
     songs = [StyleSong(f"s{k}", timbre(k, 3.0, 1), timbre(k, 3.0, 2)) for k in range(4)]
     store, maker = EmbeddingStore(FeatureCache(tmp_path / "embedded")), Imitator(copies=True)
     rows = evaluate_style(maker, songs, [1, 6], store, None, tmp_path, "heading")
-    assert [(row.name, row.books) for row in rows] == [("style", 1), ("style", 6)]
+    assert [(row.name, row.codebooks) for row in rows] == [("style", 1), ("style", 6)]
     assert maker.asked == [1] * 4 + [6] * 4
     assert all(row.knn_overfit == 1.0 and row.similarity > 0.99 for row in rows)
     assert rows[0].floor < 0.6 < rows[0].ceiling

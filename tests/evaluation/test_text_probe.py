@@ -90,9 +90,9 @@ def test_mode_features_tell_minor_from_major(tonic: int) -> None:
 def test_the_mode_is_heard_in_sound(tmp_path: Path) -> None:
     """Triads of harmonic tones, through the recogniser."""
     cache = FeatureCache(tmp_path)
-    listener = ProbeListener(EmbeddingStore(cache), cache)
+    extractors = ProbeListener(EmbeddingStore(cache), cache)
 
-    def heard(thirds: tuple[int, int, int]) -> np.ndarray:
+    def extracted(thirds: tuple[int, int, int]) -> np.ndarray:
         times_s = np.arange(2 * RATE) / RATE
         bars = []
         for root, third in zip((48, 53, 55), thirds, strict=True):
@@ -100,11 +100,11 @@ def test_the_mode_is_heard_in_sound(tmp_path: Path) -> None:
             tones = [np.sin(2 * np.pi * f * k * times_s) / k for f in hz for k in (1, 2, 3, 4)]
             bars.append(np.sum(tones, axis=0) * np.exp(-times_s) / 20)
         audio = Audio(np.concatenate(bars)[None].astype(np.float32), RATE)
-        return listener.example("", audio, {"minor": True}).features["mode"]
+        return extractors.example("", audio, {"minor": True}).features["mode"]
 
-    assert heard((4, 4, 4))[2] < heard((3, 3, 3))[2]
+    assert extracted((4, 4, 4))[2] < extracted((3, 3, 3))[2]
     noise = Audio(0.1 * RNG.standard_normal((1, 4 * RATE)).astype(np.float32), RATE)
-    assert "mode" not in listener.example("", noise, {"minor": None}).features
+    assert "mode" not in extractors.example("", noise, {"minor": None}).features
 
 
 def test_regression_finds_the_odds_that_made_the_labels() -> None:

@@ -44,7 +44,7 @@ def recogniser() -> LvChordia:
 
 
 @pytest.fixture(scope="module")
-def heard(recogniser: LvChordia, progression: np.ndarray) -> ChordFeatures:
+def extracted(recogniser: LvChordia, progression: np.ndarray) -> ChordFeatures:
     return recogniser.extract((progression, SAMPLE_RATE))
 
 
@@ -58,14 +58,14 @@ def share_right(features: ChordFeatures) -> float:
     return right / grid.n_frames
 
 
-def test_the_chords_of_a_progression_are_heard(heard: ChordFeatures) -> None:
-    assert share_right(heard) > 0.9
+def test_the_chords_of_a_progression_are_heard(extracted: ChordFeatures) -> None:
+    assert share_right(extracted) > 0.9
 
 
-def test_posteriors_name_root_bass_and_tones(heard: ChordFeatures) -> None:
-    assert heard.posteriors.shape == (600, 37)
+def test_posteriors_name_root_bass_and_tones(extracted: ChordFeatures) -> None:
+    assert extracted.posteriors.shape == (600, 37)
     for index, (label, _) in enumerate(PROGRESSION):
-        frame = heard.posteriors[100 * index + 50]
+        frame = extracted.posteriors[100 * index + 50]
         expected = parse_chord(label)
         assert frame[:12].argmax() == expected.root
         assert frame[12:24].argmax() == expected.bass
@@ -73,17 +73,17 @@ def test_posteriors_name_root_bass_and_tones(heard: ChordFeatures) -> None:
         assert frame[36] < 0.1
 
 
-def test_segments_cover_the_recording_without_gaps(heard: ChordFeatures) -> None:
-    assert heard.segments[0].start_s == 0
-    assert heard.segments[-1].end_s == pytest.approx(12.0)
-    for before, after in itertools.pairwise(heard.segments):
+def test_segments_cover_the_recording_without_gaps(extracted: ChordFeatures) -> None:
+    assert extracted.segments[0].start_s == 0
+    assert extracted.segments[-1].end_s == pytest.approx(12.0)
+    for before, after in itertools.pairwise(extracted.segments):
         assert before.end_s == after.start_s
         assert before.label != after.label
 
 
-def test_posteriors_are_probabilities(heard: ChordFeatures) -> None:
-    assert ((heard.posteriors >= 0) & (heard.posteriors <= 1)).all()
-    roots_and_none = heard.posteriors[:, :12].sum(1) + heard.posteriors[:, 36]
+def test_posteriors_are_probabilities(extracted: ChordFeatures) -> None:
+    assert ((extracted.posteriors >= 0) & (extracted.posteriors <= 1)).all()
+    roots_and_none = extracted.posteriors[:, :12].sum(1) + extracted.posteriors[:, 36]
     assert (roots_and_none - 1).abs().max() < 1e-4
 
 
@@ -182,9 +182,9 @@ def test_decoding_finds_the_best_of_all_paths() -> None:
         assert all(a[2] != b[2] for a, b in itertools.pairwise(spans))
 
 
-def test_segments_and_posteriors_agree(heard: ChordFeatures) -> None:
-    labelled = segments_to_channels(heard.segments, FrameGrid(50.0, 600))
-    assert (labelled - heard.posteriors).abs().mean() < 0.06
+def test_segments_and_posteriors_agree(extracted: ChordFeatures) -> None:
+    labelled = segments_to_channels(extracted.segments, FrameGrid(50.0, 600))
+    assert (labelled - extracted.posteriors).abs().mean() < 0.06
 
 
 def test_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,8 +74,8 @@ def test_symbols_look_like_the_sound_they_stand_for() -> None:
         start = round(hit.time_s * drums.SAMPLE_RATE)
         stroke = _stroke(by_key[hit.midi])
         samples[start : start + stroke.numel()] += stroke * (hit.velocity / 100) ** 2
-    heard = drums.energies(0.05 * samples[: 4 * drums.SAMPLE_RATE])
+    extracted = drums.energies(0.05 * samples[: 4 * drums.SAMPLE_RATE])
     read = hits_to_drum_energies(hits, GRID)
     for band in range(4):
-        assert float(torch.corrcoef(torch.stack([heard[:, band], read[:, band]]))[0, 1]) > 0.98
-    assert float((heard - read).abs().mean()) < 0.05
+        assert float(torch.corrcoef(torch.stack([extracted[:, band], read[:, band]]))[0, 1]) > 0.98
+    assert float((extracted - read).abs().mean()) < 0.05

@@ -57,11 +57,11 @@ def test_the_bands_share_the_power_of_noise() -> None:
 
 
 def test_energies_rise_in_the_frame_of_the_stroke() -> None:
-    heard = energies(torch.from_numpy(bursts(TIMES_S, 2000.0, 2.0, SAMPLE_RATE)), blur_s=0.0)
+    extracted = energies(torch.from_numpy(bursts(TIMES_S, 2000.0, 2.0, SAMPLE_RATE)), blur_s=0.0)
     for time_s in TIMES_S:
         frame = round(time_s * 50)
-        assert heard[frame, 2] > 0.8
-        assert heard[frame - 3, 2] < 0.4
+        assert extracted[frame, 2] > 0.8
+        assert extracted[frame - 3, 2] < 0.4
 
 
 def test_energies_do_not_depend_on_the_level() -> None:
@@ -75,16 +75,16 @@ def test_energies_are_a_scale_of_decibels() -> None:
     stem = bursts([0.2], 2000.0, 2.0, SAMPLE_RATE) + 10 ** (-20 / 20) * bursts(
         [1.2], 2000.0, 2.0, SAMPLE_RATE
     )
-    heard = energies(torch.from_numpy(stem), blur_s=0.0)[:, 2]
-    assert float(heard[:50].max() - heard[50:].max()) == pytest.approx(20 / RANGE_DB, abs=0.02)
+    extracted = energies(torch.from_numpy(stem), blur_s=0.0)[:, 2]
+    assert float(extracted[:50].max() - extracted[50:].max()) == pytest.approx(20 / RANGE_DB, abs=0.02)
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-5])
 def test_silence_is_zero_and_not_amplified_noise(level: float) -> None:
     noise = level * np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32)
-    heard = drum_features((noise, SAMPLE_RATE))
-    assert not heard.energies.any()
-    assert heard.onsets_s.size == 0
+    extracted = drum_features((noise, SAMPLE_RATE))
+    assert not extracted.energies.any()
+    assert extracted.onsets_s.size == 0
 
 
 @pytest.mark.parametrize("n_samples", [1, 639, 640, 641, 33_333])
@@ -104,10 +104,10 @@ def test_long_stems_are_heard_in_pieces() -> None:
 @pytest.mark.parametrize("sample_rate", [16_000, 32_000, 44_100])
 def test_onsets_are_found_on_time(sample_rate: int) -> None:
     stem = bursts(TIMES_S, 300.0, 2.0, sample_rate) + bursts(TIMES_S, 5000.0, 2.0, sample_rate)
-    heard = drum_features((stem, sample_rate)).onsets_s
-    assert heard.size == len(TIMES_S)
-    assert np.abs(heard - TIMES_S).max() < 0.03
-    assert np.array_equal(onsets(drum_stem((stem, sample_rate)).mono()), heard)
+    extracted = drum_features((stem, sample_rate)).onsets_s
+    assert extracted.size == len(TIMES_S)
+    assert np.abs(extracted - TIMES_S).max() < 0.03
+    assert np.array_equal(onsets(drum_stem((stem, sample_rate)).mono()), extracted)
 
 
 def test_bad_sound_is_refused(tmp_path: Path) -> None:

@@ -28,12 +28,12 @@ def crepe() -> CrepeMelody:
 
 @pytest.mark.parametrize("midi", [45, 57, 60.3, 69, 80, 91])
 def test_crepe_hears_the_pitch_of_a_tone(crepe: CrepeMelody, midi: float) -> None:
-    heard = crepe.extract((tone(midi, 0.6, 32_000), 32_000))
+    extracted = crepe.extract((tone(midi, 0.6, 32_000), 32_000))
     middle = slice(8, -8)
-    pitch = 69 + 12 * np.log2(heard.f0_hz[middle] / 440.0)
+    pitch = 69 + 12 * np.log2(extracted.f0_hz[middle] / 440.0)
     assert np.abs(pitch - midi).max() < 0.25
-    assert heard.confidence[middle].min() > 0.6
-    assert (heard.salience[middle].argmax(1) + PITCH_LOW_MIDI == round(midi)).all()
+    assert extracted.confidence[middle].min() > 0.6
+    assert (extracted.salience[middle].argmax(1) + PITCH_LOW_MIDI == round(midi)).all()
 
 
 def test_a_change_of_pitch_is_heard_when_it_happens(crepe: CrepeMelody) -> None:
@@ -49,9 +49,9 @@ def test_level_does_not_matter_but_silence_is_silent(crepe: CrepeMelody) -> None
     assert (loud - soft).abs().max() < 1e-3
     noise = np.random.default_rng(0).standard_normal(8000).astype(np.float32)
     for silent in (np.zeros(8000, dtype=np.float32), 1e-5 * noise):
-        heard = crepe.extract((silent, 16_000))
-        assert not heard.salience.any()
-        assert not heard.f0_hz.any()
+        extracted = crepe.extract((silent, 16_000))
+        assert not extracted.salience.any()
+        assert not extracted.f0_hz.any()
 
 
 def test_the_gate_shuts_between_notes(crepe: CrepeMelody) -> None:
@@ -66,16 +66,16 @@ def test_the_gate_shuts_between_notes(crepe: CrepeMelody) -> None:
 
 @pytest.mark.parametrize("n_samples", [1, 319, 320, 321, 4799, 16_001])
 def test_frames_cover_the_recording(crepe: CrepeMelody, n_samples: int) -> None:
-    heard = crepe.extract((tone(60, 1.2, 16_000)[:n_samples], 16_000))
+    extracted = crepe.extract((tone(60, 1.2, 16_000)[:n_samples], 16_000))
     n_frames = -(-n_samples // 320)
-    assert heard.salience.shape == (n_frames, N_PITCHES)
-    assert heard.f0_hz.shape == heard.confidence.shape == (n_frames,)
+    assert extracted.salience.shape == (n_frames, N_PITCHES)
+    assert extracted.f0_hz.shape == extracted.confidence.shape == (n_frames,)
 
 
 def test_stereo_and_other_rates(crepe: CrepeMelody) -> None:
     mono = tone(64, 0.5, 44_100)
-    heard = crepe.extract((np.stack([mono, 0.5 * mono]), 44_100))
-    assert (heard.salience[5:20].argmax(1) + PITCH_LOW_MIDI == 64).all()
+    extracted = crepe.extract((np.stack([mono, 0.5 * mono]), 44_100))
+    assert (extracted.salience[5:20].argmax(1) + PITCH_LOW_MIDI == 64).all()
 
 
 def test_bad_sound_is_refused(crepe: CrepeMelody, tmp_path: Path) -> None:
@@ -148,9 +148,9 @@ def test_unknown_or_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.skipif(not EXAMPLE.is_file(), reason="the example recording is not there")
 def test_a_recording_holds_a_melody(crepe: CrepeMelody) -> None:
-    heard = crepe.extract(EXAMPLE)
-    assert (heard.confidence > 0.5).mean() > 0.5
-    assert ((heard.salience >= 0) & (heard.salience <= 1)).all()
+    extracted = crepe.extract(EXAMPLE)
+    assert (extracted.confidence > 0.5).mean() > 0.5
+    assert ((extracted.salience >= 0) & (extracted.salience <= 1)).all()
 
 
 @needs("basic_pitch", "onnxruntime")
@@ -159,18 +159,18 @@ class TestBasicPitch:
     def test_a_tone(self, midi: int) -> None:
         from features.basic_pitch import BasicPitchMelody
 
-        heard = BasicPitchMelody().extract((tone(midi, 1.0, 22_050), 22_050))
+        extracted = BasicPitchMelody().extract((tone(midi, 1.0, 22_050), 22_050))
         middle = slice(10, -10)
-        assert (heard.salience[middle].argmax(1) + PITCH_LOW_MIDI == midi).all()
-        assert np.abs(69 + 12 * np.log2(heard.f0_hz[middle] / 440) - midi).max() < 0.25
+        assert (extracted.salience[middle].argmax(1) + PITCH_LOW_MIDI == midi).all()
+        assert np.abs(69 + 12 * np.log2(extracted.f0_hz[middle] / 440) - midi).max() < 0.25
 
     def test_the_melody_of_a_recording_is_that_which_crepe_hears(self, crepe: CrepeMelody) -> None:
         from features.basic_pitch import BasicPitchMelody
 
-        heard, other = BasicPitchMelody().extract(EXAMPLE), crepe.extract(EXAMPLE)
-        assert heard.salience.shape == other.salience.shape
+        extracted, other = BasicPitchMelody().extract(EXAMPLE), crepe.extract(EXAMPLE)
+        assert extracted.salience.shape == other.salience.shape
         sure = torch.from_numpy(other.confidence > 0.5)
-        same = (heard.salience.argmax(1) - other.salience.argmax(1)) % 12 == 0
+        same = (extracted.salience.argmax(1) - other.salience.argmax(1)) % 12 == 0
         assert sure.float().mean() > 0.5 and same[sure].float().mean() > 0.65
 
     def test_two_tones_at_once(self) -> None:
@@ -185,10 +185,10 @@ class TestBasicPitch:
         from features.basic_pitch import BasicPitchMelody
 
         sound = np.concatenate([tone(60 + i, 1.0, 22_050) for i in range(5)])
-        heard = BasicPitchMelody().extract((sound, 22_050))
-        assert heard.salience.shape == (250, N_PITCHES)
+        extracted = BasicPitchMelody().extract((sound, 22_050))
+        assert extracted.salience.shape == (250, N_PITCHES)
         for i in range(5):
-            span = heard.salience[50 * i + 6 : 50 * i + 44]
+            span = extracted.salience[50 * i + 6 : 50 * i + 44]
             assert (span.argmax(1) + PITCH_LOW_MIDI == 60 + i).float().mean() > 0.95
 
     def test_silence_and_one_sample(self) -> None:

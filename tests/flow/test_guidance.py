@@ -12,7 +12,7 @@ ALL = frozenset(GUIDED_NAMES)
 
 
 def weights(spec: GuidanceSpec) -> dict[frozenset[str], float]:
-    return {item.told: item.weight for item in spec.sets}
+    return {item.conditions: item.weight for item in spec.sets}
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def weights(spec: GuidanceSpec) -> dict[frozenset[str], float]:
 def test_weights_sum_to_one(text: str) -> None:
     spec = GuidanceSpec.parse(text)
     assert math.isclose(sum(item.weight for item in spec.sets), 1.0)
-    assert len({item.told for item in spec.sets}) == len(spec.sets)
+    assert len({item.conditions for item in spec.sets}) == len(spec.sets)
     assert all(item.weight != 0 for item in spec.sets)
 
 

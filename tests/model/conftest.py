@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from flowmusic.conditioning.condition import CONDITION_NAMES, Condition
 from flowmusic.conditioning.style import StyleTokens
 from flowmusic.conditioning.text import TextTokens
-from flowmusic.config import FlowConfig
-from flowmusic.model.condition import CONDITION_NAMES, Condition
+from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 
 CONFIG = FlowConfig(

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from features.controls import Controls
-from flowmusic.config import FlowConfig
-from flowmusic.model.condition import CONDITION_NAMES, Condition
+from flowmusic.conditioning.condition import CONDITION_NAMES, Condition
+from flowmusic.model.config import FlowConfig
 
 
 def test_null_gives_nothing(config: FlowConfig) -> None:

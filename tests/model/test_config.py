@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowmusic.config import FlowConfig
+from flowmusic.model.config import FlowConfig
 
 
 def test_json_round_trip() -> None:

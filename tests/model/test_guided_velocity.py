@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from flowmusic.conditioning.condition import Condition
 from flowmusic.flow.guidance import GuidanceSpec
 from flowmusic.flow.guided_velocity import GuidedVelocity, rescaled
 from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solver import noise, solve
-from flowmusic.model.condition import Condition
 from flowmusic.model.transformer import FlowTransformer, Prepared
 
 
@@ -35,8 +35,8 @@ def check(
 def test_rules_equal_their_formulas(model: FlowTransformer, condition: Condition, x_t: torch.Tensor) -> None:
     t = torch.tensor([0.1, 0.5, 0.9])
 
-    def v(told: Condition) -> torch.Tensor:
-        velocity: torch.Tensor = model(x_t, t, told)
+    def v(conditions: Condition) -> torch.Tensor:
+        velocity: torch.Tensor = model(x_t, t, conditions)
         return velocity
 
     v_all, v_null = v(condition), v(condition.only("context"))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowmusic.config import FlowConfig, StyleConfig
-from flowmusic.model.condition import Condition
+from flowmusic.conditioning.condition import Condition
+from flowmusic.model.config import FlowConfig, StyleConfig
 from flowmusic.model.image import gaussian_velocity
 from flowmusic.model.transformer import FlowTransformer
 

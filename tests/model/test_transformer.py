@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 import torch
 
-from flowmusic.config import FlowConfig
+from flowmusic.conditioning.condition import CONDITION_NAMES, Condition
 from flowmusic.flow.path import cfm_loss
 from flowmusic.model.attention import attend, rotate, rotation
 from flowmusic.model.blocks import time_channels
-from flowmusic.model.condition import CONDITION_NAMES, Condition
+from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 
 

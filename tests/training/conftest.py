@@ -17,7 +17,7 @@ LATENT_DIM, TEXT_DIM = 8, 5
 INFO = DataInfo("spectral", "0", 32000, 25.0, LATENT_DIM, 50.0, "embedded", TEXT_DIM, {})
 
 
-def song_tensors(index: int, n_frames: int, heard_frames: int = 0) -> dict[str, Tensor]:
+def song_tensors(index: int, n_frames: int, extracted_frames: int = 0) -> dict[str, Tensor]:
     """The first latent is song + frame / 1000, so that an excerpt tells where it is from."""
     generator = torch.Generator().manual_seed(index)
     latents = torch.randn(n_frames, LATENT_DIM, generator=generator)
@@ -31,13 +31,13 @@ def song_tensors(index: int, n_frames: int, heard_frames: int = 0) -> dict[str, 
     for name, channels in CONTROL_CHANNELS.items():
         values = torch.randint(0, 256, (2 * n_frames, channels), generator=generator)
         tensors[name] = values.to(torch.uint8)
-        if heard_frames:
-            tensors[f"heard_{name}"] = torch.full((heard_frames, channels), 255, dtype=torch.uint8)
+        if extracted_frames:
+            tensors[f"heard_{name}"] = torch.full((extracted_frames, channels), 255, dtype=torch.uint8)
     tensors["leaky_drums"] = tensors["drums"]
     return tensors
 
 
-def write_data(folder: Path, lengths: dict[str, list[list[int]]], heard_frames: int = 0) -> Path:
+def write_data(folder: Path, lengths: dict[str, list[list[int]]], extracted_frames: int = 0) -> Path:
     """A data folder; for each split a list of shards, for each shard the lengths of its songs."""
     INFO.save(folder)
     index = 0
@@ -45,9 +45,9 @@ def write_data(folder: Path, lengths: dict[str, list[list[int]]], heard_frames: 
         for number, songs in enumerate(shards):
             content = []
             for n_frames in songs:
-                tensors = song_tensors(index, n_frames, heard_frames)
+                tensors = song_tensors(index, n_frames, extracted_frames)
                 key = f"{index:04d}"
-                content.append((SongEntry(key, key, n_frames, heard_frames, digest(tensors)), tensors))
+                content.append((SongEntry(key, key, n_frames, extracted_frames, digest(tensors)), tensors))
                 index += 1
             write_shard(folder / split / f"{number:05d}.safetensors", content)
     return folder

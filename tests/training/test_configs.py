@@ -10,9 +10,9 @@ import pytest
 import torch
 import yaml
 
+from flowmusic.api.pretrained import load_pretrained
 from flowmusic.codec.spectral import SpectralCodecConfig
-from flowmusic.config import FlowConfig
-from flowmusic.pretrained import load_pretrained
+from flowmusic.model.config import FlowConfig
 from flowmusic.training import lightning_cli
 
 CONFIGS = Path(__file__).parents[2] / "configs"

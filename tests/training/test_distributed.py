@@ -17,10 +17,10 @@ from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 from torch.multiprocessing.spawn import spawn
 
 from flowmusic.cli import main
-from flowmusic.config import FlowConfig
+from flowmusic.conditioning.condition import Condition
 from flowmusic.model.attention import SelfAttention
 from flowmusic.model.blocks import ConvFeedForward
-from flowmusic.model.condition import Condition
+from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.flow_module import FlowTraining

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from flowmusic.api.pretrained import load_pretrained
 from flowmusic.cli import main
-from flowmusic.config import FlowConfig
 from flowmusic.data.flow_data import FlowData
 from flowmusic.flow.path import sample_times
-from flowmusic.pretrained import load_pretrained
+from flowmusic.model.config import FlowConfig
 from flowmusic.training import lightning_cli
 from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.flow_module import FlowTraining
@@ -86,7 +86,7 @@ def test_a_folder_is_published_by_the_hubs_own_mixin(
 ) -> None:
     from huggingface_hub import HfApi
 
-    from flowmusic.hub import push_to_hub
+    from flowmusic.training.hub import push_to_hub
 
     seen: dict[str, Any] = {}
 

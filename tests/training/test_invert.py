@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from features.audio import Audio, write_audio
+from flowmusic.api.model import FlowMusic
+from flowmusic.api.pretrained import Pretrained, load_pretrained
 from flowmusic.cli import main
+from flowmusic.conditioning.inversion import Inversion, encode_text
 from flowmusic.conditioning.pseudo_words import encode_with_words, encoder_fingerprint, word_embeddings
 from flowmusic.conditioning.text import TransformersTextEncoder
-from flowmusic.inversion import Inversion, encode_text
-from flowmusic.pipeline import FlowMusic
-from flowmusic.pretrained import Pretrained, load_pretrained
 from flowmusic.training.invert import InversionPlan, invert
 
 RATE = 16_000

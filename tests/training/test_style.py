@@ -10,15 +10,15 @@ import torch
 
 from flowmusic.conditioning.dropout import DropoutRates
 from flowmusic.conditioning.style_encoder import StyleConditioner, pad_features
-from flowmusic.config import FlowConfig, StyleConfig
 from flowmusic.data.flow_data import FlowData
+from flowmusic.model.config import FlowConfig, StyleConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.flow_module import FlowTraining
 from flowmusic.training.style import contrast, encode_styles
 from flowmusic.weights import save_tensors
 from tests.training.conftest import write_data
 
-STYLE = StyleConfig(feature_dim=8, depth=1, heads=2, books=2, codes=16)
+STYLE = StyleConfig(feature_dim=8, depth=1, heads=2, codebooks=2, codes=16)
 
 
 def songs(n: int, seed: int) -> list[torch.Tensor]:
@@ -43,7 +43,7 @@ def test_songs_are_told_apart_and_codes_stay_in_use() -> None:
         losses.append(loss.item())
     assert sum(losses[-10:]) < 0.75 * sum(losses[:10])
     codes = conditioner.eval()(pad_features(songs(24, 999))).codes
-    assert all(codes[..., book].unique().numel() >= 8 for book in range(2))
+    assert all(codes[..., codebook].unique().numel() >= 8 for codebook in range(2))
 
 
 def test_the_contrast_compares_songs_and_leaves_out_what_is_not_there() -> None:
@@ -74,7 +74,7 @@ def trained_step(data: Path, bf16: bool) -> tuple[FlowTraining, torch.Tensor]:
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     batch = batches.draw_batch("train", 0, [0])
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        condition, style_loss = module.told(module.net.train(), batch)
+        condition, style_loss = module.conditions(module.net.train(), batch)
         assert style_loss is not None
         loss = module.loss(module.net, batch, condition).loss + 0.1 * style_loss
     loss.backward()
@@ -104,7 +104,7 @@ def test_songs_too_short_for_style_train_the_rest(tmp_path: Path) -> None:
     assert module.net.style is not None and int(module.net.style.quantiser.ready) == 0
     batches = FlowData(data, module.config, batch_size=4, excerpt_frames=60)
     batches.open_split("train")
-    condition, _ = module.told(module.average.eval(), batches.draw_batch("train", 1, [0]))
+    condition, _ = module.conditions(module.average.eval(), batches.draw_batch("train", 1, [0]))
     assert condition.style.shape == (4, 0, 8)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from flowmusic.api.pretrained import load_pretrained, save_pretrained
 from flowmusic.conditioning.text import TransformersTextEncoder
 from flowmusic.conditioning.tokens import TokenSummary
-from flowmusic.pretrained import load_pretrained, save_pretrained
 from flowmusic.training.text_adapter import AdapterTraining, main, train_adapter, with_adapter, write_pairs
 
 

@@ -9,10 +9,10 @@ import torch
 
 from features.audio import Audio, AudioSource
 from features.references import open_recording
+from flowmusic.api.pretrained import Pretrained
 from flowmusic.conditioning.style import MAX_EXCERPT_S, MIN_EXCERPT_S, StyleTokens
 from flowmusic.conditioning.style_encoder import StyleFeatures
 from flowmusic.conditioning.style_features import style_extractor
-from flowmusic.pretrained import Pretrained
 
 LEVEL = 10 ** (-22 / 20)
 """Root mean square that excerpts are brought to: about that of the songs in training."""
@@ -29,9 +29,9 @@ class StyleReference:
     start_s: float
     end_s: float
 
-    def describe(self, books: int | None) -> dict[str, object]:
+    def describe(self, codebooks: int | None) -> dict[str, object]:
         """What a sidecar says of it; `books` None means all."""
-        return {"name": self.name, "start_s": self.start_s, "end_s": self.end_s, "books": books}
+        return {"name": self.name, "start_s": self.start_s, "end_s": self.end_s, "codebooks": codebooks}
 
 
 def open_style(source: AudioSource, excerpt_s: tuple[float, float] | None = None) -> StyleReference:
@@ -54,7 +54,7 @@ def open_style(source: AudioSource, excerpt_s: tuple[float, float] | None = None
     return StyleReference(name, Audio(samples, audio.sample_rate), start_s, end_s)
 
 
-def encode_style(model: Pretrained, reference: StyleReference, books: int | None = None) -> StyleTokens:
+def encode_style(model: Pretrained, reference: StyleReference, codebooks: int | None = None) -> StyleTokens:
     """Style tokens (1, M, style_dim) by the first `books` books of the quantiser (all); fewer are looser.
 
     ValueError where the model knows no style, or has fewer books.
@@ -62,8 +62,8 @@ def encode_style(model: Pretrained, reference: StyleReference, books: int | None
     conditioner = model.flow.style
     if conditioner is None:
         raise ValueError(f"the model {model.name!r} was trained without style: it takes no style reference")
-    if books is not None and (isinstance(books, bool) or not isinstance(books, int)):
-        raise ValueError(f"style_books must be a whole number, got {books!r}")
+    if codebooks is not None and (isinstance(codebooks, bool) or not isinstance(codebooks, int)):
+        raise ValueError(f"style_codebooks must be a whole number, got {codebooks!r}")
     device = next(conditioner.parameters()).device
     # Of the sum: the style is that of the sound, wherever it comes from.
     level = max(float(np.sqrt(np.mean(np.square(reference.audio.mono())))), _SILENCE)
@@ -73,7 +73,7 @@ def encode_style(model: Pretrained, reference: StyleReference, books: int | None
         values[None].to(device), torch.ones(1, values.shape[0], dtype=torch.bool, device=device)
     )
     with torch.no_grad():
-        tokens = conditioner(features, books).tokens
+        tokens = conditioner(features, codebooks).tokens
     return StyleTokens(tokens.tokens.cpu(), tokens.mask.cpu())
 
 

@@ -43,7 +43,7 @@ def no_progress(stage: str, done: int, total: int) -> None:
     """The progress callback that says nothing."""
 
 
-class Listener:
+class Extractors:
     """The three extractors, given as objects or by name (`features.choices`), made when first needed.
 
     `cache` keeps what was heard between runs; without it everything is heard anew.
@@ -95,7 +95,7 @@ class Listener:
         if "chords" in roles:
             _ = self.chords
 
-    def listen(
+    def extract(
         self,
         references: Sequence[Reference],
         duration_s: float,
@@ -120,7 +120,7 @@ class Listener:
         for index, reference in enumerate(references):
             progress(f"listening to the {reference.role}", index, len(references))
             if isinstance(reference.content, Audio):
-                value = self.hear(reference, grid.duration_s, stems)["value"]
+                value = self.extract_recording(reference, grid.duration_s, stems)["value"]
                 mask = _mask_until(reference.duration_s, grid)
             else:
                 value, mask = read_symbols(reference, grid, loop_chords)
@@ -129,7 +129,9 @@ class Listener:
         progress("listening", len(references), len(references))
         return Controls(grid.n_frames, grid.frame_rate, **fields)
 
-    def hear(self, reference: Reference, duration_s: float, stems: dict[str, Audio]) -> dict[str, Tensor]:
+    def extract_recording(
+        self, reference: Reference, duration_s: float, stems: dict[str, Audio]
+    ) -> dict[str, Tensor]:
         """All that is heard in a recording for its control, and kept in the cache, as tensors by name.
 
         "value" is the control, (T', channels); a melody has "f0_hz" and "confidence" (T') as well,
@@ -154,7 +156,7 @@ class Listener:
             key, "melody", version, lambda: self._melody_tensors(_without(audio, self._stem(audio, stems)))
         )
 
-    def hear_onsets(self, reference: Reference, duration_s: float, stems: dict[str, Audio]) -> np.ndarray:
+    def extract_onsets(self, reference: Reference, duration_s: float, stems: dict[str, Audio]) -> np.ndarray:
         """Times in seconds of the drum strokes of a recording, (N,)."""
         if not isinstance(reference.content, Audio):
             raise ValueError(f"{reference.name} is not a recording: there is nothing to hear")
@@ -173,13 +175,13 @@ class Listener:
         return stems[key]
 
     def _melody_tensors(self, audio: Audio) -> dict[str, Tensor]:
-        heard = self.melody.extract(audio)
-        pitch = {"f0_hz": heard.f0_hz, "confidence": heard.confidence}
-        return {"value": heard.salience} | {name: torch.as_tensor(value) for name, value in pitch.items()}
+        extracted = self.melody.extract(audio)
+        pitch = {"f0_hz": extracted.f0_hz, "confidence": extracted.confidence}
+        return {"value": extracted.salience} | {name: torch.as_tensor(value) for name, value in pitch.items()}
 
     def _chord_tensors(self, audio: Audio) -> dict[str, Tensor]:
-        heard = self.chords.extract(audio)
-        return {"value": heard.posteriors, "segments": pack_segments(heard.segments)}
+        extracted = self.chords.extract(audio)
+        return {"value": extracted.posteriors, "segments": pack_segments(extracted.segments)}
 
     def _cached(
         self, key: str, what: str, version: str, hear: Callable[[], dict[str, Tensor]]
@@ -217,7 +219,7 @@ def extract_controls(
     melody: ReferenceSource | None = None,
     chords: ReferenceSource | None = None,
     duration_s: float | None = None,
-    listener: Listener | None = None,
+    extractors: Extractors | None = None,
     bpm: float | None = None,
     beats_per_bar: float = 4,
     loop_chords: bool = True,
@@ -243,7 +245,7 @@ def extract_controls(
         raise ValueError("expected at least one reference (drums, melody or chords), got none")
     if duration_s is None:
         duration_s = max(reference.duration_s for reference in references)
-    return (listener or Listener()).listen(references, duration_s, loop_chords, progress)
+    return (extractors or Extractors()).extract(references, duration_s, loop_chords, progress)
 
 
 def content_key(audio: Audio) -> str:

@@ -25,9 +25,9 @@ from torch import nn
 
 from flowmusic.codec.build import AnyCodec, build_codec
 from flowmusic.conditioning.text import EMBEDDED_ENCODER
-from flowmusic.config import FlowConfig
 from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solver import METHODS
+from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.weights import CONFIG_FILE, load_exactly, read_weights, save_tensors
 

@@ -12,25 +12,25 @@ import torch
 
 from features.audio import Audio, AudioSource, to_audio
 from features.controls import Controls
+from features.extract import Extractors, Progress, no_progress
 from features.frames import CONTROL_FRAME_RATE
-from features.listen import Listener, Progress, no_progress
 from features.references import Reference, ReferenceSource, open_reference
 from flowmusic import __version__
+from flowmusic.api.clip import Generation, within_peak
+from flowmusic.api.editing import Canvas, Edit, HeldVelocity, lay_out, starting_point
+from flowmusic.api.length import LengthRule
+from flowmusic.api.pretrained import Pretrained, load_pretrained, save_pretrained
+from flowmusic.api.sampler import GuidanceSource, SamplerSettings, check_seed
+from flowmusic.api.style import encode_style, open_style
+from flowmusic.codec.decoding import decode_clip
 from flowmusic.codec.protocol import encode_audio
-from flowmusic.composing import compose_for, is_text_alone
+from flowmusic.composer.for_text import compose_for, is_text_alone
+from flowmusic.conditioning.condition import Condition
+from flowmusic.conditioning.inversion import Inversion, encode_text
 from flowmusic.conditioning.pseudo_words import pseudo_words
 from flowmusic.conditioning.text import EMBEDDED_ENCODER, TransformersTextEncoder
-from flowmusic.decoding import decode_clip
-from flowmusic.editing import Canvas, Edit, HeldVelocity, lay_out, starting_point
 from flowmusic.flow.solver import SolveResult, VelocityField, noise, solve
-from flowmusic.generation import Generation, within_peak
-from flowmusic.inversion import Inversion, encode_text
-from flowmusic.length import LengthRule
-from flowmusic.model.condition import Condition
-from flowmusic.pretrained import Pretrained, load_pretrained, save_pretrained
-from flowmusic.sampler import GuidanceSource, SamplerSettings, check_seed
-from flowmusic.style import encode_style, open_style
-from flowmusic.windows import WindowedVelocity, clip_windows
+from flowmusic.flow.windows import WindowedVelocity, clip_windows
 
 if TYPE_CHECKING:
     from flowmusic.conditioning.style import StyleTokens
@@ -43,9 +43,9 @@ log = logging.getLogger(__name__)
 class FlowMusic:
     """A model to generate with: `FlowMusic.from_pretrained().generate(text=..., drums=..., ...)`."""
 
-    def __init__(self, model: Pretrained, listener: Listener | None = None) -> None:
+    def __init__(self, model: Pretrained, extractors: Extractors | None = None) -> None:
         self.model = model
-        self.listener = listener or Listener()
+        self.extractors = extractors or Extractors()
         self._text_encoder: TextEncoder | None = None
         codec, flow = model.codec, model.flow
         if abs(flow.config.control_fold * codec.frame_rate - CONTROL_FRAME_RATE) > 1e-6:
@@ -57,14 +57,14 @@ class FlowMusic:
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path | None = None, device: str = "cpu", listener: Listener | None = None
+        cls, source: str | Path | None = None, device: str = "cpu", extractors: Extractors | None = None
     ) -> FlowMusic:
         """The embedded model (no source), one in a folder, or one of the hub (`owner/name`).
 
         Raises:
             ValueError: no such model, or files that are broken or do not fit together.
         """
-        return cls(load_pretrained(source, device), listener)
+        return cls(load_pretrained(source, device), extractors)
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> Path:
         """Write the model as a folder that `from_pretrained` reads; `card` is its README.md."""
@@ -112,7 +112,7 @@ class FlowMusic:
         loop_chords: bool = True,
         edit: Edit | None = None,
         style: AudioSource | None = None,
-        style_books: int | None = None,
+        style_codebooks: int | None = None,
         style_excerpt: tuple[float, float] | None = None,
         inversions: Sequence[str | Path | Inversion] = (),
         compose: bool = True,
@@ -131,10 +131,10 @@ class FlowMusic:
             guidance: how strongly all that is given is followed: 1 plainly, 2 more; or an expression
                 (`Guidance.parse`), such as "drums=2,chords=3@0-8,text=1.5".
             bpm, beats_per_bar, loop_chords: how a chord chart is played.
-            edit: sound that is kept, gone on with or varied (`flowmusic.editing.Edit`).
+            edit: sound that is kept, gone on with or varied (`flowmusic.api.editing.Edit`).
             style: a recording that the clip shall sound like, by 1.5 to 4.5 s of it: those from
                 style_excerpt[0] to style_excerpt[1] seconds, or its loudest.
-            style_books: how closely, from 1 (loosest) to the model's number of books (the default).
+            style_codebooks: how closely, from 1 (loosest) to the model's number of books (the default).
             inversions: pseudo-words that the text names, as `flowmusic invert` made them.
             compose: where a text is all that is given, compose chords, drums and a melody that fit it, to be
                 followed like any others (at `bpm`, where it is given).
@@ -146,8 +146,8 @@ class FlowMusic:
         """
         started = time.perf_counter()
         check_seed(seed)
-        if style is None and (style_books is not None or style_excerpt is not None):
-            raise ValueError("style_books and style_excerpt need style: the sound to be like")
+        if style is None and (style_codebooks is not None or style_excerpt is not None):
+            raise ValueError("style_codebooks and style_excerpt need style: the sound to be like")
         sources = {"drums": drums, "melody": melody, "chords": chords}
         references = [
             open_reference(role, source, bpm, beats_per_bar)
@@ -156,7 +156,7 @@ class FlowMusic:
         ]
         edit = None if edit is None else edit.opened()
         sounds_like = None if style is None else open_style(style, style_excerpt)
-        style_tokens = None if sounds_like is None else encode_style(self.model, sounds_like, style_books)
+        style_tokens = None if sounds_like is None else encode_style(self.model, sounds_like, style_codebooks)
         tokens = self._read(text, inversions)
         duration_s = self.lengths.duration_s(duration_s, references, controls, edit)
         composition = None
@@ -174,7 +174,7 @@ class FlowMusic:
         if composition is not None:
             played, controls = composition.references, composition.rests(duration_s)
         known = self._controls(played, controls, duration_s, loop_chords, progress)
-        heard = time.perf_counter()
+        extracted = time.perf_counter()
         solved, rows = self.sample([known], [seed], settings, tokens, progress, canvas, style_tokens)
         sampled = time.perf_counter()
         n_samples = round(duration_s * self.sample_rate)
@@ -190,10 +190,10 @@ class FlowMusic:
             "references": {
                 item.role: {"name": item.name, "duration_s": item.duration_s} for item in references
             },
-            "style": None if sounds_like is None else sounds_like.describe(style_books),
+            "style": None if sounds_like is None else sounds_like.describe(style_codebooks),
             "inversions": pseudo_words(text or ""),
             "chart": {"bpm": bpm, "beats_per_bar": beats_per_bar, "loop": loop_chords},
-            "listener": self.listener.names,
+            "listener": self.extractors.names,
             "controls": list(known.given),
             "composed": None if composition is None else composition.describe(),
             "duration_s": duration_s,
@@ -208,8 +208,8 @@ class FlowMusic:
             "gain": gain,
             "seconds": {
                 "reading text and style": round(read - started, 3),
-                "listening": round(heard - read, 3),
-                "sampling": round(sampled - heard, 3),
+                "listening": round(extracted - read, 3),
+                "sampling": round(sampled - extracted, 3),
                 "decoding": round(time.perf_counter() - sampled, 3),
             },
         }
@@ -287,7 +287,9 @@ class FlowMusic:
             raise ValueError(
                 f"controls have {controls.frame_rate:g} frames a second; expected {CONTROL_FRAME_RATE:g}"
             )
-        known = self.listener.listen(references, self.lengths.listening_s(duration_s), loop_chords, progress)
+        known = self.extractors.extract(
+            references, self.lengths.extraction_s(duration_s), loop_chords, progress
+        )
         return known if controls is None else known.combine(controls.fit(known.n_frames))
 
     def _canvas(self, edit: Edit | None, duration_s: float) -> Canvas | None:

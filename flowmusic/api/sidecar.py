@@ -13,11 +13,11 @@ import torch
 
 from features.cache import content_hash
 from features.controls import Controls
-from features.listen import Progress, no_progress
-from flowmusic.generation import Generation
-from flowmusic.jobs import Job, read_job
-from flowmusic.loudness import loudness_gain
-from flowmusic.pipeline import CLIP_FORMAT, FlowMusic
+from features.extract import Progress, no_progress
+from flowmusic.api.clip import Generation
+from flowmusic.api.loudness import loudness_gain
+from flowmusic.api.model import CLIP_FORMAT, FlowMusic
+from flowmusic.api.request import Job, read_job
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Recipe:
     job: Job
     model_name: str
     fingerprint: str
-    listener: dict[str, str]
+    extractors: dict[str, str]
     threads: int | None = None
     composed: bool = False
 
@@ -53,7 +53,7 @@ def make_clip(model: FlowMusic, job: Job, progress: Progress = no_progress) -> G
         loop_chords=job.loop_chords,
         edit=job.edit(),
         style=job.style,
-        style_books=job.style_books,
+        style_codebooks=job.style_codebooks,
         style_excerpt=job.style_span(),
         inversions=job.inversions,
         compose=job.compose,

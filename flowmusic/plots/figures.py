@@ -11,8 +11,8 @@ import numpy as np
 
 from features.audio import Audio, AudioSource, to_audio
 from features.controls import N_DRUM_BANDS, PITCH_LOW_MIDI, Controls
-from flowmusic.chord_names import PITCH_NAMES, chord_name, chord_spans
-from flowmusic.panels import (
+from flowmusic.plots.chord_names import PITCH_NAMES, chord_name, chord_spans
+from flowmusic.plots.panels import (
     ABSENT,
     FAINT,
     GROUP_GAP_IN,
@@ -32,7 +32,7 @@ from flowmusic.panels import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from flowmusic.evaluation.adherence import Heard
+    from flowmusic.evaluation.adherence import Extracted
 
 COLOURS = {"drums": "#b3541e", "melody": "#3a4cc0", "chords": "#1b7a4b"}
 MAPS = {"drums": "Oranges", "melody": "Purples", "chords": "Greens"}
@@ -49,16 +49,16 @@ class _Row:
     control: str
     caption: str
     controls: Controls
-    heard: Heard | None
+    extracted: Extracted | None
 
 
 def plot_controls(
     controls: Controls,
-    heard: Heard,
+    extracted: Extracted,
     audio: AudioSource,
     path: str | Path,
     title: str = "",
-    reference: Heard | None = None,
+    reference: Extracted | None = None,
 ) -> Path:
     """What was asked for above what was heard in the result, for every control that was given.
 
@@ -74,7 +74,7 @@ def plot_controls(
     rows = []
     for name in controls.given:
         rows.append(_Row(name, "asked", controls, reference))
-        rows.append(_Row(name, "heard", heard.controls, heard))
+        rows.append(_Row(name, "extracted", extracted.controls, extracted))
     return _draw(rows, to_audio(audio), Path(path), title)
 
 
@@ -117,7 +117,7 @@ def _draw(rows: Sequence[_Row], audio: Audio | None, path: Path, title: str) -> 
     spans = [row.controls.grid.duration_s for row in rows] + ([audio.duration_s] if audio else [])
     duration_s = audio.duration_s if audio else max(spans)
     heights_in = [ROW_HEIGHTS_IN[row.control] for row in rows] + ([SPECTROGRAM_HEIGHT_IN] if audio else [])
-    gaps_in = [PAIR_GAP_IN if row.caption == "heard" else GROUP_GAP_IN for row in rows] + (
+    gaps_in = [PAIR_GAP_IN if row.caption == "extracted" else GROUP_GAP_IN for row in rows] + (
         [GROUP_GAP_IN] if audio else []
     )
     figure, axes = new_figure(heights_in, gaps_in, title)
@@ -142,7 +142,7 @@ def _draw(rows: Sequence[_Row], audio: Audio | None, path: Path, title: str) -> 
                 va="center",
                 color=FAINT,
             )
-        if row.caption != "heard":
+        if row.caption != "extracted":
             write_caption(axis, row.control, COLOURS[row.control], notes.get(row.control, ""))
     if audio:
         level = mel_relative_db(mel_levels_db(audio))
@@ -156,11 +156,11 @@ def _score_notes(rows: Sequence[_Row]) -> dict[str, str]:
     """What the metrics say of each control that was given throughout and heard on both sides."""
     from flowmusic.evaluation.adherence import score
 
-    asked = next((row.heard for row in rows if row.caption == "asked"), None)
-    heard = next((row.heard for row in rows if row.caption == "heard"), None)
-    if asked is None or heard is None:
+    asked = next((row.extracted for row in rows if row.caption == "asked"), None)
+    extracted = next((row.extracted for row in rows if row.caption == "extracted"), None)
+    if asked is None or extracted is None:
         return {}
-    scores = score(asked, heard)
+    scores = score(asked, extracted)
     values = {
         "drums": ("onset F1", scores.drum_onset_f1),
         "melody": ("raw chroma accuracy", scores.melody_raw_chroma),
@@ -178,20 +178,22 @@ def _draw_drums(axis: Axes, row: _Row) -> None:
     _heat_map(axis, row, (0.0, float(N_DRUM_BANDS)))
     axis.set_yticks(np.arange(N_DRUM_BANDS) + 0.5, DRUM_BAND_NAMES)
     axis.tick_params(axis="y", length=0)
-    if row.heard is not None:
+    if row.extracted is not None:
         ends = axis.get_xaxis_transform()
-        axis.vlines(row.heard.onsets_s, 0.0, 1.0, transform=ends, color=INK, linewidth=0.6, alpha=0.55)
+        axis.vlines(row.extracted.onsets_s, 0.0, 1.0, transform=ends, color=INK, linewidth=0.6, alpha=0.55)
 
 
 def _draw_melody(axis: Axes, row: _Row, midi_range: tuple[int, int]) -> None:
     _heat_map(axis, row, (PITCH_LOW_MIDI - 0.5, PITCH_LOW_MIDI - 0.5 + _matrix(row).shape[0]))
-    if row.heard is not None:
-        voiced = (row.heard.confidence >= VOICED_CONFIDENCE) & (row.heard.f0_hz > 0)
-        midi = np.full(len(row.heard.f0_hz), np.nan)
-        midi[voiced] = 69 + 12 * np.log2(row.heard.f0_hz[voiced] / 440.0)
+    if row.extracted is not None:
+        voiced = (row.extracted.confidence >= VOICED_CONFIDENCE) & (row.extracted.f0_hz > 0)
+        midi = np.full(len(row.extracted.f0_hz), np.nan)
+        midi[voiced] = 69 + 12 * np.log2(row.extracted.f0_hz[voiced] / 440.0)
         # A leap is not a glide: no line between notes.
         leaps = np.abs(np.diff(midi, prepend=midi[:1])) > 0.8
-        axis.plot(row.heard.f0_times_s, np.where(leaps, np.nan, midi), color=INK, linewidth=1.0, alpha=0.8)
+        axis.plot(
+            row.extracted.f0_times_s, np.where(leaps, np.nan, midi), color=INK, linewidth=1.0, alpha=0.8
+        )
     low, high = midi_range
     axis.set_ylim(low - 0.5, high + 0.5)
     ticks = [midi for midi in range(low, high + 1) if midi % 12 == 0 or (high - low < 25 and midi % 12 == 7)]
@@ -207,8 +209,8 @@ def _draw_chords(axis: Axes, row: _Row, duration_s: float) -> None:
     axis.set_ylim(0.0, 16.5)  # the labels stand in the free strip above
     axis.axhline(12.0, color=FAINT, linewidth=0.5)
     segments = chord_spans(row.controls)
-    if row.heard is not None and row.heard.chords:
-        segments = [(item.start_s, item.end_s, chord_name(item.label)) for item in row.heard.chords]
+    if row.extracted is not None and row.extracted.chords:
+        segments = [(item.start_s, item.end_s, chord_name(item.label)) for item in row.extracted.chords]
     for start_s, end_s, name in segments:
         axis.axvline(start_s, color=INK, linewidth=0.5, alpha=0.5)
         if name and (min(end_s, duration_s) - start_s) / duration_s > 0.012 + 0.007 * len(name):

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from features.audio import Audio, AudioSource, to_audio
 from features.references import open_recording
+from flowmusic.codec.decoding import crossfade
 from flowmusic.codec.protocol import Codec, encode_audio
-from flowmusic.decoding import crossfade
 from flowmusic.flow.solver import VelocityField
 
 EDGE_S = 0.16

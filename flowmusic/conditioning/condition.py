@@ -11,7 +11,7 @@ from torch import Tensor
 from features.controls import CONTROL_CHANNELS, CONTROL_NAMES, Controls
 from flowmusic.conditioning.style import StyleTokens
 from flowmusic.conditioning.text import TextTokens
-from flowmusic.config import FlowConfig
+from flowmusic.model.config import FlowConfig
 
 CONDITION_NAMES = (*CONTROL_NAMES, "text", "style", "context")
 _TOKENS = ("text", "style")

@@ -13,12 +13,12 @@ from torch import Tensor
 from features.audio import Audio, write_audio
 from features.choices import drum_separator
 from features.controls import Controls
-from features.listen import Listener
+from features.extract import Extractors
 from features.references import Reference
 from features.separators import NoSeparator
-from flowmusic.editing import Canvas, put_back
-from flowmusic.loudness import limited
-from flowmusic.output import output_paths
+from flowmusic.api.editing import Canvas, put_back
+from flowmusic.api.loudness import limited
+from flowmusic.api.output import output_paths
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Generation:
         path: str | Path,
         plot: str | Path | bool = False,
         sidecar: str | Path | bool = True,
-        listener: Listener | None = None,
+        extractors: Extractors | None = None,
     ) -> list[Path]:
         """Write the clip (wav, flac or ogg), and beside it its settings (.json) and its plot (.png).
 
@@ -67,7 +67,7 @@ class Generation:
                 text = json.dumps(self.metadata, indent=2, ensure_ascii=False) + "\n"
                 partials[json_path].write_text(text, encoding="utf-8")
             if png_path is not None:
-                draw(self, partials[png_path], listener or Listener())
+                draw(self, partials[png_path], extractors or Extractors())
             for item in sorted(finals, key=lambda item: item == json_path):
                 os.replace(partials[item], item)
         finally:
@@ -76,18 +76,18 @@ class Generation:
         return finals
 
 
-def draw(generation: Generation, path: Path, listener: Listener) -> Path:
+def draw(generation: Generation, path: Path, extractors: Extractors) -> Path:
     """Plot every control against what the extractors hear in the clip."""
-    from flowmusic.evaluation.listening import Ears, listen_to
-    from flowmusic.plots import plot_controls
+    from flowmusic.evaluation.listening import Ears, extract_all
+    from flowmusic.plots.figures import plot_controls
 
     audio = Audio(generation.audio, generation.sample_rate)
     # A reference may be a drum stem already; the clip never is.
-    is_none = isinstance(listener.separator, NoSeparator)
-    separator = drum_separator("embedded") if is_none else listener.separator
-    heard = listen_to(audio, Ears(separator, listener.melody, listener.chords))
+    is_none = isinstance(extractors.separator, NoSeparator)
+    separator = drum_separator("embedded") if is_none else extractors.separator
+    extracted = extract_all(audio, Ears(separator, extractors.melody, extractors.chords))
     text = generation.metadata.get("text")
-    return plot_controls(generation.controls, heard, audio, path, title=str(text) if text else "")
+    return plot_controls(generation.controls, extracted, audio, path, title=str(text) if text else "")
 
 
 def within_peak(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flowmusic.api.pretrained import GenerationDefaults, check_solver
 from flowmusic.flow.guidance import GuidanceSpec
 from flowmusic.flow.schedule import Guidance
-from flowmusic.pretrained import GenerationDefaults, check_solver
 
 GuidanceSource = float | str | GuidanceSpec | Guidance
 """A scale, an expression (`Guidance.parse`), a rule, or a rule with its spans and times."""

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from features.controls import CONTROL_NAMES
+from flowmusic.conditioning.condition import Condition
 from flowmusic.flow.guidance import GuidanceSpec
 from flowmusic.flow.guided_velocity import GuidedVelocity, TokenReader
 from flowmusic.flow.schedule import Guidance
-from flowmusic.model.condition import Condition
 from flowmusic.model.transformer import FlowTransformer
 
 WINDOW_S = 8.0
