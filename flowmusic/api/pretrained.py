@@ -32,7 +32,7 @@ from flowmusic.model.transformer import FlowTransformer
 from flowmusic.weights import CONFIG_FILE, load_exactly, read_weights, save_tensors
 
 FORMAT = "flowmusic.model.1"
-EMBEDDED = Path(__file__).parent / "assets" / "default"
+EMBEDDED = Path(__file__).parents[1] / "assets" / "default"
 CODEC_FILE, FLOW_FILE, CARD_FILE = "codec.safetensors", "flow.safetensors", "README.md"
 MAX_STEPS = 1000
 
