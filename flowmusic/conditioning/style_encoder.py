@@ -104,7 +104,7 @@ class StyleConditioner(nn.Module):
         every = self.config.token_every
         tokens = quantised.values.new_zeros(*mask.shape, encoded.shape[2])
         tokens[mask] = quantised.values
-        codes = quantised.codes.new_zeros(*mask.shape, self.quantiser.codebooks)
+        codes = quantised.codes.new_zeros(*mask.shape, self.quantiser.n_codebooks)
         codes[mask] = quantised.codes
         return StyleEncoding(
             StyleTokens(tokens[:, ::every], mask[:, ::every]), codes[:, ::every], quantised.commitment
