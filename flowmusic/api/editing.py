@@ -8,76 +8,70 @@ follow all controls. The original samples replace the codec's version of what is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from features.audio import Audio, AudioSource, to_audio
+from features.audio import Audio
 from features.references import open_recording
+from flowmusic.api.request import Request
 from flowmusic.codec.decoding import crossfade
 from flowmusic.codec.protocol import Codec, encode_audio
 from flowmusic.flow.solver import VelocityField
 
 EDGE_S = 0.16
-"""Latents so near to where a recording begins or ends describe the silence beyond it as well: not kept."""
+"""Latents so near to the ends of kept sound describe what lies beyond it as well: they are not known."""
 
 BORDER_FADE_S = 0.25
 """From the codec's sound to the original's: shorter, and what the codec changes is heard as a step."""
 
 MIN_KEPT_S = 0.08
+DEFAULT_STRENGTH = 0.5
 
 Spans = tuple[tuple[float, float], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Edit:
-    """What a clip has of sound that exists.
+    """The opened recordings that a clip is made out of.
 
     Attributes:
         context: sound that parts of are kept.
         keep: spans of the clip that are kept, in its seconds; None: wherever there is context.
         context_at_s: where in the clip the context begins; later than 0 leaves room before it.
-        goes_on: the clip is longer than its context, by default by the model's default duration.
-        loop: the end of the clip goes on at its start.
-        vary_from: sound that the clip is a variation of.
+        extend: the clip continues after its context, by default for the model's default duration.
+        loop: the end of the clip continues at its start.
+        vary: sound that the clip is a variation of.
         strength: how much of that is made anew: near 0 nothing, 1 all.
     """
 
-    context: AudioSource | None = None
+    context: Audio | None = None
     keep: Spans | None = None
     context_at_s: float = 0.0
-    goes_on: bool = False
+    extend: bool = False
     loop: bool = False
-    vary_from: AudioSource | None = None
-    strength: float = 0.5
+    vary: Audio | None = None
+    strength: float = DEFAULT_STRENGTH
 
-    def __post_init__(self) -> None:
-        if self.keep is not None and self.context is None:
-            raise ValueError("there are spans to keep but no context to keep them of")
-        if self.goes_on and self.context is None:
-            raise ValueError("there is no context to go on after")
-        if not 0 < self.strength <= 1:
-            raise ValueError(f"the strength of a variation must be above 0 up to 1, got {self.strength}")
-        if not 0 <= self.context_at_s < float("inf"):
-            raise ValueError(f"context_at_s must be a number of seconds from 0 up, got {self.context_at_s}")
-        last = 0.0
-        for start, end in self.keep or ():
-            if not last <= start < end < float("inf"):
-                raise ValueError(
-                    f"spans to keep must rise and not overlap, got {start:g}-{end:g} after {last:g} s"
-                )
-            last = end
+    @classmethod
+    def of(cls, request: Request) -> Edit | None:
+        """What a request says of sound that exists; None where it speaks of none.
 
-    def opened(self) -> Edit:
-        """The same with its recordings read. AudioError where one cannot be used."""
-        return replace(
-            self,
-            context=None if self.context is None else open_recording(self.context, "the context")[1],
-            vary_from=None
-            if self.vary_from is None
-            else open_recording(self.vary_from, "the clip to vary")[1],
+        Raises:
+            AudioError: a recording that cannot be used.
+        """
+        if request.context is None and request.vary is None and not request.loop:
+            return None
+        return cls(
+            context=None if request.context is None else open_recording(request.context, "the context")[1],
+            keep=request.kept_spans,
+            context_at_s=request.context_at,
+            extend=request.extend,
+            loop=request.loop,
+            vary=None if request.vary is None else open_recording(request.vary, "the clip to vary")[1],
+            strength=DEFAULT_STRENGTH if request.strength is None else request.strength,
         )
 
     @property
@@ -85,9 +79,9 @@ class Edit:
         """Where the sound that exists ends in the clip, in seconds."""
         ends = [0.0]
         if self.context is not None:
-            ends.append(self.context_at_s + to_audio(self.context).duration_s)
-        if self.vary_from is not None:
-            ends.append(to_audio(self.vary_from).duration_s)
+            ends.append(self.context_at_s + self.context.duration_s)
+        if self.vary is not None:
+            ends.append(self.vary.duration_s)
         return max(ends)
 
 
@@ -110,23 +104,9 @@ class Canvas:
     kept: tuple[tuple[int, int], ...]
     sound: np.ndarray
 
-    def kept_s(self, sample_rate: int) -> list[list[float]]:
+    def kept_s(self, sample_rate: int) -> Spans:
         """The kept spans in seconds."""
-        return [[first / sample_rate, end / sample_rate] for first, end in self.kept]
-
-
-def parse_spans(text: str) -> Spans:
-    """Read `0-4,9-15` as seconds; ValueError where it is something else."""
-    spans = []
-    for part in text.split(","):
-        start, _, end = part.strip().partition("-")
-        try:
-            spans.append((float(start), float(end)))
-        except ValueError as error:
-            raise ValueError(
-                f"spans to keep are written as seconds, such as 0-4,9-15; got {part!r}"
-            ) from error
-    return tuple(spans)
+        return tuple((first / sample_rate, end / sample_rate) for first, end in self.kept)
 
 
 @torch.no_grad()
@@ -139,19 +119,19 @@ def lay_out(edit: Edit, codec: Codec, n_frames: int, duration_s: float, device: 
     kept: tuple[tuple[int, int], ...] = ()
     sound = np.zeros((codec.channels, n_samples), np.float32)
     if edit.context is not None:
-        original = to_audio(edit.context).resampled(rate).in_channels(codec.channels)
+        original = edit.context.resampled(rate).in_channels(codec.channels)
         original_s = original.shape[1] / rate
         first = round(edit.context_at_s * rate)
         laid = original[:, : max(0, n_samples - first)]
         sound[:, first : first + laid.shape[1]] = laid
         spans = _kept_spans(edit, original_s, min(duration_s, n_samples / rate))
-        context = encode_audio(codec, Audio(sound, rate), device).cpu()
-        edges = (edit.context_at_s, edit.context_at_s + original_s)
-        known[0] = _known_frames(spans, edges, n_frames, codec.frame_rate, n_samples / rate)
         kept = tuple((round(start * rate), round(end * rate)) for start, end in spans)
+        # What is not kept must not be heard in the latents beside it: the codec never sees it.
+        context = encode_audio(codec, Audio(mirrored(sound, kept), rate), device).cpu()
+        known[0] = _known_frames(spans, n_frames, codec.frame_rate, n_samples / rate)
     start = None
-    if edit.vary_from is not None:
-        varied = to_audio(edit.vary_from).resampled(rate).fitted(n_samples / rate)
+    if edit.vary is not None:
+        varied = edit.vary.resampled(rate).fitted(n_samples / rate)
         start = encode_audio(codec, varied, device).cpu()
     return Canvas(context, known, start, edit.strength, edit.loop, kept, sound)
 
@@ -172,16 +152,31 @@ def _kept_spans(edit: Edit, context_s: float, duration_s: float) -> Spans:
     return spans
 
 
-def _known_frames(
-    spans: Spans, edges: tuple[float, float], n_frames: int, frame_rate: float, clip_s: float
-) -> Tensor:
-    """Frames that lie in a span as a whole, and away from where the recording itself is cut, (T,) bool."""
+def mirrored(sound: np.ndarray, kept: Sequence[tuple[int, int]]) -> np.ndarray:
+    """The sound (C, S) with everything outside the kept spans replaced by their mirror images.
+
+    A gap is filled from both sides up to its middle, so that what is encoded has no cut at a border and
+    holds nothing of the gap.
+    """
+    out = np.zeros_like(sound)
+    for index, (first, end) in enumerate(kept):
+        start = 0 if index == 0 else (kept[index - 1][1] + first) // 2
+        stop = sound.shape[1] if index == len(kept) - 1 else (end + kept[index + 1][0]) // 2
+        widths = ((0, 0), (first - start, stop - end))
+        out[:, start:stop] = np.pad(sound[:, first:end], widths, mode="symmetric")
+    return out
+
+
+def _known_frames(spans: Spans, n_frames: int, frame_rate: float, clip_s: float) -> Tensor:
+    """Frames that lie in a span as a whole, and away from its borders, (T,) bool.
+
+    The clip's own ends are no borders: there was silence beyond them in training as well.
+    """
     frames = torch.arange(n_frames)
     known = torch.zeros(n_frames, dtype=torch.bool)
     for start, end in spans:
-        # The clip's own ends are no cuts: there was silence beyond them in training as well.
-        inner_start = max(start, edges[0] + EDGE_S) if edges[0] > 0 else start
-        inner_end = min(end, edges[1] - EDGE_S) if edges[1] < clip_s else end
+        inner_start = start + EDGE_S if start > 0 else start
+        inner_end = end - EDGE_S if end < clip_s - 1e-6 else end
         known |= (frames >= inner_start * frame_rate - 1e-6) & (frames + 1 <= inner_end * frame_rate + 1e-6)
     return known
 

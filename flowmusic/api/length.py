@@ -9,8 +9,8 @@ from features.controls import Controls
 from features.frames import CONTROL_FRAME_RATE, frames_in
 from features.references import Reference
 from flowmusic.api.editing import Edit
+from flowmusic.api.request import MAX_DURATION_S, MIN_DURATION_S
 
-MIN_DURATION_S, MAX_DURATION_S = 0.5, 3600.0
 MAX_DEFAULT_DURATION_S = 30.0
 
 
@@ -35,7 +35,7 @@ class LengthRule:
         """
         if asked_s is None:
             if edit is not None and edit.end_s > 0:
-                asked_s = edit.end_s + (self.default_s if edit.goes_on else 0.0)
+                asked_s = edit.end_s + (self.default_s if edit.extend else 0.0)
             else:
                 lengths = [reference.duration_s for reference in references]
                 lengths += [controls.grid.duration_s] if controls is not None else []
@@ -43,11 +43,11 @@ class LengthRule:
                 return max(MIN_DURATION_S, min(longest, MAX_DEFAULT_DURATION_S))
         if not MIN_DURATION_S <= asked_s <= MAX_DURATION_S:
             raise ValueError(
-                f"duration_s must be {MIN_DURATION_S:g} to {MAX_DURATION_S:g} seconds, got {asked_s!r}"
+                f"duration must be {MIN_DURATION_S:g} to {MAX_DURATION_S:g} seconds, got {asked_s!r}"
             )
-        if edit is not None and edit.goes_on and asked_s <= edit.end_s:
+        if edit is not None and edit.extend and asked_s <= edit.end_s:
             raise ValueError(
-                f"a clip that goes on after its context of {edit.end_s:g} s must be longer, got {asked_s:g} s"
+                f"a clip that extends its context of {edit.end_s:g} s must be longer, got {asked_s:g} s"
             )
         return float(asked_s)
 

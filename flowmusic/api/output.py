@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from features.audio import check_writable
@@ -45,3 +46,10 @@ def check_folder(path: Path) -> None:
             pass
     except OSError as error:
         raise ValueError(f"cannot write {path}: {folder} takes no file ({error.strerror})") from error
+
+
+def check_new(paths: Iterable[Path]) -> None:
+    """ValueError, naming it, where one of the files stands there already."""
+    for path in paths:
+        if path.exists():
+            raise ValueError(f"{path} exists already: choose another name, or --overwrite it")

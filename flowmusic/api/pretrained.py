@@ -23,18 +23,21 @@ from typing import Any
 import torch
 from torch import nn
 
+from flowmusic.api.request import MAX_STEPS
 from flowmusic.codec.build import AnyCodec, build_codec
 from flowmusic.conditioning.text import EMBEDDED_ENCODER
 from flowmusic.flow.schedule import Guidance
-from flowmusic.flow.solver import METHODS
+from flowmusic.flow.solver import check_method
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.weights import CONFIG_FILE, load_exactly, read_weights, save_tensors
 
 FORMAT = "flowmusic.model.1"
+BUNDLED = "bundled"
+"""The name of the model that comes with the package."""
+
 EMBEDDED = Path(__file__).parents[1] / "assets" / "default"
 CODEC_FILE, FLOW_FILE, CARD_FILE = "codec.safetensors", "flow.safetensors", "README.md"
-MAX_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,7 @@ class GenerationDefaults:
 
 def check_solver(solver: str, steps: int) -> None:
     """ValueError unless these can solve the ODE."""
-    if solver not in METHODS:
-        raise ValueError(f"unknown solver {solver!r}; expected one of {', '.join(METHODS)}")
+    check_method(solver)
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= MAX_STEPS:
         raise ValueError(f"steps must be a whole number from 1 to {MAX_STEPS}, got {steps!r}")
 
@@ -75,7 +77,8 @@ def check_solver(solver: str, steps: int) -> None:
 class Pretrained:
     """A model, ready to generate with: both parts in evaluation mode on one device.
 
-    `fingerprint` identifies the files that it was read from.
+    `fingerprint` identifies the files that it was read from. `license` (an SPDX expression) and `credits` are
+    those of the weights; clips and exports carry them on.
     """
 
     name: str
@@ -83,10 +86,12 @@ class Pretrained:
     codec: AnyCodec
     flow: FlowTransformer
     defaults: GenerationDefaults
+    license: str = ""
+    credits: str = ""
 
 
 def load_pretrained(source: str | Path | None = None, device: str | torch.device = "cpu") -> Pretrained:
-    """Read a model: the embedded one (None), a folder, or a model id of the Hugging Face hub.
+    """Read a model: the bundled one (None), a folder, or a model id of the Hugging Face hub.
 
     Raises:
         ValueError: no such model, an unknown format, or weights that do not fit config.json.
@@ -108,8 +113,16 @@ def load_pretrained(source: str | Path | None = None, device: str | torch.device
         )
     _fill(codec, folder / CODEC_FILE)
     _fill(flow, folder / FLOW_FILE)
-    name = "embedded" if source is None else str(source)
-    return Pretrained(name, _fingerprint(folder), codec.eval().to(place), flow.eval().to(place), defaults)
+    name = BUNDLED if source is None or str(source) == BUNDLED else str(source)
+    return Pretrained(
+        name,
+        _fingerprint(folder),
+        codec.eval().to(place),
+        flow.eval().to(place),
+        defaults,
+        str(config.get("license", "")),
+        str(config.get("credits", "")),
+    )
 
 
 def _device(device: str | torch.device) -> torch.device:
@@ -131,9 +144,9 @@ def _fingerprint(folder: Path) -> str:
 
 def resolve(source: str | Path | None) -> Path:
     """The folder of a model; fetched from the hub where `source` is an id such as `owner/name`."""
-    if source is None:
+    if source is None or str(source) == BUNDLED:
         if not (EMBEDDED / CONFIG_FILE).is_file():
-            raise ValueError(f"the embedded model is missing from {EMBEDDED}: install flowmusic again")
+            raise ValueError(f"the bundled model is missing from {EMBEDDED}: install flowmusic again")
         return EMBEDDED
     folder = Path(source).expanduser()
     if folder.is_dir():
@@ -158,7 +171,7 @@ def _download(repo_id: str) -> Path:
     except Exception as error:  # the hub client's network errors have no common type
         raise ValueError(
             f"{repo_id} is no folder here and the hub cannot be reached ({type(error).__name__}); "
-            "give the folder of a model, or leave it out for the embedded one"
+            "give the folder of a model, or leave it out for the bundled one"
         ) from error
 
 
@@ -234,6 +247,8 @@ def _check_replaceable(folder: Path) -> None:
 def _write_files(model: Pretrained, folder: Path, card: str | None) -> None:
     config = {
         "format": FORMAT,
+        "license": model.license,
+        "credits": model.credits,
         "codec": model.codec.config.to_dict(),
         "flow": asdict(model.flow.config),
         "defaults": asdict(model.defaults),

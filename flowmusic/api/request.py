@@ -1,271 +1,399 @@
-"""A job: all that is asked of one clip, as plain data that a manifest's row and a sidecar can hold."""
+"""Request: everything that can be asked of a clip, declared once.
+
+Python, a manifest's rows, sidecars and the command line share the spelling, the checks, the ranges and the
+help text of these fields. (pydantic rather than jsonargparse: it checks plain data without a parser, gives
+one error a field, and writes the JSON schema that a service needs; it imports in a tenth of a second.)
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from features.notation import names_a_file
-from features.references import Reference, ReferenceSource, open_reference
-from flowmusic.api.editing import Edit, parse_spans
-from flowmusic.api.length import MAX_DURATION_S, MIN_DURATION_S
-from flowmusic.api.loudness import HIGHEST_LUFS, LOWEST_LUFS
-from flowmusic.api.pretrained import MAX_STEPS, check_solver
-from flowmusic.flow.schedule import Guidance
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
-REFERENCE_KEYS = ("drums", "melody", "chords")
-FILE_KEYS = (*REFERENCE_KEYS, "controls", "context", "from_clip", "style")
+if TYPE_CHECKING:
+    from features.audio import AudioSource
+    from features.controls import Controls
+    from features.references import ReferenceSource
+    from flowmusic.conditioning.inversion import Inversion
+
+    # A request out of a sidecar may hold `InMemory` in their place, which `prepare` refuses.
+    Source = ReferenceSource
+    Sound = AudioSource
+    ControlsSource = str | Path | Controls
+    Word = str | Path | Inversion
+
+MIN_DURATION_S, MAX_DURATION_S = 0.5, 3600.0
+LOWEST_LUFS, HIGHEST_LUFS = -40.0, -5.0
+MAX_SEED = 2**63 - 1
+MAX_STEPS = 1000
+CONTROL_FIELDS = ("drums", "melody", "chords")
+FILE_FIELDS = (*CONTROL_FIELDS, "controls", "context", "vary", "style")
+_IN_MEMORY = "in_memory"
 
 
-@dataclass(frozen=True)
-class Job:
-    """What is asked of a clip; None is the model's default. Files are paths as text.
+class InMemory(BaseModel):
+    """What stands in a sidecar for something that was given as an object, not as a file."""
 
-    The seed is 0 unless it is said; in a variation that of its clip decides (`flowmusic.api.sidecar`).
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    in_memory: str
 
-    The keys of a manifest or sidecar are the names of these fields, but for their units (`KEYS`).
+
+def _source(value: Any) -> Any:
+    if isinstance(value, str):
+        return _words(value)
+    if isinstance(value, Mapping):
+        return InMemory.model_validate(value)
+    if value is None or isinstance(value, (bool, int, float)):
+        raise ValueError(f"must be a file, got {value!r}")
+    return value
+
+
+def _words(value: str) -> str:
+    if not value.strip():
+        raise ValueError(f"must be a text that is not empty, got {value!r}")
+    if "\x00" in value:
+        raise ValueError("must be a text without NUL characters")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """A path as text; an object as what it is called, since it stands in no file."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    return {_IN_MEMORY: value.in_memory if isinstance(value, InMemory) else type(value).__name__}
+
+
+if not TYPE_CHECKING:  # the kinds of objects are not imported to say so: they would bring torch
+    Source = Sound = ControlsSource = Word = Annotated[Any, BeforeValidator(_source), PlainSerializer(_plain)]
+Text = Annotated[str, BeforeValidator(lambda value: _words(value) if isinstance(value, str) else value)]
+
+
+def _option(
+    group: str, description: str, default: Any = None, metavar: str | None = None, **checks: Any
+) -> Any:
+    extra: dict[str, Any] = {"group": group, "metavar": metavar}
+    return Field(default, description=description, json_schema_extra=extra, **checks)
+
+
+FOLLOW, CHART, KEEP, HOW = "what to follow", "chord charts and composed songs", "sound that exists", "how"
+
+
+class Request(BaseModel):
+    """What is asked of a clip. A field left out, or None, is the model's default.
+
+    In Python references may also be objects: `Audio`, (samples, sample rate), symbols, `Controls`,
+    `Inversion`.
+
+    Raises:
+        RequestError: one sentence that names the field, what was expected and what came.
     """
 
-    text: str | None = None
-    drums: str | None = None
-    melody: str | None = None
-    chords: str | None = None
-    controls: str | None = None
-    duration_s: float | None = None
-    seed: int | None = None
-    steps: int | None = None
-    solver: str | None = None
-    guidance: str | None = None
-    bpm: float | None = None
-    beats_per_bar: float = 4.0
-    loop_chords: bool = True
-    context: str | None = None
-    keep: str | None = None
-    context_at_s: float = 0.0
-    goes_on: bool = False
-    loop: bool = False
-    vary_from: str | None = None
-    strength: float | None = None
-    loudness_lufs: float | None = None
-    style: str | None = None
-    style_codebooks: int | None = None
-    style_excerpt: str | None = None
-    inversions: tuple[str, ...] = ()
-    compose: bool = True
-    song: int | None = None
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False
+    )
 
-    def __post_init__(self) -> None:
-        if self.seed is None and self.vary_from is None:
-            object.__setattr__(self, "seed", 0)
-        if self.solver is not None or self.steps is not None:
-            check_solver(self.solver or "euler", 1 if self.steps is None else self.steps)
+    text: Text | None = _option(FOLLOW, "description of instruments, tempo, mood, style")
+    drums: Source | None = _option(FOLLOW, "drums to follow: a recording or MIDI", metavar="FILE")
+    melody: Source | None = _option(
+        FOLLOW, "melody to follow: a recording, MIDI, or a .csv of time,f0", metavar="FILE"
+    )
+    chords: Source | None = _option(
+        FOLLOW,
+        "chords to follow: a recording, a .lab file, or a chart: 'Am | F C | G7'",
+        metavar="FILE|CHART",
+    )
+    controls: ControlsSource | None = _option(
+        FOLLOW, "controls that `flowmusic features` wrote; --drums, --melody and --chords replace theirs",
+        metavar="FILE",
+    )  # fmt: skip
+    style: Sound | None = _option(FOLLOW, "recording whose sound the clip imitates", metavar="FILE")
+    style_codebooks: int | None = _option(
+        FOLLOW, "how closely the style is imitated: 1 codebook is loosest (default: all that the model has)",
+        ge=1, le=64,
+    )  # fmt: skip
+    style_excerpt: Text | None = _option(
+        FOLLOW, "seconds of the style recording to use, 1.5 to 4.5 of them (default: the loudest)",
+        metavar="FROM-TO",
+    )  # fmt: skip
+    inversions: tuple[Word, ...] = _option(
+        FOLLOW, "pseudo-word of `flowmusic invert` that the text names; repeat for more", (), "FILE"
+    )
+    bpm: float | None = _option(
+        CHART, "tempo of the chord chart (default: 120), or of the composed song (default: drawn)",
+        ge=10, le=400,
+    )  # fmt: skip
+    beats_per_bar: float = _option(CHART, "beats in a bar of the chord chart", 4.0, ge=1, le=32)
+    loop_chords: bool = _option(CHART, "repeat a chord chart that is shorter than the clip", True)
+    compose: bool = _option(
+        CHART, "where only a text is given, compose chords, drums and melody by rules that fit it", True
+    )
+    song: int | None = _option(
+        CHART, "random seed of the composed song (default: the clip's seed); beside references, "
+        "what they leave open is composed", ge=0, le=MAX_SEED,
+    )  # fmt: skip
+    context: Sound | None = _option(KEEP, "recording of which parts are kept", metavar="FILE")
+    keep: Text | None = _option(
+        KEEP, "seconds of the clip that are kept (default: all of the context)", metavar="0-4,9-15"
+    )
+    context_at: float = _option(
+        KEEP, "where in the clip the context begins, in seconds", 0.0, ge=0, le=MAX_DURATION_S
+    )
+    extend: bool = _option(KEEP, "continue after the end of the context", False)
+    loop: bool = _option(KEEP, "make a clip whose end continues at its start", False)
+    vary: Sound | None = _option(
+        KEEP, "clip to vary; what its sidecar asked for is asked for again unless it is given here",
+        metavar="FILE",
+    )  # fmt: skip
+    strength: float | None = _option(
+        KEEP, "how much of the varied clip is made anew, up to 1 (default: 0.5)", ge=0.01, le=1
+    )
+    duration: float | None = _option(
+        HOW, "length of the clip in seconds (default: that of the longest reference, up to 30; without one, "
+        "the model's)", metavar="SECONDS", ge=MIN_DURATION_S, le=MAX_DURATION_S,
+    )  # fmt: skip
+    seed: int = _option(HOW, "random seed", 0, ge=0, le=MAX_SEED)
+    steps: int | None = _option(HOW, "steps of the ODE solver (default: the model's)", ge=1, le=MAX_STEPS)
+    solver: Text | None = _option(HOW, "ODE solver (default: the model's)")
+    guidance: Text | None = _option(
+        HOW, "guidance scale: 1 for none, 2 or more to follow more closely; or an expression such as "
+        "'drums=2,chords=3,text=1.5' (default: the model's)",
+    )  # fmt: skip
+    loudness: float | None = _option(
+        HOW, "integrated loudness of the clip in LUFS, peaks limited (default: as it comes)",
+        ge=LOWEST_LUFS, le=HIGHEST_LUFS,
+    )  # fmt: skip
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, **options: Any) -> None:
+            try:
+                super().__init__(**{name: value for name, value in options.items() if value is not None})
+            except ValidationError as error:
+                raise RequestError(_sentence(error)) from None
+
+    @field_validator("inversions", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        if isinstance(value, (str, Path)) or not isinstance(value, (list, tuple)):
+            raise ValueError(f"must be a list of files, got {value!r}")
+        return tuple(value)
+
+    @field_validator("guidance", mode="before")
+    @classmethod
+    def _guidance_text(cls, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise ValueError(f"must be a number or a text such as 'drums=2,chords=3', got {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"must be a finite number, got {value}")
+        return str(value)
+
+    @model_validator(mode="after")
+    def _check(self) -> Request:
+        if self.solver is not None:
+            from flowmusic.flow.solver import check_method
+
+            check_method(self.solver)
         if self.guidance is not None:
+            from flowmusic.flow.schedule import Guidance
+
             Guidance.parse(self.guidance)
-        if self.strength is not None and self.vary_from is None:
-            raise ValueError("vary needs from_clip: the clip to vary")
-        if self.context is None and (self.keep or self.goes_on or self.context_at_s):
-            raise ValueError("keep, continue and context_at need context: the sound to keep parts of")
-        if self.goes_on and self.keep is not None:
-            raise ValueError("continue keeps all of the context: expected it without keep")
-        if self.chords is not None and not names_a_file(self.chords):
-            _check_chart(self.chords, self.bpm, self.beats_per_bar)
+        if self.strength is not None and self.vary is None:
+            raise ValueError("strength needs vary: the clip to vary")
+        if self.context is None and (self.keep or self.extend or self.context_at):
+            raise ValueError("keep, extend and context_at need context: the sound to keep parts of")
+        if self.extend and self.keep is not None:
+            raise ValueError("extend keeps all of the context: expected it without keep")
         if self.style is None and (self.style_codebooks is not None or self.style_excerpt is not None):
-            raise ValueError("style_codebooks and style_excerpt need style: the sound to be like")
-        self.edit()
-        self.style_span()
+            raise ValueError("style_codebooks and style_excerpt need style: the sound to imitate")
+        if isinstance(self.chords, str) and self.chart is not None:
+            _check_chart(self.chords, self.bpm, self.beats_per_bar)
+        _ = self.kept_spans, self.excerpt
+        return self
 
-    def style_span(self) -> tuple[float, float] | None:
-        """The seconds of the style's recording that are listened to, where they are said."""
-        if self.style_excerpt is None:
-            return None
-        start, _, end = self.style_excerpt.partition("-")
-        try:
-            start_s, end_s = float(start), float(end)
-        except ValueError:
-            start_s = end_s = math.nan
-        if not 0 <= start_s < end_s < math.inf:
-            raise ValueError(f"style_excerpt must be seconds such as 10-14, got {self.style_excerpt!r}")
-        return start_s, end_s
+    @classmethod
+    def read(cls, values: object) -> Request:
+        """A request from plain data, as JSON holds it; null means left out. RequestError as of the class."""
+        if not isinstance(values, Mapping):
+            raise RequestError(f"expected an object of settings, got {type(values).__name__}")
+        return cls(**{str(key): value for key, value in values.items()})
 
-    def edit(self) -> Edit | None:
-        """What is kept of sound that exists, if anything is."""
-        if self.context is None and self.vary_from is None and not self.loop:
-            return None
-        return Edit(
-            context=self.context,
-            keep=None if self.keep is None else parse_spans(self.keep),
-            context_at_s=self.context_at_s,
-            goes_on=self.goes_on,
-            loop=self.loop,
-            vary_from=self.vary_from,
-            strength=0.5 if self.strength is None else self.strength,
-        )
-
-    def references(self) -> list[Reference]:
-        """Drums, melody and chords, opened and checked. ValueError where one cannot be used."""
-        return [
-            open_reference(role, source, self.bpm, self.beats_per_bar)
-            for role, source in self.sources().items()
-        ]
-
-    def sources(self) -> dict[str, ReferenceSource]:
-        return {role: value for role in REFERENCE_KEYS if (value := getattr(self, role)) is not None}
-
-    @property
-    def files(self) -> dict[str, str]:
-        """Paths by key, of the references that are files."""
-        named = {key: getattr(self, _FIELDS[key]) for key in FILE_KEYS}
-        files = {
-            key: value
-            for key, value in named.items()
-            if value is not None and (key != "chords" or names_a_file(value))
-        }
-        return files | {f"inversions.{index}": path for index, path in enumerate(self.inversions)}
-
-    def with_files(self, paths: Mapping[str, str]) -> Job:
-        """The same with other paths for its `files`."""
-        moved = self.files | dict(paths)
-        inversions = tuple(moved.pop(f"inversions.{index}") for index in range(len(self.inversions)))
-        named = {_FIELDS[key]: path for key, path in moved.items()}
-        return replace(self, inversions=inversions, **named)  # type: ignore[arg-type]
-
-    def beside(self, folder: Path) -> Job:
-        """The same with relative paths taken from `folder`, all of them absolute.
-
-        ValueError, naming the key, where a path leads nowhere: to no user's folder, or round in links.
-        """
-        return self.with_files({key: _absolute(key, path, folder) for key, path in self.files.items()})
-
-    def to_dict(self) -> dict[str, object]:
-        """What differs from the defaults, by key."""
-        given = {_RENAMED.get(name, name): value for name, value in self.given().items()}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()}
+    def replace(self, **options: Any) -> Request:
+        """The same with other options; checked again."""
+        return Request(**(self.given() | options))
 
     def given(self) -> dict[str, Any]:
-        """What differs from the defaults, by field."""
-        unsaid = {field.name: field.default for field in fields(self)}
-        if self.vary_from is None:
-            unsaid["seed"] = 0
-        return {
-            name: getattr(self, name) for name, default in unsaid.items() if getattr(self, name) != default
-        }
+        """What was said, by field; a default that was given explicitly counts."""
+        return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
+
+    def plain(self) -> dict[str, Any]:
+        """What differs from the defaults, as plain data for JSON."""
+        return self.model_dump(mode="json", exclude_defaults=True)
 
     @property
     def digest(self) -> str:
-        """Hash of all that is asked for: equal jobs have equal digests."""
-        text = json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False)
+        """Hash of all that is asked for: equal requests have equal digests."""
+        text = json.dumps(self.plain(), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @property
+    def chart(self) -> str | None:
+        """The text of a chord chart, where the chords are one."""
+        from features.notation import names_a_file
 
-_RENAMED = {
-    "duration_s": "duration",
-    "context_at_s": "context_at",
-    "goes_on": "continue",
-    "vary_from": "from_clip",
-    "strength": "vary",
-    "loudness_lufs": "loudness",
-}
-_FIELDS = {_RENAMED.get(field.name, field.name): field.name for field in fields(Job)}
-KEYS = tuple(_FIELDS)
-"""The keys of a job in JSON."""
+        return self.chords if isinstance(self.chords, str) and not names_a_file(self.chords) else None
 
-Read = Callable[[object], object]
+    @property
+    def kept_spans(self) -> tuple[tuple[float, float], ...] | None:
+        """Spans of the clip to keep, in seconds, as `keep` names them: rising, without overlap."""
+        if self.keep is None:
+            return None
+        spans = tuple(_span(part, "keep", "0-4,9-15") for part in self.keep.split(","))
+        last = 0.0
+        for start, end in spans:
+            if start < last:
+                raise ValueError(f"keep must be spans that rise and do not overlap, got {self.keep!r}")
+            last = end
+        return spans
 
+    @property
+    def excerpt(self) -> tuple[float, float] | None:
+        """The seconds of the style recording to use, where they were given."""
+        return None if self.style_excerpt is None else _span(self.style_excerpt, "style_excerpt", "10-14")
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"a text that is not empty, got {value!r}")
-    if "\x00" in value:
-        raise ValueError("a text without NUL characters")
-    return value
+    @property
+    def sources(self) -> dict[str, Source]:
+        """The references of the controls, by control."""
+        return {name: value for name in CONTROL_FIELDS if (value := getattr(self, name)) is not None}
 
+    @property
+    def is_text_alone(self) -> bool:
+        """Whether nothing but a text says what is played: the one place where this is decided."""
+        others = (self.drums, self.melody, self.chords, self.controls, self.style, self.context, self.vary)
+        return self.reads_text and all(item is None for item in others)
 
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"true or false, got {value!r}")
-    return value
+    @property
+    def reads_text(self) -> bool:
+        """Whether there is a text that can be composed for: the composer knows no pseudo-words."""
+        from flowmusic.conditioning.pseudo_words import pseudo_words
 
+        return self.text is not None and not pseudo_words(self.text)
 
-def _number(low: float, high: float) -> Read:
-    def read(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise ValueError(f"a number from {low:g} to {high:g}, got {value!r}")
-        return float(value)
+    @property
+    def composes(self) -> bool:
+        """Whether a song is composed: for a text alone, and wherever a song is asked for by its seed."""
+        return self.compose and (self.is_text_alone or (self.song is not None and self.reads_text))
 
-    return read
+    @property
+    def files(self) -> dict[str, str]:
+        """Paths by field, of what was given as a file."""
+        found: dict[str, str] = {}
+        for name in FILE_FIELDS:
+            value = getattr(self, name)
+            if isinstance(value, Path) or (isinstance(value, str) and not (name == "chords" and self.chart)):
+                found[name] = str(value)
+        for index, value in enumerate(self.inversions):
+            if isinstance(value, (str, Path)):
+                found[f"inversions.{index}"] = str(value)
+        return found
 
+    def with_files(self, paths: Mapping[str, str]) -> Request:
+        """The same with other paths for its `files`."""
+        moved = dict(paths)
+        inversions = tuple(moved.pop(f"inversions.{i}", item) for i, item in enumerate(self.inversions))
+        return self.replace(**moved, **({"inversions": inversions} if inversions else {}))
 
-def _whole(low: int, high: int) -> Read:
-    def read(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"a whole number from {low} to {high}, got {value!r}")
-        return value
+    def beside(self, folder: Path) -> Request:
+        """The same with relative paths taken from `folder`, all of them absolute.
 
-    return read
-
-
-def _guidance(value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError(f"a number or a text such as 'drums=2,chords=3', got {value!r}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"a finite number, got {value}")
-    return str(value)
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(f"a list of files, got {value!r}")
-    return tuple(_text(item) for item in value)
-
-
-_READERS: dict[str, Read] = {
-    **dict.fromkeys(("text", *FILE_KEYS, "solver", "keep", "style_excerpt"), _text),
-    "style_codebooks": _whole(1, 64),
-    "inversions": _texts,
-    **dict.fromkeys(("loop_chords", "continue", "loop", "compose"), _flag),
-    "duration": _number(MIN_DURATION_S, MAX_DURATION_S),
-    **dict.fromkeys(("seed", "song"), _whole(0, 2**63 - 1)),
-    "steps": _whole(1, MAX_STEPS),
-    "guidance": _guidance,
-    "bpm": _number(10, 400),
-    "beats_per_bar": _number(1, 32),
-    "context_at": _number(0, MAX_DURATION_S),
-    "vary": _number(0.01, 1),
-    "loudness": _number(LOWEST_LUFS, HIGHEST_LUFS),
-}
+        ValueError, naming the field, where a path leads nowhere: to no user's folder, or round in links.
+        """
+        return self.with_files({name: _absolute(name, path, folder) for name, path in self.files.items()})
 
 
-def read_job(values: object) -> Job:
-    """A job from plain data. ValueError, one sentence, for unknown keys and bad values; null is absent."""
-    if not isinstance(values, Mapping):
-        raise ValueError(f"expected an object of settings, got {type(values).__name__}")
-    unknown = sorted(str(key) for key in values if key not in _FIELDS)
-    if unknown:
-        raise ValueError(f"unknown key {', '.join(map(repr, unknown))}; expected some of {', '.join(KEYS)}")
-    read: dict[str, object] = {}
-    for key, value in values.items():
-        if value is None:
-            continue
-        try:
-            read[_FIELDS[key]] = _READERS[key](value)
-        except ValueError as error:
-            raise ValueError(f"{key} must be {error}") from error
-    return Job(**read)  # type: ignore[arg-type]
+class RequestError(ValueError):
+    """A request that cannot be: one sentence, naming the field."""
 
 
-def _absolute(key: str, path: str, folder: Path) -> str:
+REQUEST_FIELDS: dict[str, FieldInfo] = Request.model_fields
+OptionKind = Literal["number", "whole number", "flag", "text", "list"]
+
+
+def kind_of(name: str) -> OptionKind:
+    """What kind of value a field takes."""
+    annotation = str(REQUEST_FIELDS[name].annotation)
+    for word, kind in (("tuple", "list"), ("bool", "flag"), ("float", "number"), ("int", "whole number")):
+        if word in annotation:
+            return kind  # type: ignore[return-value]
+    return "text"
+
+
+def range_of(name: str) -> tuple[float, float] | None:
+    """Lowest and highest value of a field that is a number."""
+    limits = {key: getattr(item, key) for item in REQUEST_FIELDS[name].metadata for key in ("ge", "le")
+              if hasattr(item, key)}  # fmt: skip
+    return (limits["ge"], limits["le"]) if len(limits) == 2 else None
+
+
+def expected(name: str) -> str:
+    """What a field takes, in words: 'a number from 10 to 400'."""
+    kind, limits = kind_of(name), range_of(name)
+    if limits is not None:
+        low, high = (f"{value:g}" if kind == "number" else str(value) for value in limits)
+        return f"a {kind} from {low} to {high}"
+    return {"flag": "true or false", "list": "a list of files"}.get(kind, "a text")
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first problem of a request in one sentence."""
+    problem = error.errors(include_url=False)[0]
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {name!r}; expected some of {', '.join(REQUEST_FIELDS)}"
+    if problem["type"] == "value_error":
+        reason = str(problem["ctx"]["error"])
+        return f"{name} {reason}" if reason.startswith("must be") else reason
+    return f"{name} must be {expected(name)}, got {problem['input']!r}"
+
+
+def _span(text: str, name: str, example: str) -> tuple[float, float]:
+    start, _, end = text.strip().partition("-")
+    try:
+        start_s, end_s = float(start), float(end)
+    except ValueError:
+        start_s = end_s = math.nan
+    if not 0 <= start_s < end_s < math.inf:
+        raise ValueError(f"{name} must be seconds such as {example}, got {text!r}")
+    return start_s, end_s
+
+
+def _absolute(name: str, path: str, folder: Path) -> str:
     try:
         return str((folder / Path(path).expanduser()).resolve())
     except (RuntimeError, OSError) as error:
-        raise ValueError(f"{key} must be the path of a file, got {path!r} ({error})") from error
+        raise ValueError(f"{name} must be the path of a file, got {path!r} ({error})") from error
 
 
 @lru_cache(maxsize=4096)
 def _check_chart(chart: str, bpm: float | None, beats_per_bar: float) -> None:
+    from features.references import open_reference
+
     open_reference("chords", chart, bpm, beats_per_bar)

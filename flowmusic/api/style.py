@@ -9,6 +9,7 @@ import torch
 
 from features.audio import Audio, AudioSource
 from features.references import open_recording
+from flowmusic.api.clip import StyleInfo
 from flowmusic.api.pretrained import Pretrained
 from flowmusic.conditioning.style import MAX_EXCERPT_S, MIN_EXCERPT_S, StyleTokens
 from flowmusic.conditioning.style_encoder import StyleFeatures
@@ -29,9 +30,9 @@ class StyleReference:
     start_s: float
     end_s: float
 
-    def describe(self, codebooks: int | None) -> dict[str, object]:
-        """What a sidecar says of it; `books` None means all."""
-        return {"name": self.name, "start_s": self.start_s, "end_s": self.end_s, "codebooks": codebooks}
+    def info(self, codebooks: int | None) -> StyleInfo:
+        """What a sidecar says of it; `codebooks` None means all."""
+        return StyleInfo(name=self.name, start=self.start_s, end=self.end_s, codebooks=codebooks)
 
 
 def open_style(source: AudioSource, excerpt_s: tuple[float, float] | None = None) -> StyleReference:

@@ -1,4 +1,4 @@
-"""The rows of a batch, checked and listened to ahead of the generation."""
+"""The rows of a batch, checked and extracted ahead of the generation."""
 
 from __future__ import annotations
 
@@ -7,25 +7,18 @@ from dataclasses import dataclass, replace
 from torch.utils.data import Dataset
 
 from features.audio import Audio
-from features.controls import Controls
 from features.events import extract_events
 from features.extract import Extractors
-from flowmusic.api.length import LengthRule
-from flowmusic.api.request import Job
-from flowmusic.api.sidecar import with_controls
-from flowmusic.api.style import open_style
+from flowmusic.api.prepared import ModelLimits, open_request
+from flowmusic.api.request import Request
 from flowmusic.batch.manifest import Manifest, Row
 from flowmusic.batch.store import BatchSettings, ClipStore
-from flowmusic.conditioning.inversion import Inversion, check_words
-from flowmusic.flow.schedule import Guidance
+from flowmusic.conditioning.inversion import check_words
 
 
 @dataclass(frozen=True)
 class PreparedRow:
-    """A row whose references were listened to (they are in the cache now), or why they cannot be.
-
-    The job of a variation has the controls of its clip.
-    """
+    """A row whose recordings were extracted (their controls are in the cache now), or why they cannot be."""
 
     row: Row
     finished: bool
@@ -33,15 +26,15 @@ class PreparedRow:
 
 
 class PreparedRows(Dataset[PreparedRow]):
-    """The rows of a manifest; taking one listens to its references, so that worker processes do it ahead.
+    """The rows of a manifest; taking one extracts its references, so that worker processes do it ahead.
 
-    Clips that are finished are not listened for again.
+    Nothing is extracted for clips that are finished.
     """
 
     def __init__(
-        self, manifest: Manifest, store: ClipStore, extractors: Extractors, lengths: LengthRule
+        self, manifest: Manifest, store: ClipStore, extractors: Extractors, model: ModelLimits
     ) -> None:
-        self.manifest, self.store, self.extractors, self.lengths = manifest, store, extractors, lengths
+        self.manifest, self.store, self.extractors, self.model = manifest, store, extractors, model
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -51,30 +44,36 @@ class PreparedRows(Dataset[PreparedRow]):
         if self.store.is_finished(row.name):
             return PreparedRow(row, True, None)
         try:
-            row = replace(row, job=with_controls(row.job))
-            extract_ahead(row.job, self.extractors, self.lengths, self.store.settings)
-        except (ValueError, OSError) as error:  # OSError: a folder that may not be entered, say
-            return PreparedRow(row, False, error)
-        return PreparedRow(row, False, None)
+            request = extract_ahead(row.request, self.extractors, self.model, self.store.settings)
+        except Exception as error:  # one row, whatever is wrong with it, never ends a batch
+            return PreparedRow(row, False, as_plain(error))
+        return PreparedRow(replace(row, request=request), False, None)
 
 
-def extract_ahead(job: Job, extractors: Extractors, lengths: LengthRule, settings: BatchSettings) -> None:
+def extract_ahead(
+    request: Request, extractors: Extractors, model: ModelLimits, settings: BatchSettings
+) -> Request:
     """Put into the cache what making (and scoring) a clip will ask of its references.
 
-    ValueError where something that is asked for cannot be used; before any listening.
+    Returns:
+        The request; that of a variation with what its clip had asked for.
+
+    Raises:
+        ValueError: something that is asked for cannot be used; before anything is extracted.
     """
-    edit = job.edit()
-    edit = None if edit is None else edit.opened()
-    references = job.references()
-    controls = None if job.controls is None else Controls.load(job.controls)
-    duration_s = lengths.duration_s(job.duration_s, references, controls, edit)
-    if job.style is not None:
-        open_style(job.style, job.style_span())
-    if job.guidance is not None:
-        Guidance.parse(job.guidance).check_duration(duration_s)
-    check_words(job.text or "", [Inversion.load(path) for path in job.inversions], settings.model)
-    extraction_s = lengths.extraction_s(duration_s)
+    opened = open_request(model, request)
+    check_words(request.text or "", opened.inversions, settings.model)
+    extraction_s = model.lengths.extraction_s(opened.duration_s)
     stems: dict[str, Audio] = {}
-    extractors.extract(references, extraction_s, job.loop_chords, stems=stems)
+    extractors.extract(opened.references, extraction_s, request.loop_chords, stems=stems)
     if settings.scores:
-        extract_events(extractors, references, extraction_s, job.loop_chords, stems)
+        extract_events(extractors, opened.references, extraction_s, request.loop_chords, stems)
+    return opened.request
+
+
+def as_plain(error: Exception) -> Exception:
+    """The error as one that can be sent between processes; what is no bad input names its type."""
+    message = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, (ValueError, OSError)):
+        return ValueError(message)
+    return RuntimeError(f"{type(error).__name__}: {message}")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowmusic.api.request import KEYS, Job, read_job
+from flowmusic.api.request import REQUEST_FIELDS, Request
 
 MAX_LINE_BYTES = 1 << 20
 MAX_PROBLEMS = 1000
@@ -42,7 +42,7 @@ class Row:
 
     line: int
     name: str
-    job: Job
+    request: Request
 
 
 class Manifest:
@@ -51,7 +51,7 @@ class Manifest:
     Relative paths in it start from its folder.
 
     Raises:
-        ManifestError: rows that cannot be jobs: not JSON, unknown keys, bad values, repetitions.
+        ManifestError: rows that cannot be requests: not JSON, unknown keys, bad values, repetitions.
         ValueError: no such file, or no rows.
     """
 
@@ -111,9 +111,9 @@ class Manifest:
         name = values.pop("name", None)
         if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):
             raise ValueError(f"name must be letters, digits, '.', '_' and '-' (up to 80), got {name!r}")
-        job = read_job(values)
-        unique = f"{name or _stem(job)}-{job.digest[:10]}"  # wherever the manifest's folder lies
-        return Row(line, unique, job.beside(self.path.absolute().parent))
+        request = Request.read(values)
+        unique = f"{name or _stem(request)}-{request.digest[:10]}"  # wherever the manifest's folder lies
+        return Row(line, unique, request.beside(self.path.absolute().parent))
 
 
 def _parse(text: bytes) -> dict[str, object]:
@@ -126,7 +126,7 @@ def _parse(text: bytes) -> dict[str, object]:
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON: {error.msg} at column {error.colno}") from error
     if not isinstance(values, dict):
-        raise ValueError(f"expected an object with some of the keys name, {', '.join(KEYS)}")
+        raise ValueError(f"expected an object with some of the keys name, {', '.join(REQUEST_FIELDS)}")
     return values
 
 
@@ -138,8 +138,8 @@ def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return values
 
 
-def _stem(job: Job) -> str:
+def _stem(request: Request) -> str:
     """A readable beginning of a name: what is followed."""
-    parts = [Path(path).stem for path in dict.fromkeys(job.files.values())]
-    source = parts[0] if parts else job.chords or job.text or "clip"
+    parts = [Path(path).stem for path in dict.fromkeys(request.files.values())]
+    source = parts[0] if parts else request.chart or request.text or "clip"
     return re.sub(r"[^A-Za-z0-9]+", "-", source).strip("-").lower()[:32].strip("-") or "clip"

