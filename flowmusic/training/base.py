@@ -94,7 +94,7 @@ class Training(pl.LightningModule):
         raise NotImplementedError
 
     def setup(self, stage: str) -> None:
-        check_precision(str(self.trainer.precision), self.trainer.strategy.root_device.type)
+        check_precision(str(self.trainer.precision), self.trainer.strategy.root_device.type, self.net)
 
     def configure_optimizers(self) -> dict[str, Any]:
         plan = self.optimisation

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from features.audio import read_audio
+from features.precision import relative_error
 from flowmusic.cli import main
 from flowmusic.training import lightning_cli
 from flowmusic.training.checkpoint import read_checkpoint
-from flowmusic.training.precision import check_precision, cpu_has_bf16
+from flowmusic.training.precision import check_precision
 
 
 def fit(config: Path, *more: str) -> int:
@@ -161,13 +162,36 @@ def test_nothing_is_tested_without_a_last_checkpoint(
 
 
 def test_bf16_only_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_precision("32-true", "cpu")
-    assert isinstance(cpu_has_bf16(), bool)
+    net = torch.nn.Conv1d(4, 4, 3, groups=4)
+    check_precision("32-true", "cpu", net)
     monkeypatch.setattr("flowmusic.training.precision.cpu_has_bf16", lambda: False)
     with pytest.raises(ValueError, match="32-true"):
-        check_precision("bf16-mixed", "cpu")
+        check_precision("bf16-mixed", "cpu", net)
     monkeypatch.setattr("flowmusic.training.precision.cpu_has_bf16", lambda: True)
-    check_precision("bf16-mixed", "cpu")
+    monkeypatch.setattr("features.precision.relative_error", lambda *args: 0.01)
+    check_precision("bf16-mixed", "cpu", net)
+    monkeypatch.setattr(
+        "features.precision.relative_error", lambda item, *args: float(item.function == "conv1d")
+    )
+    with pytest.raises(ValueError, match=r"conv1d with a weight of 4 x 1 x 3: relative error 1\).*32-true"):
+        check_precision("bf16-mixed", "cpu", net)
+
+
+def test_fit_refuses_a_precision_in_which_its_layers_come_out_wrong(
+    tiny_config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("flowmusic.training.precision.cpu_has_bf16", lambda: True)
+    right = torch.nn.functional.linear
+
+    def garbled(x: torch.Tensor, *args: torch.Tensor, **kwargs: torch.Tensor) -> torch.Tensor:
+        return right(x, *args, **kwargs) * (0 if x.dtype == torch.bfloat16 else 1)
+
+    monkeypatch.setattr("torch.nn.functional.linear", garbled)
+    relative_error.cache_clear()
+    assert fit(tiny_config, "--trainer.precision", "bf16-mixed") == 2
+    relative_error.cache_clear()
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "bfloat16 comes out wrong here (linear with a weight of" in said and "32-true" in said
 
 
 def test_a_full_disk_is_one_sentence_and_the_old_checkpoint_stays(
