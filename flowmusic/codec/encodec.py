@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from features.hub import load_model
+
 if TYPE_CHECKING:
     from transformers import EncodecModel
 
@@ -57,14 +59,10 @@ class EncodecLatents(nn.Module):
 
     @classmethod
     def from_transformers(cls, source: str) -> EncodecLatents:
-        """From a folder or an id of the hub (facebook/encodec_32khz). ValueError where it is not there."""
+        """From a folder or the hub (facebook/encodec_32khz[@revision]). ValueError where it is not there."""
         from transformers import EncodecModel
 
-        try:
-            model = EncodecModel.from_pretrained(source)
-        except (OSError, ValueError) as error:
-            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ValueError(f"EnCodec {source!r} cannot be loaded: {first_line}") from error
+        model = load_model(EncodecModel, source, "EnCodec")
         codec = cls(EncodecLatentsConfig(_plain(model.config.to_diff_dict())))
         codec.model.load_state_dict(model.state_dict())
         return codec.eval()

@@ -1,4 +1,4 @@
-"""Frozen features of an excerpt: what the style conditioner hears."""
+"""Frozen features of an excerpt, which the style conditioner is given."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from features.audio import Audio
+from features.hub import load_model, load_settings
 from flowmusic.codec.protocol import Codec, encode_audio
 from flowmusic.model.config import StyleConfig
 
@@ -46,25 +47,16 @@ class CodecFeatures:
 class TransformersFeatures:
     """Any audio encoder of transformers with states or latents in time: EnCodec, HuBERT, wav2vec 2.0 ...
 
-    Raises ValueError where `source` (a folder, or the id of a model in the hub's cache) cannot be read.
-    Nothing that comes with a model is executed: one whose code lies on the hub beside its weights (MERT-v1)
-    is refused, unless transformers has classes of its own for it.
+    Raises ValueError where `source` (a folder, or owner/name[@revision] in the hub's cache) cannot be read.
+    Nothing that comes with a model is executed: one whose code lies beside its weights (MERT-v1) is refused.
     """
 
     def __init__(self, source: str | Path, device: torch.device | str = "cpu") -> None:
         from transformers import AutoFeatureExtractor, AutoModel
 
-        try:
-            # without trust_remote_code=False transformers would ask on the terminal
-            settings = AutoFeatureExtractor.from_pretrained(
-                str(source), local_files_only=True, trust_remote_code=False
-            )
-            model = AutoModel.from_pretrained(
-                str(source), local_files_only=True, trust_remote_code=False, dtype=torch.float32
-            )
-        except (OSError, ValueError) as error:
-            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ValueError(f"style features {str(source)!r} cannot be loaded: {first_line}") from error
+        place, what = str(source), "style features"
+        settings = load_settings(AutoFeatureExtractor, place, what, local_files_only=True)
+        model = load_model(AutoModel, place, what, local_files_only=True)
         self.sample_rate = int(settings.sampling_rate)
         self.model = model.eval().requires_grad_(False).to(torch.device(device))
 

