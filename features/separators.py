@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +14,7 @@ import torch
 from torch import nn
 
 from features.audio import Audio, AudioError
+from features.hub import TIMEOUT_S, split_revision
 
 ASSETS = Path(__file__).parent / "assets"
 EMBEDDED_WEIGHTS = ASSETS / "drum_separator.safetensors"
@@ -45,7 +48,7 @@ class NoSeparator:
 
 
 class SmallDemucsSeparator:
-    """A small model of demucs' own class, trained by flowmusic on rendered stems; hears mono.
+    """A small model of demucs' own class, trained by flowmusic on rendered stems; mono.
 
     Args:
         weights: safetensors file, with the model's class and init arguments in a .json beside it.
@@ -71,11 +74,11 @@ class HTDemucsSeparator:
     Rouard, Massa and Défossez, "Hybrid Transformers for Music Source Separation" (ICASSP 2023).
 
     Args:
-        name: model of demucs' collection.
-        repo: folder that holds it; by default it is downloaded once.
+        name: model of demucs' collection, or "name@revision" of it on the hub.
+        repo: folder that holds its .yaml and .safetensors; by default they are fetched from the hub once.
 
     Raises:
-        ValueError: demucs is not installed, or the model is neither there nor to be had.
+        ValueError: demucs is not installed, the model is not to be had, or it is only there as a pickle.
     """
 
     def __init__(self, name: str = "htdemucs", repo: Path | None = None) -> None:
@@ -92,15 +95,18 @@ def build_demucs(config: dict[str, Any]) -> nn.Module:
     if set(config) != {"class", "init"} or config["class"] not in DEMUCS_CLASSES:
         raise ValueError(f"expected a 'class' among {DEMUCS_CLASSES} and its 'init' arguments, got {config}")
     try:
-        from demucs import hdemucs, htdemucs
-    except ImportError as error:
-        raise ValueError(f"drum separation needs demucs: pip install demucs ({error})") from error
-    cls = hdemucs.HDemucs if config["class"] == "HDemucs" else htdemucs.HTDemucs
-    try:
-        model: nn.Module = cls(**config["init"])
+        model: nn.Module = _demucs_class(config["class"])(**config["init"])
     except (TypeError, AssertionError) as error:
         raise ValueError(f"{config['class']} cannot be made from {config['init']}: {error}") from error
     return model
+
+
+def _demucs_class(name: str) -> Any:
+    try:
+        from demucs import hdemucs, htdemucs
+    except ImportError as error:
+        raise ValueError(f"drum separation needs demucs: pip install demucs ({error})") from error
+    return hdemucs.HDemucs if name == "HDemucs" else htdemucs.HTDemucs
 
 
 def load_small_demucs(weights: Path) -> nn.Module:
@@ -122,22 +128,94 @@ def load_small_demucs(weights: Path) -> nn.Module:
 
 
 def load_pretrained_demucs(name: str, repo: Path | None = None) -> Any:
-    """A model of demucs' collection, from the folder `repo` or downloaded."""
+    """A model of demucs' collection, in safetensors: from the folder `repo`, or from the hub and its cache.
+
+    Not by `demucs.get_model`: its files (.th) are pickles, which run code, and its loader of safetensors
+    calls whatever class the file names.
+    """
     if repo is not None and not Path(repo).is_dir():
         raise ValueError(f"{repo} is not a folder; expected one that holds the demucs model {name!r}")
     try:
-        from demucs.pretrained import get_model
-        from demucs.repo import ModelLoadingError
+        import yaml
+        from demucs.apply import BagOfModels
     except ImportError as error:
         raise ValueError(f"the separator {name!r} needs demucs: pip install demucs ({error})") from error
+    file = _demucs_file(name, f"{split_revision(name)[0]}.yaml", repo)
     try:
-        model = get_model(name, repo=None if repo is None else Path(repo))
-    except (OSError, ModelLoadingError) as error:  # URLError is an OSError
-        place = "could not be downloaded (offline?)" if repo is None else f"is not in {repo}"
-        raise ValueError(f"the separator {name!r} {place}: {error}; use the embedded separator") from error
+        bag = yaml.safe_load(file.read_text(encoding="utf-8"))
+        models = [read_demucs(_demucs_file(name, f"{part}.safetensors", repo)) for part in bag["models"]]
+        model = BagOfModels(models, bag.get("weights"), bag.get("segment"))
+    except (yaml.YAMLError, KeyError, TypeError, AssertionError) as error:
+        raise ValueError(f"{file} does not describe a demucs model: {error!r}") from error
     if "drums" not in model.sources:
         raise ValueError(f"the demucs model {name!r} has no drums; it separates {', '.join(model.sources)}")
     return model.eval()
+
+
+def _demucs_file(name: str, file: str, repo: Path | None) -> Path:
+    """A file of the demucs model `name` ("htdemucs", "htdemucs@revision"); fetched once if `repo` is None."""
+    from demucs.hf import DEFAULT_NAMESPACE, hf_repo_name
+    from huggingface_hub import hf_hub_download
+
+    place, revision = split_revision(name)
+    hub_id = f"{DEFAULT_NAMESPACE}/{hf_repo_name(place)}"
+    if repo is not None:
+        path = Path(repo) / file
+        if path.is_file():
+            return path
+        pickled = " (its .th files are pickles, which are never read)" if any(Path(repo).glob("*.th")) else ""
+        raise ValueError(
+            f"the separator {name!r} is not in {repo}: expected {file} there{pickled}; "
+            f"fetch the files of {hub_id} from the hub, or use the embedded separator"
+        )
+    try:
+        return Path(hf_hub_download(hub_id, file, revision=revision, etag_timeout=TIMEOUT_S))
+    except (OSError, ValueError) as error:
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"the separator {name!r} could not be fetched from {hub_id} (offline?): {first_line}; "
+            "use the embedded separator"
+        ) from error
+
+
+def read_demucs(path: Path) -> nn.Module:
+    """The model of a file as demucs publishes them: safetensors whose metadata name class and arguments.
+
+    Raises:
+        ValueError: it is another file, or names a class that is none of `DEMUCS_CLASSES`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    def decode(item: dict[str, Any]) -> Any:
+        is_fraction = item.get("_type") == "fraction"
+        return Fraction(item["numerator"], item["denominator"]) if is_fraction else item
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            about = file.metadata() or {}
+            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (it is no dict)
+        package, _, name = about["klass"].rpartition(".")
+        if package != f"demucs.{name.lower()}" or name not in DEMUCS_CLASSES or "structure" in about:
+            raise ValueError(
+                f"its class {about['klass']} is none of {', '.join(DEMUCS_CLASSES)}, in full precision"
+            )
+        args, kwargs = (json.loads(about[key], object_hook=decode) for key in ("args", "kwargs"))
+        parameters = inspect.signature(_demucs_class(name)).parameters
+        # arguments of older versions, which do not matter to trained weights: demucs too leaves them out
+        known = {key: value for key, value in kwargs.items() if key in parameters}
+        model = build_demucs({"class": name, "init": dict(zip(parameters, args, strict=False)) | known})
+        model.load_state_dict(state)
+    except (
+        SafetensorError,
+        OSError,
+        KeyError,
+        TypeError,
+        ArithmeticError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        raise ValueError(f"{path} cannot be read as a demucs model: {error}") from error
+    return model
 
 
 def _separate(model: Any, audio: Audio) -> Audio:

@@ -187,10 +187,7 @@ def _madmom() -> Part:
 
 
 def _htdemucs() -> Part:
-    names = ("*htdemucs*", "*955717e8*")
-    folders = [_hub_folder(), Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch")) / "hub"]
-    cached = any(folder.is_dir() and any(folder.rglob(name)) for folder in folders for name in names)
-    if cached:
+    if _hub_folder().is_dir() and any(_hub_folder().rglob("htdemucs.yaml")):
         return Part("htdemucs", OK, "drum separation, in the hub cache")
     remedy = "use it once where the hub can be reached; it then stays in the cache"
     return Part("htdemucs", OPTIONAL, "--separator htdemucs, not in the hub cache", remedy)

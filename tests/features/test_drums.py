@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from features.audio import Audio, AudioError, read_audio
 from features.controls import N_DRUM_BANDS
@@ -122,8 +125,6 @@ def test_bad_sound_is_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def small_demucs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny untrained model, as the trainer writes it."""
-    from safetensors.torch import save_file
-
     from flowmusic.training.separator_module import SeparatorConfig
 
     torch.manual_seed(0)
@@ -183,11 +184,90 @@ def test_models_that_do_not_fit_are_told(small_demucs: Path, tmp_path: Path) -> 
         SmallDemucsSeparator(wrong)
 
 
-def test_the_full_separator_needs_its_weights(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def htdemucs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny untrained HTDemucs in the files that demucs publishes, arguments of older versions included."""
+    from demucs.htdemucs import HTDemucs
+
+    sizes = {"channels": 8, "depth": 4, "t_layers": 1, "t_heads": 2, "nfft": 4096, "audio_channels": 2}
+    torch.manual_seed(0)
+    model = HTDemucs(["drums", "bass", "other", "vocals"], segment=Fraction(6, 5), **sizes)
+    fraction = {"_type": "fraction", "numerator": 6, "denominator": 5}
+    about = {
+        "klass": "demucs.htdemucs.HTDemucs",
+        "args": json.dumps([["drums", "bass", "other", "vocals"]]),
+        "kwargs": json.dumps(sizes | {"segment": fraction, "no_longer": 1}),
+    }
+    folder = tmp_path_factory.mktemp("demucs")
+    save_file(
+        {key: value.half() for key, value in model.state_dict().items()}, folder / "abc.safetensors", about
+    )
+    (folder / "htdemucs.yaml").write_text("models: ['abc']\n")
+    return folder
+
+
+def test_the_full_separator_is_read_from_safetensors(htdemucs_folder: Path, tmp_path: Path) -> None:
+    separator = HTDemucsSeparator(repo=htdemucs_folder)
+    sound = 0.1 * np.random.default_rng(0).standard_normal((2, 66_150)).astype(np.float32)
+    stem = separator.separate(Audio(sound, 44_100))
+    assert stem.samples.shape == sound.shape and stem.samples.any()
+    weights = {key: value.half() for key, value in separator.model.models[0].state_dict().items()}
+    published = load_file(htdemucs_folder / "abc.safetensors")
+    assert weights.keys() == published.keys() and all(torch.equal(weights[k], published[k]) for k in weights)
+    assert separator.model.models[0].segment == Fraction(6, 5)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("klass", "os.system", r"its class os\.system is none of HDemucs, HTDemucs"),
+        ("klass", "demucs.htdemucs.os", "is none of"),
+        ("klass", "evil.htdemucs.HTDemucs", "is none of"),
+        ("structure", '{"_class": "os.system"}', "is none of"),
+        ("kwargs", "{", "cannot be read as a demucs model"),
+        ("kwargs", '{"segment": {"_type": "fraction", "numerator": 1, "denominator": 0}}', "cannot be read"),
+        ("kwargs", '{"channels": 12}', "cannot be read as a demucs model"),
+    ],
+)
+def test_a_file_that_names_other_code_is_refused(
+    key: str, value: str, message: str, htdemucs_folder: Path, tmp_path: Path
+) -> None:
+    with safe_open(str(htdemucs_folder / "abc.safetensors"), "pt") as file:
+        about = file.metadata()
+    save_file(
+        load_file(htdemucs_folder / "abc.safetensors"), tmp_path / "abc.safetensors", about | {key: value}
+    )
+    (tmp_path / "htdemucs.yaml").write_text("models: ['abc']\n")
+    with pytest.raises(ValueError, match=message):
+        HTDemucsSeparator(repo=tmp_path)
+
+
+def test_the_full_separator_needs_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="not a folder"):
         HTDemucsSeparator(repo=tmp_path / "gone")
     with pytest.raises(ValueError, match=r"htdemucs.*is not in"):
         HTDemucsSeparator(repo=tmp_path)
+    for text in ("models: [", "models: 3", "[]", "models: []"):
+        (tmp_path / "htdemucs.yaml").write_text(text)
+        with pytest.raises(ValueError, match="does not describe a demucs model"):
+            HTDemucsSeparator(repo=tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ValueError, match=r"'htdemucs@v2' could not be fetched from adefossez/HTDemucs"):
+        HTDemucsSeparator("htdemucs@v2")
+
+
+def test_a_pickled_separator_is_never_read(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "run",))
+
+    torch.save({"klass": Trap()}, tmp_path / "abc.th")
+    (tmp_path / "htdemucs.yaml").write_text("models: ['abc']\n")
+    with pytest.raises(ValueError, match=r"expected abc\.safetensors there \(its \.th files are pickles"):
+        HTDemucsSeparator(repo=tmp_path)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(not EMBEDDED_WEIGHTS.is_file(), reason="the embedded separator is not there")
