@@ -6,15 +6,11 @@ import errno
 import math
 import os
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from filelock import FileLock, Timeout
 
 PARTIAL_PREFIX = "partial-"
 """How the names of files begin that `whole_file` has not finished. (torch.save refuses a dot.)"""
@@ -46,33 +42,21 @@ def whole_file(path: Path) -> Iterator[Path]:
 def locked(path: Path, patience_s: float = math.inf) -> Iterator[None]:
     """Hold `path` as a lock that one process has at a time, and that ends with it, even by `kill -9`.
 
-    The file is made, and removed at the end. Raises BlockingIOError where another holds it for longer
-    than `patience_s`; another OSError where no file can be made, or there are no locks.
+    The file is made, and removed at the end: filelock leaves it, but starts over where a file that it has
+    locked was removed meanwhile.
+
+    Raises:
+        BlockingIOError: another holds it for longer than `patience_s`.
+        OSError: no file can be made there, or the file system has no locks.
     """
-    if fcntl is None:
-        raise OSError(errno.ENOTSUP, "this platform has no locks of files (fcntl)")
-    end = time.monotonic() + patience_s
-    while (handle := _taken(path)) is None:
-        if time.monotonic() >= end:
-            raise BlockingIOError(errno.EWOULDBLOCK, "another process holds the lock", str(path))
-        time.sleep(_POLL_S)
+    lock = FileLock(path, fallback_to_soft=False)  # a soft lock would outlive its process
+    try:
+        lock.acquire(timeout=-1 if math.isinf(patience_s) else patience_s, poll_interval=_POLL_S)
+    except Timeout as error:
+        raise BlockingIOError(errno.EWOULDBLOCK, "another process holds the lock", str(path)) from error
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _taken(path: Path) -> int | None:
-    """The open file of the lock; None where another has it."""
-    handle, is_mine = os.open(path, os.O_RDWR | os.O_CREAT, 0o644), False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Who held it before may have removed the file that was opened here.
-        is_mine = os.path.samestat(os.fstat(handle), path.stat())
-    except (BlockingIOError, FileNotFoundError):
-        return None
-    finally:
-        if not is_mine:
-            os.close(handle)
-    return handle if is_mine else None
+        with suppress(PermissionError):  # Windows removes no open file
+            path.unlink(missing_ok=True)
+        lock.release()
