@@ -18,11 +18,11 @@ from features.chord_qualities import QualityError, parse_quality
 from features.controls import N_CHORD_CHANNELS
 from features.frames import FrameGrid
 from features.harte import (
+    HARTE_SHORTHANDS,
     degree_to_interval,
     harte_quality,
     interval_to_degree,
     parse_harte_quality,
-    triad_of,
 )
 from features.symbols import NotationError, frame_overlap
 
@@ -163,23 +163,17 @@ def _quoted(text: str) -> str:
 def majmin(label: str | Chord) -> str:
     """A chord reduced to 'C:maj', 'A:min', 'N', or 'X' for what is neither.
 
-    As `mir_eval.chord.majmin` compares: by the tones up to the fifth, bass included, so that
-    sus4, dim, aug and C/D become X, while C7, C9 and C/E become C:maj.
+    As `mir_eval.chord.majmin` compares: by the tones up to the fifth, bass included, so that sus4, dim, aug
+    and C/D become X, while C7, C9 and C/E become C:maj.
     """
+    from mir_eval.chord import QUALITIES, encode
+
     chord = parse_chord(label) if isinstance(label, str) else label
-    if chord.root is None or chord.bass is None:
+    if chord.root is None:
         return chord.label
-    triad = triad_of(_intervals(chord), (chord.bass - chord.root) % 12)
-    return UNKNOWN_CHORD if triad is None else make_chord(chord.root, _TRIADS[triad]).label
-
-
-_TRIADS = {"maj": frozenset((0, 4, 7)), "min": frozenset((0, 3, 7))}
-
-
-def _intervals(chord: Chord) -> frozenset[int]:
-    """The intervals that the label names; the pitch classes may hold a foreign bass as well."""
-    intervals = parse_harte_quality(chord.label.partition(":")[2].partition("/")[0])
-    return frozenset() if intervals is None else intervals
+    low = encode(chord.label)[1][:8].tolist()
+    quality = next((name for name in ("maj", "min") if QUALITIES[name][:8] == low), None)
+    return UNKNOWN_CHORD if quality is None else make_chord(chord.root, HARTE_SHORTHANDS[quality]).label
 
 
 @dataclass(frozen=True)
