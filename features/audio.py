@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ READABLE_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", "
 _UNKNOWN_LENGTH = 0x7F000000
 """Programs that write to a pipe do not know the length, and say at least so many bytes."""
 _SOUND_CHUNKS = {(b"RIFF", b"WAVE"): b"data", (b"FORM", b"AIFF"): b"SSND", (b"FORM", b"AIFC"): b"SSND"}
+_BLOCK = 2**16
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 
 
@@ -194,6 +197,24 @@ def check_writable(path: str | Path, suffixes: tuple[str, ...] = tuple(_SUBTYPES
     return path
 
 
+def _same_serial(ogg: bytes) -> bytes:
+    """An Ogg stream with 0 for its serial number, which libsndfile draws at random.
+
+    Its pages are "OggS", version, flags, position (8 bytes), serial number (4), sequence number (4), checksum
+    (4), number of segments, their lengths, the segments (RFC 3533). The checksum is zlib's with the bits of
+    every byte in the other order, and without its inversions.
+    """
+    pages, start = [], 0
+    while start < len(ogg):
+        lengths = ogg[start + 27 : start + 27 + ogg[start + 26]]
+        end = start + 27 + len(lengths) + sum(lengths)
+        head, tail = ogg[start : start + 14] + bytes(4) + ogg[start + 18 : start + 22], ogg[start + 26 : end]
+        inverted = zlib.crc32((head + bytes(4) + tail).translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+        pages += [head, inverted.to_bytes(4, "big").translate(_REVERSED), tail]
+        start = end
+    return b"".join(pages)
+
+
 def write_audio(path: str | Path, samples: np.ndarray, sample_rate: int) -> Path:
     """Write (S,) or (C, S) samples as wav, flac or ogg (by the name's ending), whole or not at all.
 
@@ -210,11 +231,13 @@ def write_audio(path: str | Path, samples: np.ndarray, sample_rate: int) -> Path
     suffix = path.suffix.lower()
     encoded = io.BytesIO()  # libsndfile says nothing where the last bytes of a file cannot be written
     try:
-        soundfile.write(
-            encoded, audio.samples.T, sample_rate, subtype=_SUBTYPES[suffix], format=suffix[1:].upper()
-        )
+        with soundfile.SoundFile(
+            encoded, "w", sample_rate, audio.n_channels, _SUBTYPES[suffix], format=suffix[1:].upper()
+        ) as file:
+            for start in range(0, audio.n_samples, _BLOCK):  # a minute of Vorbis at once overflows its stack
+                file.write(audio.samples[:, start : start + _BLOCK].T)
         with whole_file(path) as partial:
-            partial.write_bytes(encoded.getbuffer())
+            partial.write_bytes(_same_serial(encoded.getvalue()) if suffix == ".ogg" else encoded.getbuffer())
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         raise AudioError(f"cannot write {path}: {error}") from error
     return path

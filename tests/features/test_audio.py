@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,29 @@ def test_written_sound_comes_back(tmp_path: Path, suffix: str) -> None:
     write_audio(tmp_path / f"a{suffix}", tone(32000, 2), 32000)
     np.testing.assert_allclose(read_audio(tmp_path / f"a{suffix}").samples, tone(32000, 2), atol=1e-4)
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+def test_a_long_clip_does_not_overflow_the_encoder(tmp_path: Path) -> None:
+    """libsndfile puts all that it is given at once on its stack: a process of its own would crash."""
+    path = tmp_path / "long.ogg"
+    code = (
+        "import sys, numpy as np; from features.audio import write_audio;"
+        "write_audio(sys.argv[1], np.zeros((2, 90 * 44_100), np.float32), 44_100)"
+    )
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code, str(path)], cwd=root, check=False).returncode == 0
+    assert read_audio(path).n_samples == 90 * 44_100
+
+
+def test_a_clip_written_twice_is_the_same_file(tmp_path: Path) -> None:
+    """libsndfile gives each Ogg stream another serial number; a wrong checksum would cost a page."""
+    samples = 0.3 * np.random.default_rng(0).standard_normal((2, 90_000)).clip(-3, 3).astype(np.float32)
+    plain = tmp_path / "plain.ogg"
+    soundfile.write(plain, samples.T, 44_100, format="OGG", subtype="VORBIS")
+    one, two = (write_audio(tmp_path / name, samples, 44_100).read_bytes() for name in ("1.ogg", "2.ogg"))
+    assert one == two and one[14:18] == bytes(4) and one.count(b"OggS") > 3
+    assert one != plain.read_bytes() and len(one) == plain.stat().st_size
+    assert np.array_equal(read_audio(tmp_path / "1.ogg").samples, read_audio(plain).samples)
 
 
 @pytest.mark.parametrize(
