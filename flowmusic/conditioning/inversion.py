@@ -23,9 +23,9 @@ FORMAT = "flowmusic.inversion.1"
 _KEYS = ("format", "name", "model", "text_encoder", "initial_words")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inversion:
-    """A pseudo-word for one model and its text encoder.
+    """A pseudo-word for one model and its text encoder; two are equal where all of their numbers are.
 
     embeddings     (N, E) in the input space of the text encoder
     model          fingerprint of the model that it was learned through
@@ -46,6 +46,19 @@ class Inversion:
             )
         if not torch.isfinite(self.embeddings).all():
             raise ValueError(f"the embeddings of {self.name} hold NaN or infinite numbers")
+
+    def __eq__(self, other: object) -> bool:
+        # A tensor has no single truth value, so a dataclass's own comparison fails on it.
+        if not isinstance(other, Inversion):
+            return NotImplemented
+        return self._names == other._names and torch.equal(self.embeddings, other.embeddings)
+
+    def __hash__(self) -> int:
+        return hash(self._names)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self.name, self.model, self.text_encoder, self.initial_words
 
     def save(self, path: str | Path) -> Path:
         """Write a .safetensors file, whole or not at all."""

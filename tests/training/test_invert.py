@@ -49,6 +49,13 @@ def word(model: str = "m", encoder: str = "e", name: str = "<mysong>", n: int = 
     )
 
 
+def test_inversions_are_compared_by_their_numbers() -> None:
+    one, again = word(), word()
+    assert one == again and hash(one) == hash(again) and len({one, again}) == 1
+    assert one != replace(one, embeddings=one.embeddings + 1)
+    assert one != word(n=3) and one != word(model="other") and one != "<mysong>"
+
+
 def test_plain_embeddings_in_place_of_words_are_the_words(encoder: TransformersTextEncoder) -> None:
     known = {"<a>": word_embeddings(encoder, "calm piano")}
     states = encode_with_words(encoder, "a <a> trio", known)
