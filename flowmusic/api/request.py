@@ -387,7 +387,10 @@ def _span(text: str, name: str, example: str) -> tuple[float, float]:
 
 def _absolute(name: str, path: str, folder: Path) -> str:
     try:
-        return str((folder / Path(path).expanduser()).resolve())
+        absolute = (folder / Path(path).expanduser()).resolve()
+        if absolute.is_symlink():  # only a link in a ring is one still; before Python 3.13 resolve() says so
+            raise OSError("its links lead round in a ring")
+        return str(absolute)
     except (RuntimeError, OSError) as error:
         raise ValueError(f"{name} must be the path of a file, got {path!r} ({error})") from error
 
