@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 	$(BIN)/flowmusic generate \
 	    --text "a mellow jazz trio with electric piano, relaxed" \
 	    --drums examples/drums.ogg --melody examples/melody.ogg --chords examples/chords.txt \
-	    --seed 1 --plot -o $(DEMO)/clip.wav
+	    --seed 1 --plot --overwrite -o $(DEMO)/clip.wav
 	@echo "The clip, its control plot and its settings are in the folder $(DEMO)/ :"
 	@ls -1 $(DEMO)
 
