@@ -23,7 +23,6 @@ COMMANDS = {
     "features": "listen to a recording and write down its controls",
     "invert": "learn a pseudo-word that stands for the sound of recordings",
     "evaluate": "measure how well a model follows its controls",
-    "gallery": "render a fixed set of clips to compare models by",
     "corpus": "render labelled training audio from scores",
     "prepare": "turn a folder of music into training data",
     "fit": "train a codec, a flow or a drum separator (Lightning CLI)",
