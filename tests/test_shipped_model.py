@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.codec_quality import measure
 from features.audio import Audio, read_audio
 from features.extract import Extractors
 from flowmusic.api.clip import Generation
 from flowmusic.api.model import FlowMusic
 from flowmusic.api.pretrained import EMBEDDED
 from flowmusic.evaluation.adherence import HEADLINE, Extracted, score
-from flowmusic.evaluation.codec_quality import measure
 from flowmusic.evaluation.listening import Ears, extract_all
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

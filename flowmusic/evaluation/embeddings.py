@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,7 @@ from features.audio import Audio, read_audio
 from features.cache import FeatureCache
 from features.extract import content_key
 from flowmusic.evaluation.musicnn import PATCH_HOP, VERSION, embed, load_musicnn
-from flowmusic.evaluation.references import FoundReference, find_references, load_clip, read_song_mix
+from flowmusic.evaluation.references import FoundReference, read_song_mix
 
 if TYPE_CHECKING:
     from flowmusic.evaluation.musicnn import Musicnn
@@ -62,37 +61,6 @@ def read_whole(reference: FoundReference) -> Audio:
     """All of a sound file or a corpus song's mix, mono."""
     audio = read_song_mix(reference.path) if reference.is_song else read_audio(reference.path)
     return Audio(audio.mono()[None], audio.sample_rate)
-
-
-def embed_files(
-    folder: Path, store: EmbeddingStore, names: Sequence[str] | None = None
-) -> list[EmbeddedClip]:
-    """The sound files of a folder, in the order of `names` where given.
-
-    Raises:
-        ValueError: no such folder, or a name without a file.
-    """
-    found = {item.name: item for item in find_references([folder])}
-    missing = [name for name in names or () if name not in found]
-    if missing:
-        raise ValueError(f"{folder} has no clip {missing[0]!r}; expected one of each reference")
-    return [store.clip(name, read_whole(found[name])) for name in bar(names or sorted(found), folder.name)]
-
-
-def embed_references(
-    paths: Sequence[Path], store: EmbeddingStore, names: Sequence[str], duration_s: float
-) -> list[EmbeddedClip]:
-    """The excerpts that an evaluation took its controls from, by the names of its references.
-
-    Raises:
-        ValueError: a name that is not among the references in `paths`.
-    """
-    found = {item.name: item for item in find_references(paths)}
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise ValueError(f"--references holds no {missing[0]!r}, which the evaluation was made with")
-    loaded = (load_clip(found[name], duration_s) for name in bar(names, "references"))
-    return [store.clip(clip.name, clip.audio) for clip in loaded]
 
 
 def bar(items: Sequence[str], title: str) -> Iterable[str]:

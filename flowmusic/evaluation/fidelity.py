@@ -2,56 +2,93 @@
 
 The distance of small sets is biased upwards, so every row has the same size: the references are split into
 two halves, and the clips made from one half are compared with the references of the other, both ways.
-
-    python -m flowmusic.evaluation.fidelity --references corpus/test --evaluations evaluation
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from flowmusic.evaluation.embeddings import (
-    EMBEDDING,
-    EmbeddedClip,
-    EmbeddingStore,
-    embed_files,
-    embed_references,
-    stack,
-)
-from flowmusic.evaluation.frechet import distance_of
+from flowmusic.evaluation.embeddings import EMBEDDING, EmbeddedClip, stack
+from flowmusic.evaluation.estimates import Estimate, jackknife
+from flowmusic.evaluation.report import markdown_table
 
 MIN_REFERENCES = 4
+MIN_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """The mean (D,) and covariance (D, D) of samples."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+def fit_gaussian(samples: np.ndarray) -> Gaussian:
+    """The Gaussian of samples (N, D), its covariance shrunk towards a sphere after Ledoit and Wolf (2004).
+
+    With few samples the plain covariance lacks most directions, and the distance of two sets depends more on
+    their size than on what they hold; the shrinkage vanishes as N grows.
+
+    Raises:
+        ValueError: fewer than 4 samples, another shape, or numbers that are not finite.
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    if samples.ndim != 2:
+        raise ValueError(f"expected samples of shape (N, D), got {samples.shape}")
+    n = len(samples)
+    if n < MIN_SAMPLES:
+        raise ValueError(f"a Fréchet distance needs at least {MIN_SAMPLES} samples in each set, got {n}")
+    if not np.isfinite(samples).all():
+        raise ValueError("expected finite embeddings, got NaN or infinite ones")
+    shrunk, _ = ledoit_wolf(samples.astype(np.float64))
+    # From the biased to the unbiased scale, so that large sets give the usual covariance.
+    return Gaussian(samples.mean(axis=0, dtype=np.float64), shrunk * n / (n - 1))
+
+
+def frechet_distance(first: Gaussian, second: Gaussian) -> float:
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)): Dowson and Landau (1982), used as FID and FAD.
+
+    The trace of the root is the sum of the singular values of C1^(1/2) C2^(1/2), which needs no root of a
+    matrix that is not symmetric; both roots come from eigenvalues, those below zero by rounding set to 0.
+    """
+    if first.mean.shape != second.mean.shape:
+        raise ValueError(
+            f"expected two Gaussians of one dimension, got {first.mean.shape} and {second.mean.shape}"
+        )
+    overlap = float(np.linalg.svd(_root(first.covariance) @ _root(second.covariance), compute_uv=False).sum())
+    spread = float(np.trace(first.covariance) + np.trace(second.covariance)) - 2 * overlap
+    return max(0.0, float(((first.mean - second.mean) ** 2).sum()) + spread)
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """The symmetric root of a positive semidefinite matrix."""
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
+
+
+def distance_of(first: np.ndarray, second: np.ndarray) -> float:
+    """Fréchet distance of samples (N, D) and (M, D)."""
+    return frechet_distance(fit_gaussian(first), fit_gaussian(second))
 
 
 @dataclass(frozen=True)
 class Fidelity:
     """Fréchet distances of a set of clips, one for each reference and in the same order.
 
-    across   clips of one half against the references of the other, mean of both ways
+    across   clips of one half against the references of the other, mean of both ways; the interval leaves out
+             one reference and its clip at a time
     whole    all clips against all references (None for the references themselves)
     """
 
     name: str
-    n_clips: int
     n_patches: int
-    across: float
+    across: Estimate
     whole: float | None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What `flowmusic evaluate` left in a folder."""
-
-    label: str
-    folder: Path
-    duration_s: float
-    references: tuple[str, ...]
 
 
 def measure(name: str, clips: Sequence[EmbeddedClip], references: Sequence[EmbeddedClip]) -> Fidelity:
@@ -66,90 +103,40 @@ def measure(name: str, clips: Sequence[EmbeddedClip], references: Sequence[Embed
         raise ValueError(
             f"expected at least {MIN_REFERENCES} references to split into halves, got {len(references)}"
         )
-    ways = [(clips[half::2], references[1 - half :: 2]) for half in (0, 1)]
-    across = float(np.mean([distance_of(stack(ours), stack(theirs)) for ours, theirs in ways]))
-    itself = clips is references
-    whole = None if itself else distance_of(stack(clips), stack(references))
-    return Fidelity(name, len(clips), sum(len(clip.patches) for clip in clips), across, whole)
+
+    def across(chosen: np.ndarray) -> float:
+        halves = [[int(i) for i in chosen if i % 2 == half] for half in (0, 1)]
+        ways = [(halves[0], halves[1]), (halves[1], halves[0])]
+        return float(
+            np.mean(
+                [
+                    distance_of(stack([clips[i] for i in a]), stack([references[i] for i in b]))
+                    for a, b in ways
+                ]
+            )
+        )
+
+    whole = None if clips is references else distance_of(stack(clips), stack(references))
+    n_patches = sum(len(clip.patches) for clip in clips)
+    everything = np.arange(len(clips))
+    fewest = min(len(item.patches) for item in (*clips, *references))
+    if (len(clips) // 2 - 1) * fewest < MIN_SAMPLES:  # a half without one of its clips would be too small
+        return Fidelity(name, n_patches, Estimate(len(clips), across(everything)), whole)
+    return Fidelity(name, n_patches, jackknife(across, len(clips)), whole)
 
 
-def read_evaluation(text: str) -> Evaluation:
-    """`[LABEL=]FOLDER` of an evaluation.
-
-    Raises:
-        ValueError: a folder without an evaluation, naming it.
-    """
-    label, sign, place = text.partition("=")
-    folder = Path(place if sign else label)
-    path = folder / "settings.json"
-    if not path.is_file():
-        raise ValueError(f"{folder} holds no evaluation (settings.json); run `flowmusic evaluate` first")
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    name = label if sign else folder.name
-    return Evaluation(name, folder, float(settings["duration_s"]), tuple(settings["references"]))
-
-
-def compare(
-    evaluations: Sequence[Evaluation], references: Sequence[Path], store: EmbeddingStore, n: int | None
-) -> list[Fidelity]:
-    """Rows: the references' own halves, the codec's resynthesis, then each evaluation's clips.
-
-    Raises:
-        ValueError: evaluations of different references or durations.
-    """
-    first = evaluations[0]
-    for other in evaluations[1:]:
-        if (other.references, other.duration_s) != (first.references, first.duration_s):
-            raise ValueError(f"{other.folder} and {first.folder} were made from different references")
-    names = first.references[:n]
-    originals = embed_references(references, store, names, first.duration_s)
-    resynthesis = embed_files(first.folder / "clips" / "resynthesis", store, names)
-    rows = [measure("references", originals, originals), measure("resynthesis", resynthesis, originals)]
-    for item in evaluations:
-        clips = embed_files(item.folder / "clips" / "all", store, names)
-        rows.append(measure(item.label, clips, originals))
-    return rows
+def compare(sets: Mapping[str, Sequence[EmbeddedClip]], references: Sequence[EmbeddedClip]) -> list[Fidelity]:
+    """A row for the references' own halves, and one for each set of clips."""
+    return [
+        measure("references", references, references),
+        *(measure(name, clips, references) for name, clips in sets.items()),
+    ]
 
 
 def to_markdown(rows: Sequence[Fidelity]) -> str:
-    from flowmusic.evaluation.report import markdown_table
-
-    header = ["clips", "n", "3 s patches", "Fréchet, across halves", "Fréchet, all against all"]
+    """The table, with what it was measured in."""
+    header = ["clips", "n", "3 s patches", "Fréchet, across halves [95 %]", "all against all"]
     cells: list[list[str | float | None]] = [
-        [row.name, f"{row.n_clips}", f"{row.n_patches}", row.across, row.whole] for row in rows
+        [row.name, f"{row.across.n}", f"{row.n_patches}", str(row.across), row.whole] for row in rows
     ]
     return f"Embedding: {EMBEDDING}.\n\n{markdown_table(header, cells)}"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m flowmusic.evaluation.fidelity`."""
-    from flowmusic.evaluation.report import write_lines, write_text
-
-    parser = argparse.ArgumentParser(prog="fidelity", description="Fréchet distance to unseen references.")
-    parser.add_argument("--references", nargs="+", required=True, type=Path, help="as in the evaluations")
-    parser.add_argument(
-        "--evaluations",
-        nargs="+",
-        required=True,
-        metavar="[LABEL=]FOLDER",
-        help="what `flowmusic evaluate` wrote; several make a curve over training",
-    )
-    parser.add_argument("--n", type=int, help="the first n references only (all)")
-    parser.add_argument(
-        "--out", type=Path, help="write the table here (.md) and its numbers beside it (.json)"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        evaluations = [read_evaluation(text) for text in options.evaluations]
-        rows = compare(evaluations, options.references, EmbeddingStore(), options.n)
-    except ValueError as error:
-        parser.error(str(error))
-    write_lines(to_markdown(rows), options.out)
-    if options.out is not None:
-        values = {"embedding": EMBEDDING, "rows": [asdict(row) for row in rows]}
-        write_text(options.out.with_suffix(".json"), json.dumps(values, indent=2) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

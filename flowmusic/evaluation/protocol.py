@@ -1,79 +1,308 @@
-"""The evaluation: take controls from references, generate, listen to the result, compare.
+"""The adherence protocol: take controls from references, generate, extract from the clips, compare.
 
-The protocols (`flowmusic.evaluation.trials`) share this code. The score of a control is measured
-against the reference that it came from; the *floor* is the same clip against references that had
-no part in it; the *ceiling* is the codec's resynthesis of the reference against the reference.
+all      drums, melody and chords of one reference, with its caption if it has one
+alone:X  control X alone, without text: the other metrics should stay near their floor
+three    the controls of three different references at once, without text
+
+The score of a control is measured against the reference that it came from; the *floor* is the same clip
+against references that had no part in it; the *ceiling* is the codec's resynthesis of the reference against
+the reference.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from features.audio import Audio, normalise_peak, read_audio, write_audio
+from features.audio import Audio
 from features.controls import CONTROL_NAMES, Controls
+from flowmusic.api.request import Request
 from flowmusic.evaluation.adherence import Extracted, score
-from flowmusic.evaluation.listening import ExtractedStore
+from flowmusic.evaluation.clip_store import ClipStore, digest, request_key
 from flowmusic.evaluation.references import Clip
 from flowmusic.evaluation.report import (
+    LABELS,
     METRIC_CONTROL,
+    SAME,
+    SECOND,
     Result,
     Summary,
     Values,
     append_result,
     read_results,
     summary_tables,
-    to_markdown,
-    write_text,
-)
-from flowmusic.evaluation.trials import PROTOCOLS, Trial, floor_sources, plan_trials
-
-RESULTS_FILE, SETTINGS_FILE, REPORT_FILE, TABLE_FILE = (
-    "results.jsonl",
-    "settings.json",
-    "report.json",
-    "report.md",
 )
 
+RESULTS_FILE = "results.jsonl"
+PROTOCOLS = ("all", "alone", "three")
+MAX_FLOOR_SHIFTS = 4
 
-class Maker(Protocol):
-    """What is evaluated: something that makes sound from controls, and the codec it makes it with."""
 
-    def make(self, controls: Controls, text: str, duration_s: float, seed: int) -> Audio:
-        """A clip of `duration_s` seconds that should follow `controls` and `text`."""
-        ...
+class Extraction(Protocol):
+    """Audio -> what extractors find in it (`ExtractedStore`, `SecondExtractors`)."""
 
-    def resynthesise(self, audio: Audio) -> Audio:
-        """What the codec leaves of a recording: the best that any clip could do."""
-        ...
+    def extract(self, audio: Audio) -> Extracted: ...
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What makes two evaluations comparable; kept in the output folder and checked on resuming."""
+class Judges:
+    """Who extracts, and what tells their versions apart: those that make the controls, and second ones."""
 
-    model: str
-    duration_s: float
-    solver: str
-    steps: int
-    guidance: str
+    extractors: Extraction
+    version: str
+    second: Extraction | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One clip to generate: the index of each given control's reference; `anchor` stands for the others."""
+
+    name: str
+    protocol: str
+    anchor: int
+    sources: dict[str, int]
+    text: str
     seed: int
-    extractors: str
-    references: tuple[str, ...]
+
+    def source(self, control: str) -> int:
+        return self.sources.get(control, self.anchor)
 
 
 @dataclass(frozen=True)
 class ExtractedReference:
-    """A reference, what is heard in it, and what is heard in the codec's resynthesis of it."""
+    """A reference and the codec's resynthesis of it, as each judge extracts from them.
+
+    `originals` and `resyntheses` are by judge; `LABELS` has its originals alone.
+    """
 
     clip: Clip
-    extracted: Extracted
-    resynthesis: Extracted
+    originals: Mapping[str, Extracted]
+    resyntheses: Mapping[str, Extracted]
+
+    @property
+    def controls(self) -> Controls:
+        return self.originals[SAME].controls
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation in a folder: its clips, `results.jsonl` and tables; run again, it goes on.
+
+    Args:
+        sampling: fields of every clip's request (steps, solver, guidance); what is left out is the model's.
+    """
+
+    store: ClipStore
+    judges: Judges
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def results_path(self) -> Path:
+        return self.store.folder.parent / RESULTS_FILE
+
+    def request(self, trial: Trial, references: Sequence[ExtractedReference]) -> Request:
+        """What a trial asks for."""
+        return Request(
+            text=trial.text or None,
+            controls=controls_of(trial, references),
+            duration=references[trial.anchor].clip.audio.duration_s,
+            seed=trial.seed,
+            **self.sampling,
+        )
+
+    def extract_references(self, clips: Sequence[Clip], progress: Progress) -> list[ExtractedReference]:
+        """Extract from every reference and from the codec's resynthesis of it."""
+        found = []
+        for i in progress(range(len(clips)), "references"):
+            clip = clips[i]
+            resynthesis = self.store.resynthesis(clip.name, clip.audio)
+            originals, resyntheses = self._judged(clip.audio), self._judged(resynthesis)
+            if clip.labels is not None:
+                originals[LABELS] = clip.labels
+            found.append(ExtractedReference(clip, originals, resyntheses))
+        return found
+
+    def _judged(self, audio: Audio) -> dict[str, Extracted]:
+        found = {SAME: self.judges.extractors.extract(audio)}
+        if self.judges.second is not None:
+            found[SECOND] = self.judges.second.extract(audio)
+        return found
+
+    def run(
+        self,
+        trials: Sequence[Trial],
+        references: Sequence[ExtractedReference],
+        progress: Progress,
+        plots: bool,
+    ) -> list[Result]:
+        """The results of the trials, in order; those that the folder holds under the same key are kept."""
+        requests = [self.request(trial, references) for trial in trials]
+        keys = [
+            self._key(request, trial, references) for request, trial in zip(requests, trials, strict=True)
+        ]
+        kept = {(item.protocol, item.name, item.key): item for item in read_results(self.results_path)}
+        results = []
+        for i in progress(range(len(trials)), "generating"):
+            trial = trials[i]
+            if (found := kept.get((trial.protocol, trial.name, keys[i]))) is None:
+                name = f"{trial.protocol.replace(':', '-')}/{trial.name}"
+                audio = self.store.clip(name, requests[i])
+                estimates = self._judged(audio)
+                found = judge(trial, estimates, references, keys[i])
+                append_result(self.results_path, found)
+                if plots:
+                    path = self.store.path(name, requests[i]).with_suffix(".png")
+                    _plot(path, trial, references, estimates[SAME], audio)
+            results.append(found)
+        return results
+
+    def _key(self, request: Request, trial: Trial, references: Sequence[ExtractedReference]) -> str:
+        """What tells a result apart: how the clip is made, who judges it, and against which references."""
+        involved = [trial.source(control) for control in CONTROL_NAMES]
+        involved += floor_sources(trial, len(references))
+        clip = request_key(self.store.maker.version, request)
+        return digest([clip, self.judges.version, [references[i].clip for i in involved]])
+
+
+def controls_of(trial: Trial, references: Sequence[ExtractedReference]) -> Controls:
+    """The controls of a trial's sources, on the frames of its anchor."""
+    controls = Controls(references[trial.anchor].controls.n_frames)
+    for name, index in trial.sources.items():
+        controls = controls.combine(references[index].controls.only(name).fit(controls.n_frames))
+    return controls
+
+
+def evaluate(
+    evaluation: Evaluation,
+    clips: Sequence[Clip],
+    protocols: Sequence[str] = PROTOCOLS,
+    n_alone: int = 16,
+    n_three: int = 16,
+    seed: int = 0,
+    progress: Progress | None = None,
+    plots: bool = False,
+) -> dict[str, list[Summary]]:
+    """Run the protocols; the tables by protocol. Clips and results are kept in the evaluation's folder.
+
+    Raises:
+        ValueError: an unknown protocol, or too few references.
+    """
+    trials = plan_trials(clips, protocols, n_alone, n_three, seed)
+    references = evaluation.extract_references(clips, progress or quiet)
+    return summary_tables(evaluation.run(trials, references, progress or quiet, plots))
+
+
+def plan_trials(
+    clips: Sequence[Clip], protocols: Sequence[str], n_alone: int, n_three: int, seed: int
+) -> list[Trial]:
+    """The clips to generate, in order; `n_alone` and `n_three` at most for those protocols.
+
+    Raises:
+        ValueError: an unknown protocol, or too few references (two; four for `three`).
+    """
+    unknown = sorted(set(protocols) - set(PROTOCOLS))
+    if unknown:
+        raise ValueError(f"unknown protocol {', '.join(unknown)}; expected some of {', '.join(PROTOCOLS)}")
+    n = len(clips)
+    needed = 4 if "three" in protocols else 2
+    if n < needed:
+        raise ValueError(f"expected at least {needed} references (the floor needs a different one), got {n}")
+    trials: list[Trial] = []
+    if "all" in protocols:
+        for i, clip in enumerate(clips):
+            trials.append(Trial(clip.name, "all", i, dict.fromkeys(CONTROL_NAMES, i), clip.caption, seed + i))
+    if "alone" in protocols:
+        for control in CONTROL_NAMES:
+            for i in _spread(n, n_alone):
+                name = f"{clips[i].name}-{control}"
+                trials.append(Trial(name, f"alone:{control}", i, {control: i}, "", seed + i))
+    if "three" in protocols:
+        third = max(1, n // 3)
+        for i in _spread(n, n_three):
+            sources = {name: (i + k * third) % n for k, name in enumerate(CONTROL_NAMES)}
+            trials.append(Trial(f"{clips[i].name}-three", "three", i, sources, "", seed + i))
+    return trials
+
+
+def _spread(n: int, n_wanted: int) -> list[int]:
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, n_wanted))})
+
+
+def floor_sources(trial: Trial, n: int) -> list[int]:
+    """References that had no part in a trial, for its floor: the same shifts round the list for all trials.
+
+    Each shift is a derangement of the list, so over all trials of a protocol every reference is
+    used equally often.
+    """
+    used = {trial.anchor, *trial.sources.values()}
+    shifts = [1 + k * (n - 1) // MAX_FLOOR_SHIFTS for k in range(MAX_FLOOR_SHIFTS)]
+    candidates = dict.fromkeys((trial.anchor + shift) % n for shift in (*shifts, *range(1, n)))
+    free = [i for i in candidates if i not in used]
+    return free[: min(MAX_FLOOR_SHIFTS, n - 1)]
+
+
+def judge(
+    trial: Trial, estimates: Mapping[str, Extracted], references: Sequence[ExtractedReference], key: str = ""
+) -> Result:
+    """Scores of a trial's clip by every judge, with floor and ceiling.
+
+    `estimates` are what the extractors found in the clip, by judge; exact labels are compared with what the
+    first extractors found. Second extractors judge what the first found in the reference: onsets that
+    librosa finds in a song without drums are no drum part.
+    """
+    others = [references[i] for i in floor_sources(trial, len(references))]
+    sources = {control: references[trial.source(control)] for control in CONTROL_NAMES}
+    scores: dict[str, dict[str, Values]] = {}
+    for name in (SAME, SECOND, LABELS):
+        if not all(name in item.originals for item in references):
+            continue
+        by = SAME if name == LABELS else name  # who extracts from the clip
+        originals = {control: item.originals[name] for control, item in sources.items()}
+        floors = [score(item.originals[name], estimates[by]).as_dict() for item in others]
+        scores[name] = {
+            "own": _by_control(originals, dict.fromkeys(CONTROL_NAMES, estimates[by])),
+            "floor": {metric: _mean([table[metric] for table in floors]) for metric in METRIC_CONTROL},
+            "ceiling": _by_control(originals, {c: item.resyntheses[by] for c, item in sources.items()}),
+        }
+        if name == LABELS:
+            scores[name]["original"] = _by_control(
+                originals, {control: item.originals[by] for control, item in sources.items()}
+            )
+        if name == SECOND:
+            applies = scores[SAME]["own"]
+            own = scores[name]["own"].items()
+            scores[name]["own"] = {
+                metric: None if applies[metric] is None else value for metric, value in own
+            }
+    names = {control: references[index].clip.name for control, index in trial.sources.items()}
+    return Result(trial.name, trial.protocol, key, names, scores)
+
+
+def _by_control(references: Mapping[str, Extracted], estimates: Mapping[str, Extracted]) -> Values:
+    """Each metric from the pair of its own control."""
+    tables = {control: score(references[control], estimates[control]).as_dict() for control in references}
+    return {metric: tables[control][metric] for metric, control in METRIC_CONTROL.items()}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Mean of the values where the metric applies; None where it never does."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _plot(
+    path: Path, trial: Trial, references: Sequence[ExtractedReference], extracted: Extracted, audio: Audio
+) -> None:
+    from flowmusic.plots.figures import plot_controls
+
+    # Only where all controls have one source is there one reference to set beside the result.
+    own = set(trial.sources.values()) == {trial.anchor}
+    reference = references[trial.anchor].originals[SAME] if own else None
+    plot_controls(controls_of(trial, references), extracted, audio, path, trial.name, reference)
 
 
 Progress = Callable[[Iterable[int], str], Iterable[int]]
@@ -90,183 +319,3 @@ def progress_bar(items: Iterable[int], title: str) -> Iterable[int]:
 
     bar: Iterable[int] = tqdm(items, desc=title, unit="clip")
     return bar
-
-
-def evaluate(
-    maker: Maker,
-    clips: Sequence[Clip],
-    out: Path,
-    settings: Settings,
-    store: ExtractedStore,
-    protocols: Sequence[str] = PROTOCOLS,
-    n_alone: int = 16,
-    n_three: int = 16,
-    plots: bool = False,
-    progress: Progress = quiet,
-) -> dict[str, list[Summary]]:
-    """Run the protocols and write `results.jsonl`, `report.json`, `report.md` and the clips into `out`.
-
-    A second run with the same settings goes on where the first stopped.
-
-    Raises:
-        ValueError: `out` holds results of other settings; too few references.
-    """
-    trials = plan_trials(clips, protocols, n_alone, n_three, settings.seed)
-    check_settings(out, settings)
-    references = extract_references(maker, clips, out, store, progress)
-    return run_trials(maker, trials, references, out, settings, store, plots, progress)
-
-
-def extract_references(
-    maker: Maker, clips: Sequence[Clip], out: Path, store: ExtractedStore, progress: Progress = quiet
-) -> list[ExtractedReference]:
-    """Listen to every reference and to the codec's resynthesis of it, which is kept under `out`."""
-    return [
-        ExtractedReference(
-            clips[i], store.extract(clips[i].audio), store.extract(_resynthesis(maker, clips[i], out))
-        )
-        for i in progress(range(len(clips)), "references")
-    ]
-
-
-def run_trials(
-    maker: Maker,
-    trials: Sequence[Trial],
-    references: Sequence[ExtractedReference],
-    out: Path,
-    settings: Settings,
-    store: ExtractedStore,
-    plots: bool = False,
-    progress: Progress = quiet,
-) -> dict[str, list[Summary]]:
-    """Run the trials that `out` does not hold yet, and write the report of all."""
-    check_settings(out, settings)
-    done = {(result.protocol, result.name) for result in read_results(out / RESULTS_FILE)}
-    missing = [trial for trial in trials if (trial.protocol, trial.name) not in done]
-    for i in progress(range(len(missing)), "generating"):
-        append_result(out / RESULTS_FILE, run_trial(maker, missing[i], references, out, store, plots))
-    kept = {(result.protocol, result.name): result for result in read_results(out / RESULTS_FILE)}
-    return write_report([kept[trial.protocol, trial.name] for trial in trials], settings, out)
-
-
-def run_trial(
-    maker: Maker,
-    trial: Trial,
-    references: Sequence[ExtractedReference],
-    out: Path,
-    store: ExtractedStore,
-    plots: bool = False,
-) -> Result:
-    """Generate one clip, write it under `out`, listen to it and score it."""
-    anchor = references[trial.anchor]
-    controls = Controls(anchor.extracted.controls.n_frames)
-    for name, index in trial.sources.items():
-        controls = controls.combine(references[index].extracted.controls.only(name).fit(controls.n_frames))
-    audio = maker.make(controls, trial.text, anchor.extracted.duration_s, trial.seed)
-    path = clip_path(out, trial.protocol, trial.name)
-    write_audio(path, audio.samples, audio.sample_rate)
-    # What was written is what is judged: 16 bits and all.
-    written = read_audio(path)
-    extracted = store.extract(written)
-    if plots:
-        from flowmusic.plots.figures import plot_controls
-
-        # Only where all controls have one source is there one hearing to set beside the result.
-        reference = anchor.extracted if set(trial.sources.values()) == {trial.anchor} else None
-        plot_controls(controls, extracted, written, path.with_suffix(".png"), trial.name, reference)
-    return judge(trial, extracted, references)
-
-
-def clip_path(out: Path, protocol: str, name: str) -> Path:
-    return out / "clips" / protocol.replace(":", "-") / f"{name}.wav"
-
-
-def judge(trial: Trial, estimate: Extracted, references: Sequence[ExtractedReference]) -> Result:
-    """Scores of what is heard in a trial's clip, with floor and ceiling."""
-    others = floor_sources(trial, len(references))
-    labels: dict[str, Values] = {}
-    sources = {name: references[trial.source(name)] for name in CONTROL_NAMES}
-    if all(item.clip.labels is not None for item in references):
-        labels = {
-            "own": _by_control({name: _score(item.clip.labels, estimate) for name, item in sources.items()}),
-            "floor": _mean([_score(references[i].clip.labels, estimate) for i in others]),
-            "ceiling": _by_control(
-                {name: _score(item.clip.labels, item.resynthesis) for name, item in sources.items()}
-            ),
-            "original": _by_control(
-                {name: _score(item.clip.labels, item.extracted) for name, item in sources.items()}
-            ),
-        }
-    return Result(
-        name=trial.name,
-        protocol=trial.protocol,
-        sources={name: references[index].clip.name for name, index in trial.sources.items()},
-        own=_by_control({name: _score(item.extracted, estimate) for name, item in sources.items()}),
-        floor=_mean([_score(references[i].extracted, estimate) for i in others]),
-        ceiling=_by_control(
-            {name: _score(item.extracted, item.resynthesis) for name, item in sources.items()}
-        ),
-        labels=labels,
-    )
-
-
-def _score(reference: Extracted | None, estimate: Extracted) -> Values:
-    if reference is None:
-        raise ValueError("expected a reference with labels, got one without")
-    return score(reference, estimate).as_dict()
-
-
-def _by_control(scores: dict[str, Values]) -> Values:
-    """Each metric from the scores against the reference of its own control."""
-    return {metric: scores[control][metric] for metric, control in METRIC_CONTROL.items()}
-
-
-def _mean(tables: Sequence[Values]) -> Values:
-    """Mean of each metric over the tables where it applies; None where it never does."""
-    means: Values = {}
-    for metric in METRIC_CONTROL:
-        values = [value for table in tables if (value := table[metric]) is not None]
-        means[metric] = float(np.mean(values)) if values else None
-    return means
-
-
-def _resynthesis(maker: Maker, clip: Clip, out: Path) -> Audio:
-    """The codec's version of a clip, from `out` if it was made before."""
-    path = clip_path(out, "resynthesis", clip.name)
-    if not path.is_file():
-        audio = maker.resynthesise(clip.audio)
-        # A codec may overshoot full scale, which 16 bits cannot hold.
-        loud = float(np.abs(audio.samples).max(initial=0.0)) > 1.0
-        write_audio(path, normalise_peak(audio.samples) if loud else audio.samples, audio.sample_rate)
-    return read_audio(path)
-
-
-def check_settings(out: Path, settings: Settings) -> None:
-    """Write the settings, or see that they are those of what `out` holds already: ValueError if not."""
-    path = out / SETTINGS_FILE
-    wanted = json.loads(json.dumps(asdict(settings)))
-    if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        differing = sorted(key for key in {*wanted, *kept} if wanted.get(key) != kept.get(key))
-        if differing:
-            raise ValueError(
-                f"{out} holds an evaluation with other settings ({', '.join(differing)} differ); "
-                "give another folder, or remove this one"
-            )
-        return
-    write_text(path, json.dumps(wanted, indent=2) + "\n")
-
-
-def write_report(results: Sequence[Result], settings: Settings, out: Path) -> dict[str, list[Summary]]:
-    """The tables as JSON and as markdown."""
-    tables = summary_tables(results)
-    values = {protocol: [asdict(row) for row in rows] for protocol, rows in tables.items()}
-    write_text(
-        out / REPORT_FILE, json.dumps({"settings": asdict(settings), "tables": values}, indent=2) + "\n"
-    )
-    heading = (
-        f"Adherence: {len(settings.references)} references of {settings.duration_s:g} s, "
-        f"model {settings.model}, {settings.solver} {settings.steps}, guidance {settings.guidance}"
-    )
-    write_text(out / TABLE_FILE, to_markdown(tables, heading))
-    return tables

@@ -1,17 +1,18 @@
-"""Tables of results: means with their standard error, floor, ceiling and the share closed."""
+"""Adherence as tables: score, floor, ceiling and the gap closed between them, by each judge."""
 
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from features.files import whole_file
+from flowmusic.evaluation.adherence import HEADLINE
+from flowmusic.evaluation.estimates import Estimate, gap_closed, mean
 
 METRIC_CONTROL = {
     "chord_overlap": "chords",
@@ -29,146 +30,136 @@ METRIC_TITLES = {
     "melody_raw_pitch": "melody, raw pitch accuracy",
     "melody_raw_chroma": "melody, raw chroma accuracy",
 }
-HEADLINE_METRICS = {"drums": "drum_onset_f1", "melody": "melody_raw_chroma", "chords": "chord_overlap"}
-SMALLEST_RANGE = 0.02
-"""A ceiling closer than this to the floor leaves no share to speak of."""
+SAME, LABELS, SECOND = "same extractors", "exact labels", "second extractors"
+"""Who judges: what made the controls, the labels of rendered references, or what had no part in the
+controls.
+"""
+
+PROTOCOL_TITLES = {
+    "all": "All controls and the caption of one reference",
+    "three": "Controls of three different references, no text",
+}
+CEILING_NOTE = (
+    "A score above its ceiling (gap closed above 1) is no error: the ceiling is the codec's resynthesis of "
+    "the reference, which keeps whatever made the original hard to extract from, while a clip is generated "
+    "from the controls themselves and may state them more plainly. More cannot be told with them."
+)
 
 Values = dict[str, float | None]
 
 
 @dataclass(frozen=True)
 class Result:
-    """Scores of one generated clip, each by metric name; None where the reference has nothing to follow.
+    """Scores of one generated clip: `scores[judge][what][metric]`, None where the metric does not apply.
 
-    own      against the references its controls were taken from (for controls that were not given:
-             against the reference of the trial)
-    floor    against other references, averaged
-    ceiling  of the codec's resynthesis against those same references
-    labels   own, floor, ceiling and "original" (the extractors on the reference itself) against exact labels
+    what: own      against the references that its controls were taken from (for controls that were not
+                   given: against the reference of the trial)
+          floor    against other references, averaged
+          ceiling  of the codec's resynthesis of those same references
+          original of the references themselves, where the judge is their labels
+    `key` tells results that were made or judged with other settings apart.
     """
 
     name: str
     protocol: str
+    key: str
     sources: dict[str, str]
-    own: Values
-    floor: Values
-    ceiling: Values
-    labels: dict[str, Values]
+    scores: dict[str, dict[str, Values]]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One metric over the clips of a protocol, on those where score, floor and ceiling all apply.
+    """One metric by one judge over the clips of a protocol: those where score, floor and ceiling all apply.
 
-    `n` clips count, `not_applicable` do not. `share_closed` = (score - floor) / (ceiling - floor)
-    of the means; None where floor and ceiling meet.
+    `not_applicable` clips do not count. `gap_closed` is (score - floor) / (ceiling - floor) of the means.
     """
 
     metric: str
-    n: int
+    judge: str
     not_applicable: int
-    score: float | None
-    standard_error: float | None
+    score: Estimate
     floor: float | None
     ceiling: float | None
-    share_closed: float | None
-    original: float | None = None
+    gap_closed: Estimate
+    original: float | None
+
+    @property
+    def above_ceiling(self) -> bool:
+        return self.score.value is not None and self.ceiling is not None and self.score.value > self.ceiling
 
 
-def summarise(results: Sequence[Result], metric: str, exact: bool = False) -> Summary:
-    """Means of one metric, against the extractors' hearing or (`exact`) against the labels."""
+def summarise(results: Sequence[Result], metric: str, judge: str = SAME) -> Summary:
+    """The figures of one metric by one judge."""
     rows: list[list[float]] = []
-    keys = ("own", "floor", "ceiling", "original") if exact else ("own", "floor", "ceiling")
+    originals = []
     for result in results:
-        tables = result.labels if exact else {key: getattr(result, key) for key in keys}
-        row = [tables.get(key, {}).get(metric) for key in keys]
+        tables = result.scores.get(judge, {})
+        row = [tables.get(what, {}).get(metric) for what in ("own", "floor", "ceiling")]
         if all(value is not None for value in row):
             rows.append([float(value) for value in row if value is not None])
-    left_out = len(results) - len(rows)
-    if not rows:
-        return Summary(metric, 0, left_out, None, None, None, None, None)
-    values = np.array(rows)  # (N, keys)
-    score, floor, ceiling, *original = (float(mean) for mean in values.mean(axis=0))
-    error = float(values[:, 0].std(ddof=1) / math.sqrt(len(rows))) if len(rows) > 1 else None
-    share = (score - floor) / (ceiling - floor) if ceiling - floor > SMALLEST_RANGE else None
-    return Summary(metric, len(rows), left_out, score, error, floor, ceiling, share, *original)
+            originals.append(tables.get("original", {}).get(metric))
+    score, floor, ceiling = np.array(rows).reshape(-1, 3).T  # (N,) each
+    return Summary(
+        metric=metric,
+        judge=judge,
+        not_applicable=len(results) - len(rows),
+        score=mean(score),
+        floor=mean(floor).value,
+        ceiling=mean(ceiling).value,
+        gap_closed=gap_closed(score, floor, ceiling),
+        original=mean(originals).value,
+    )
 
 
 def summary_tables(results: Sequence[Result]) -> dict[str, list[Summary]]:
-    """Summaries of every protocol that was run; `<protocol>/labels` where exact labels exist."""
+    """Summaries by protocol: every metric by every judge that there is."""
     tables: dict[str, list[Summary]] = {}
     for protocol in dict.fromkeys(result.protocol for result in results):
         chosen = [result for result in results if result.protocol == protocol]
-        tables[protocol] = [summarise(chosen, metric) for metric in METRIC_TITLES]
-        if any(result.labels for result in chosen):
-            tables[f"{protocol}/labels"] = [summarise(chosen, metric, exact=True) for metric in METRIC_TITLES]
+        judges = [judge for judge in (SAME, LABELS, SECOND) if any(judge in item.scores for item in chosen)]
+        tables[protocol] = [summarise(chosen, metric, judge) for metric in METRIC_TITLES for judge in judges]
     return tables
 
 
-def to_markdown(tables: dict[str, list[Summary]], heading: str) -> str:
-    """The tables as text, ready for a README."""
-    parts = [f"# {heading}"]
+def to_markdown(tables: dict[str, list[Summary]], heading: str, notes: Sequence[str] = ()) -> str:
+    """The tables as text, ready for a README; `notes` stand below the heading."""
+    parts = [f"# {heading}", *notes]
     for protocol, summaries in tables.items():
         if not protocol.startswith("alone:"):
-            parts += [f"## {_protocol_title(protocol)}", _protocol_table(summaries)]
-    alone = {
-        protocol.removeprefix("alone:"): rows for protocol, rows in tables.items() if _is_alone(protocol)
-    }
+            parts += [f"## {PROTOCOL_TITLES[protocol]}", adherence_table(summaries)]
+            if any(row.above_ceiling for row in summaries):
+                parts.append(CEILING_NOTE)
+    alone = {name.removeprefix("alone:"): rows for name, rows in tables.items() if name.startswith("alone:")}
     if alone:
-        parts += ["## One control alone: score (floor)", _alone_table(alone)]
+        parts += ["## One control alone, no text: score (floor)", _alone_table(alone)]
     return "\n\n".join(parts) + "\n"
 
 
-def _is_alone(protocol: str) -> bool:
-    return protocol.startswith("alone:") and not protocol.endswith("/labels")
-
-
-def _protocol_title(protocol: str) -> str:
-    name, _, kind = protocol.partition("/")
-    title = {"all": "All controls from one reference", "three": "Controls from three different references"}[
-        name
-    ]
-    return f"{title}, against exact labels" if kind else f"{title}, against what is heard in the reference"
-
-
-def _protocol_table(summaries: Sequence[Summary]) -> str:
-    exact = any(row.original is not None for row in summaries)
-    header = [
-        "metric",
-        "n",
-        "score",
-        "± s.e.",
-        "floor",
-        "ceiling",
-        "share closed",
-        *(["original"] if exact else []),
-    ]
+def adherence_table(summaries: Sequence[Summary]) -> str:
+    """A row for each metric and judge, with 95 % intervals."""
+    header = ["metric", "judge", "n", "score [95 %]", "floor", "ceiling", "gap closed [95 %]", "original"]
     rows: list[list[str | float | None]] = []
     for row in summaries:
-        count = f"{row.n}" + (f" ({row.not_applicable} n/a)" if row.not_applicable else "")
-        cells: list[str | float | None] = [METRIC_TITLES[row.metric], count, row.score, row.standard_error]
-        rows.append([*cells, row.floor, row.ceiling, row.share_closed, *([row.original] if exact else [])])
+        count = f"{row.score.n}" + (f" ({row.not_applicable} n/a)" if row.not_applicable else "")
+        rows.append(
+            [METRIC_TITLES[row.metric], row.judge, count, str(row.score), row.floor, row.ceiling]
+            + [str(row.gap_closed), row.original]
+        )
     return markdown_table(header, rows)
 
 
 def _alone_table(alone: dict[str, list[Summary]]) -> str:
-    header = ["control given", *(METRIC_TITLES[metric] for metric in HEADLINE_METRICS.values())]
+    header = ["control given", "n", *(METRIC_TITLES[metric] for metric in HEADLINE.values())]
     rows: list[list[str | float | None]] = []
     for control, summaries in alone.items():
-        by_metric = {row.metric: row for row in summaries}
-        cells: list[str | float | None] = [control]
-        for name, metric in HEADLINE_METRICS.items():
+        by_metric = {row.metric: row for row in summaries if row.judge == SAME}
+        cells: list[str | float | None] = [control, f"{by_metric[HEADLINE[control]].score.n}"]
+        for name, metric in HEADLINE.items():
             row = by_metric[metric]
-            text = "–" if row.score is None else f"{row.score:.3f} ({row.floor:.3f})"
+            text = "–" if row.floor is None else f"{row.score} ({row.floor:.3f})"
             cells.append(f"**{text}**" if name == control else text)
         rows.append(cells)
     return markdown_table(header, rows)
-
-
-def mean_of(results: Iterable[object], figure: str) -> float | None:
-    """Mean of an attribute over the results that have it (not None); None where none has."""
-    values = [value for result in results if (value := getattr(result, figure)) is not None]
-    return float(np.mean(values)) if values else None
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str | float | None]]) -> str:

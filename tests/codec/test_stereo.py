@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from features.audio import Audio, write_audio
+from benchmarks.codec_quality import stereo_cues, stereo_errors
+from features.audio import Audio
 from flowmusic.codec.protocol import Codec, encode_audio
 from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
 from flowmusic.codec.stereo import StereoImage, decorrelated
-from flowmusic.evaluation.stereo_quality import main, stereo_cues, stereo_errors
 from flowmusic.training.codec_module import Moments
 
 RATE, HOP = 32000, 1280
@@ -161,20 +159,6 @@ def test_errors_of_the_stereo_image() -> None:
     assert stereo_cues(sound, RATE).coherence.min() > 0.999
     with pytest.raises(ValueError, match="silence has no stereo image"):
         stereo_errors(0 * sound, sound, RATE)
-
-
-def test_the_width_of_folders_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.manual_seed(0)
-    common, own = (0.1 * torch.randn(2, 2 * RATE)).numpy()
-    for name, channels in (("narrow", [common, common]), ("wide", [common, own])):
-        write_audio(tmp_path / name / "sound.wav", np.stack(channels), RATE)
-    assert main(["--files", str(tmp_path / "narrow"), str(tmp_path / "wide")]) == 0
-    rows = [line.split("|")[2:5] for line in capsys.readouterr().out.splitlines() if str(tmp_path) in line]
-    (n, level, coherence), (_, wide_level, wide_coherence) = ([float(cell) for cell in row] for row in rows)
-    assert (n, level, coherence) == (1, 0.0, 1.0)
-    assert wide_level > 0.8 and wide_coherence < 0.4
-    with pytest.raises(SystemExit):
-        main(["--files", str(tmp_path / "absent")])
 
 
 def test_it_makes_no_tensor_on_another_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import scipy.linalg
-import sklearn.covariance
 
 from flowmusic.evaluation.embeddings import EmbeddedClip
-from flowmusic.evaluation.fidelity import measure, read_evaluation, to_markdown
-from flowmusic.evaluation.frechet import Gaussian, distance_of, fit_gaussian, frechet_distance
+from flowmusic.evaluation.fidelity import (
+    Gaussian,
+    distance_of,
+    fit_gaussian,
+    frechet_distance,
+    measure,
+    to_markdown,
+)
 
 
 def gaussian(mean: np.ndarray, covariance: np.ndarray) -> Gaussian:
-    return Gaussian(mean, covariance, 100, 0.0)
+    return Gaussian(mean, covariance)
 
 
 def test_distance_of_diagonal_gaussians_is_the_closed_form() -> None:
@@ -38,12 +41,17 @@ def test_distance_agrees_with_the_matrix_root() -> None:
 
 
 @pytest.mark.parametrize("n", [6, 40, 4000])
-def test_shrinkage_is_ledoit_and_wolf(n: int) -> None:
+def test_shrinkage_is_ledoit_and_wolf_by_their_formula(n: int) -> None:
     samples = np.random.default_rng(n).standard_normal((n, 20)) * np.linspace(0.5, 3, 20) + 7
+    centred = samples - samples.mean(axis=0)
+    plain = centred.T @ centred / n
+    variance = np.trace(plain) / 20
+    distance = ((plain - variance * np.eye(20)) ** 2).sum()
+    error = (((centred**2).sum(axis=1) ** 2).mean() - (plain**2).sum()) / n
+    shrinkage = min(1.0, error / distance)
+    shrunk = ((1 - shrinkage) * plain + shrinkage * variance * np.eye(20)) * n / (n - 1)
     fitted = fit_gaussian(samples)
-    theirs, shrinkage = sklearn.covariance.ledoit_wolf(samples)
-    assert fitted.shrinkage == pytest.approx(shrinkage, abs=1e-9)
-    assert fitted.covariance * (n - 1) / n == pytest.approx(theirs, abs=1e-9)
+    assert fitted.covariance == pytest.approx(shrunk, abs=1e-9)
     assert np.linalg.eigvalsh(fitted.covariance).min() > 0
 
 
@@ -75,21 +83,19 @@ def clips(shift: float, seed: int, n: int = 12) -> list[EmbeddedClip]:
 def test_fidelity_compares_across_halves() -> None:
     references = clips(0.0, 0)
     own = measure("references", references, references)
-    assert own.whole is None and own.n_clips == 12 and own.n_patches == 48
+    assert own.whole is None and own.across.n == 12 and own.n_patches == 48
     halves = distance_of(*(np.concatenate([c.patches for c in references[h::2]]) for h in (0, 1)))
-    assert own.across == pytest.approx(halves)
+    assert own.across.value == pytest.approx(halves)
+    assert own.across.low is not None and own.across.high is not None
+    assert own.across.low < halves < own.across.high
     # Copies of the references: at no distance as a whole, but as far as the halves are from each other.
     copies = measure("copies", list(references), references)
-    assert copies.whole == pytest.approx(0.0, abs=1e-6) and copies.across == pytest.approx(own.across)
+    assert copies.whole == pytest.approx(0.0, abs=1e-6) and copies.across.value == pytest.approx(halves)
     far = measure("far", clips(2.0, 1), references)
-    assert far.across > 5 * own.across and far.whole is not None and far.whole > 20
+    assert far.across.value is not None and far.across.value > 5 * halves
+    assert far.whole is not None and far.whole > 20
     assert "Fréchet, across halves" in to_markdown([own, far])
     with pytest.raises(ValueError, match="one clip for each of 12 references, got 11"):
         measure("few", references[1:], references)
     with pytest.raises(ValueError, match="at least 4 references"):
         measure("few", references[:2], references[:2])
-
-
-def test_a_folder_without_an_evaluation_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"holds no evaluation \(settings\.json\)"):
-        read_evaluation(f"step 100={tmp_path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,12 +16,20 @@ from features.extract import Extractors, extract_controls
 from features.filters import band_pass
 from features.frames import FrameGrid
 from features.melody import CrepeMelody
+from flowmusic.api.request import Request
 from flowmusic.evaluation.adherence import Extracted
+from flowmusic.evaluation.clip_store import ClipStore
 from flowmusic.evaluation.listening import Ears, ExtractedStore, extract_all, load_extracted, save_extracted
-from flowmusic.evaluation.protocol import RESULTS_FILE, Settings, clip_path, evaluate
+from flowmusic.evaluation.protocol import (
+    RESULTS_FILE,
+    Evaluation,
+    Judges,
+    evaluate,
+    floor_sources,
+    plan_trials,
+)
 from flowmusic.evaluation.references import Clip
-from flowmusic.evaluation.report import read_results
-from flowmusic.evaluation.trials import floor_sources, plan_trials
+from flowmusic.evaluation.report import LABELS, SAME, SECOND, Summary, read_results
 
 RATE = 32_000
 DURATION_S = 3.0
@@ -83,10 +90,13 @@ def song(number: int) -> Clip:
 class Follower:
     """Plays what the controls say, and counts how often it is asked."""
 
-    texts: list[str] = field(default_factory=list)
+    texts: list[str | None] = field(default_factory=list)
+    version: str = "follower"
 
-    def make(self, controls: Controls, text: str, duration_s: float, seed: int) -> Audio:
-        self.texts.append(text)
+    def make(self, request: Request) -> Audio:
+        assert isinstance(request.controls, Controls) and request.duration is not None
+        controls, duration_s = request.controls, request.duration
+        self.texts.append(request.text)
         frame = np.minimum((np.arange(round(duration_s * RATE)) * 50) // RATE, controls.n_frames - 1)
         midi, chord, strokes_s = np.zeros(len(frame)), np.zeros((12, len(frame))), np.array([])
         if controls.melody is not None:
@@ -99,7 +109,7 @@ class Follower:
             rise = np.maximum(energy[2:] - energy[:-2], 0)
             peaks = np.flatnonzero((rise[1:-1] >= rise[:-2]) & (rise[1:-1] > rise[2:]) & (rise[1:-1] > 0.12))
             strokes_s = (peaks + 2.5) / 50
-        return synthesise(midi, chord, strokes_s, duration_s, seed + 1)
+        return synthesise(midi, chord, strokes_s, duration_s, request.seed + 1)
 
     def resynthesise(self, audio: Audio) -> Audio:
         return audio
@@ -115,48 +125,76 @@ def clips() -> list[Clip]:
     return [song(number) for number in range(len(SONGS))]
 
 
-def settings(clips: list[Clip], steps: int = 10) -> Settings:
-    names = tuple(clip.name for clip in clips)
-    return Settings("follower", DURATION_S, "none", steps, "1", 0, "test", names)
+def evaluation(maker: Follower, out: Path, judges: Judges, **sampling: object) -> Evaluation:
+    return Evaluation(ClipStore(maker, out / "clips"), judges, sampling)
+
+
+def by_metric(rows: list[Summary], judge: str = SAME) -> dict[str, Summary]:
+    return {row.metric: row for row in rows if row.judge == judge}
 
 
 def test_a_follower_follows_and_one_control_moves_only_its_metric(
     ears: Ears, clips: list[Clip], tmp_path: Path
 ) -> None:
     maker, store = Follower(), ExtractedStore(tmp_path / "extracted", ears)
-    tables = evaluate(maker, clips, tmp_path, settings(clips), store, n_alone=2, n_three=1)
-    followed = {row.metric: row for row in tables["all"]}
+    # The second judge is the same here, and so must its figures be; the labels are what was extracted.
+    judges = Judges(store, ears.version, second=store)
+    labelled = [replace(clip, labels=store.extract(clip.audio)) for clip in clips]
+    tables = evaluate(evaluation(maker, tmp_path, judges), labelled, n_alone=2, n_three=1)
+    followed = by_metric(tables["all"])
     for metric in ("chord_overlap", "drum_onset_f1", "melody_raw_chroma"):
         row = followed[metric]
-        assert row.n == len(clips) and row.not_applicable == 0
-        assert row.score is not None and row.floor is not None and row.share_closed is not None
-        assert row.score > 0.75, metric
-        assert row.share_closed > 0.6, metric
-    drums_alone = {row.metric: row for row in tables["alone:drums"]}
-    assert (drums_alone["drum_onset_f1"].score or 0) > 0.75
-    assert (drums_alone["melody_raw_chroma"].score or 0) < 0.3
-    assert (drums_alone["chord_overlap"].score or 0) < 0.3
-    three = {row.metric: row for row in tables["three"]}
+        assert row.score.n == len(clips) and row.not_applicable == 0
+        assert row.score.value is not None and row.gap_closed.value is not None and row.floor is not None
+        assert row.score.low is not None and row.score.high is not None
+        assert row.score.value > 0.75, metric
+        assert row.gap_closed.value > 0.6, metric
+        assert by_metric(tables["all"], SECOND)[metric].score == row.score
+        exact = by_metric(tables["all"], LABELS)[metric]
+        assert exact.score == row.score and exact.original == pytest.approx(1.0)
+    drums_alone = by_metric(tables["alone:drums"])
+    assert (drums_alone["drum_onset_f1"].score.value or 0) > 0.75
+    assert (drums_alone["melody_raw_chroma"].score.value or 0) < 0.3
+    assert (drums_alone["chord_overlap"].score.value or 0) < 0.3
+    three = by_metric(tables["three"])
     for metric in ("chord_overlap", "drum_onset_f1", "melody_raw_chroma"):
-        assert (three[metric].score or 0) > 0.75, metric
-    assert maker.texts == ["a caption"] * 4 + [""] * 7
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert report["settings"]["model"] == "follower" and "all" in report["tables"]
-    assert "share closed" in (tmp_path / "report.md").read_text()
+        assert (three[metric].score.value or 0) > 0.75, metric
+    assert maker.texts == ["a caption"] * 4 + [None] * 7
 
-    # A second run has nothing to do; after a loss only the lost clip is made again.
+    # A second run has nothing to do; after a loss only the lost result is judged again, its clip is kept.
     again = Follower()
-    assert evaluate(again, clips, tmp_path, settings(clips), store, n_alone=2, n_three=1) == tables
+    assert evaluate(evaluation(again, tmp_path, judges), labelled, n_alone=2, n_three=1) == tables
     assert again.texts == []
-    lines = (tmp_path / RESULTS_FILE).read_text().splitlines(keepends=True)
-    (tmp_path / RESULTS_FILE).write_text("".join(lines[1:]))
-    assert evaluate(again, clips, tmp_path, settings(clips), store, n_alone=2, n_three=1) == tables
+    results = tmp_path / RESULTS_FILE
+    lines = results.read_text().splitlines(keepends=True)
+    results.write_text("".join(lines[1:]))
+    assert evaluate(evaluation(again, tmp_path, judges), labelled, n_alone=2, n_three=1) == tables
+    assert again.texts == [] and len(read_results(results)) == len(lines)
+    (lost,) = (tmp_path / "clips" / "alone-drums").glob("song0-drums-*.wav")
+    lost.unlink()
+    results.unlink()
+    assert evaluate(evaluation(again, tmp_path, judges), labelled, n_alone=2, n_three=1) == tables
     assert len(again.texts) == 1
-    assert len(read_results(tmp_path / RESULTS_FILE)) == len(lines)
-    assert clip_path(tmp_path, "alone:drums", "song0-drums").is_file()
 
-    with pytest.raises(ValueError, match=r"other settings \(steps differ\)"):
-        evaluate(again, clips, tmp_path, settings(clips, steps=20), store)
+
+@pytest.mark.parametrize("change", ["steps", "guidance", "maker", "judge", "reference"])
+def test_nothing_is_reused_that_was_made_or_judged_in_another_way(
+    change: str, ears: Ears, clips: list[Clip], tmp_path: Path
+) -> None:
+    store = ExtractedStore(tmp_path / "extracted", ears)
+    maker = Follower()
+    evaluate(evaluation(maker, tmp_path, Judges(store, "1"), steps=10, guidance="2"), clips[:2], ("all",))
+    assert len(maker.texts) == 2
+    sampling = {"steps": 10, "guidance": "2"} | {"steps": {"steps": 20}, "guidance": {"guidance": "3"}}.get(
+        change, {}
+    )
+    again = Follower(version="another" if change == "maker" else "follower")
+    judges = Judges(store, "2" if change == "judge" else "1")
+    asked = [clips[0], replace(clips[2], name="song1")] if change == "reference" else clips[:2]
+    evaluate(evaluation(again, tmp_path, judges, **sampling), asked, ("all",))
+    assert len(again.texts) == {"judge": 0, "reference": 1}.get(change, 2)
+    # Judged again: all but what is the same in everything.
+    assert len(read_results(tmp_path / RESULTS_FILE)) == 4
 
 
 def test_listening_agrees_with_what_was_played(ears: Ears, clips: list[Clip], tmp_path: Path) -> None:

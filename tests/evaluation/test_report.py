@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from flowmusic.evaluation.report import (
+    CEILING_NOTE,
+    LABELS,
     METRIC_CONTROL,
+    SAME,
     Result,
     append_result,
     markdown_table,
@@ -22,44 +25,48 @@ def result(name: str, own: float | None, floor: float | None = 0.2, protocol: st
     def table(value: float | None) -> dict[str, float | None]:
         return dict.fromkeys(METRIC_CONTROL, value)
 
+    same = {"own": table(own), "floor": table(floor), "ceiling": table(1.0)}
     labels = {"own": table(own), "floor": table(floor), "ceiling": table(0.8), "original": table(0.9)}
-    return Result(name, protocol, {"drums": "a"}, table(own), table(floor), table(1.0), labels)
+    return Result(name, protocol, "key", {"drums": "a"}, {SAME: same, LABELS: labels})
 
 
 def test_summary_by_hand() -> None:
     summary = summarise([result("a", 0.6), result("b", 0.8)], "drum_onset_f1")
-    assert (summary.n, summary.not_applicable) == (2, 0)
-    assert summary.score == pytest.approx(0.7)
-    assert summary.standard_error == pytest.approx(0.1)  # standard deviation 0.1414 over the root of 2
-    assert summary.share_closed == pytest.approx((0.7 - 0.2) / (1.0 - 0.2))
+    assert (summary.score.n, summary.not_applicable) == (2, 0)
+    assert summary.score.value == pytest.approx(0.7)
+    assert (summary.score.low, summary.score.high) == pytest.approx((0.6, 0.8))
+    assert summary.gap_closed.value == pytest.approx((0.7 - 0.2) / (1.0 - 0.2))
+    assert (summary.gap_closed.low, summary.gap_closed.high) == pytest.approx((0.5, 0.75))
 
 
 def test_what_does_not_apply_is_left_out_and_counted() -> None:
     summary = summarise([result("a", 0.6), result("b", None), result("c", 0.6, floor=None)], "chord_overlap")
-    assert (summary.n, summary.not_applicable) == (1, 2)
-    assert summary.score == pytest.approx(0.6) and summary.standard_error is None
+    assert (summary.score.n, summary.not_applicable) == (1, 2)
+    assert summary.score.value == pytest.approx(0.6) and summary.score.low is None
     empty = summarise([result("b", None)], "chord_overlap")
-    assert empty.n == 0 and empty.score is None and empty.share_closed is None
+    assert empty.score.n == 0 and empty.score.value is None and empty.gap_closed.value is None
 
 
-def test_no_share_where_floor_and_ceiling_meet() -> None:
-    assert summarise([result("a", 0.9, floor=0.99)], "chord_iou").share_closed is None
+def test_no_gap_where_floor_and_ceiling_meet() -> None:
+    assert summarise([result("a", 0.9, floor=0.99)], "chord_iou").gap_closed.value is None
 
 
-def test_labels_have_their_own_table() -> None:
-    tables = summary_tables([result("a", 0.5), result("b", 0.7)])
-    assert set(tables) == {"all", "all/labels"}
-    row = tables["all/labels"][0]
-    assert row.ceiling == pytest.approx(0.8) and row.original == pytest.approx(0.9)
+def test_every_judge_has_a_row() -> None:
+    rows = summary_tables([result("a", 0.5), result("b", 0.7)])["all"]
+    assert [row.judge for row in rows[:2]] == [SAME, LABELS] and len(rows) == 2 * len(METRIC_CONTROL)
+    assert rows[1].ceiling == pytest.approx(0.8) and rows[1].original == pytest.approx(0.9)
 
 
-def test_markdown_holds_every_protocol() -> None:
+def test_markdown_holds_every_protocol_and_says_what_a_ceiling_is_where_it_is_exceeded() -> None:
     results = [result("a", 0.5), result("a", 0.4, protocol="three")]
     results += [result("a", 0.3, protocol=f"alone:{name}") for name in ("drums", "melody", "chords")]
-    text = to_markdown(summary_tables(results), "Adherence")
-    assert text.startswith("# Adherence\n")
+    text = to_markdown(summary_tables(results), "Adherence", ["a note"])
+    assert text.startswith("# Adherence\n\na note\n")
     assert "three different references" in text and "One control alone" in text
-    assert "**0.300 (0.200)**" in text
+    assert "All controls and the caption of one reference" in text
+    assert "**0.300 (0.200)**" in text and "gap closed" in text
+    assert CEILING_NOTE not in text
+    assert CEILING_NOTE in to_markdown(summary_tables([result("a", 0.9)]), "Adherence")  # labels: above .8
 
 
 def test_table_cells() -> None:

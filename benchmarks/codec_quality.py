@@ -1,24 +1,28 @@
-"""How much of a recording a codec's encode and decode leave intact.
+"""How much of a recording do a codec's encode and decode leave intact?
 
-Level distances hide an "underwater" colour: it is told by the wobble of sustained bands and the
-instantaneous-frequency error of spectral peaks.
+    python -m benchmarks.codec_quality --files corpus/valid --n 32
 
-    python -m flowmusic.evaluation.codec_quality --files song.wav other.flac
+Level distances do not show an "underwater" colour: the wobble of sustained bands and the
+instantaneous-frequency error of spectral peaks do. The stereo image is judged by the cues by which the ear
+places sound (Blauert, "Spatial Hearing"; Breebaart et al. 2005): level differences and coherence of the
+channels.
 """
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from features.audio import Audio
 from flowmusic.codec.protocol import Codec, encode_audio
-from flowmusic.evaluation.report import markdown_table, mean_of, write_lines
-from flowmusic.evaluation.stereo_quality import stereo_errors
+from flowmusic.evaluation.estimates import Estimate, mean
+from flowmusic.evaluation.report import markdown_table, write_lines
 from flowmusic.plots.figures import plot_spectrograms
 
 WINDOW, HOP = 2048, 512
@@ -33,6 +37,9 @@ SUSTAIN_RANGE_DB = 6.0
 AUDIBLE_DB = -50.0
 PHASE_STEP = 32
 LIBROSA_RATE = 22_050
+STEREO_HOP, STEREO_COLUMNS = 1024, 4
+STEREO_LOW_HZ, STEREO_HIGH_HZ, STEREO_BANDS_PER_OCTAVE = 100.0, 12_800.0, 3
+MAX_LEVEL_DIFFERENCE_DB = 20.0
 FULL_SCALE_SINE = WINDOW / 4
 """STFT magnitude of a sine of amplitude 1: half the sum of the Hann window."""
 
@@ -44,13 +51,13 @@ class CodecQuality:
     log_magnitude_error_db  mean |difference| of STFT levels, dB, floor 80 dB below the loudest bin
     log_magnitude_error_dbfs  the same, floor at -80 dB full scale (0 dB: a sine of full scale)
     chroma_correlation      Pearson correlation of the chromagrams
-    onset_f1                onsets of the mix against the original's, 50 ms, heard as librosa does by itself:
-                            at 22.05 kHz, in frames of 23 ms
+    onset_f1                onsets of the mix against the original's, 50 ms, at librosa's own rate:
+                            22.05 kHz, in frames of 23 ms
     onset_f1_fine           the same at the sound's own rate: at 32 kHz in frames of 16 ms
     wobble_error_db         RMS difference of 3-20 Hz level modulation in sustained bands, dB
     wobble_ratio            RMS modulation there, divided by the original's
     frequency_error_hz      mean instantaneous-frequency error at the original's spectral peaks, Hz
-    level_difference_error_db, coherence_error  of the stereo image (`stereo_quality`), of stereo sound
+    level_difference_error_db, coherence_error  of the stereo image (`stereo_errors`), of stereo sound
     decode_real_time_factor seconds of computing for a second of sound
     """
 
@@ -148,13 +155,13 @@ def chroma_correlation(original: np.ndarray, decoded: np.ndarray, sample_rate: i
     return float(np.corrcoef(chroma[0], chroma[1])[0, 1])
 
 
-def onset_f1(original: np.ndarray, decoded: np.ndarray, sample_rate: int, heard_at: int) -> float | None:
-    """F1 of `librosa.onset` onsets of the full signals, 50 ms, at the rate `heard_at`; None without any."""
+def onset_f1(original: np.ndarray, decoded: np.ndarray, sample_rate: int, at_rate: int) -> float | None:
+    """F1 of `librosa.onset` onsets of the full signals, 50 ms, at a sample rate; None without any."""
     import librosa
     import mir_eval.onset
 
-    signals = [librosa.resample(x, orig_sr=sample_rate, target_sr=heard_at) for x in (original, decoded)]
-    times = [librosa.onset.onset_detect(y=x, sr=heard_at, hop_length=HOP, units="time") for x in signals]
+    signals = [librosa.resample(x, orig_sr=sample_rate, target_sr=at_rate) for x in (original, decoded)]
+    times = [librosa.onset.onset_detect(y=x, sr=at_rate, hop_length=HOP, units="time") for x in signals]
     if len(times[0]) == 0:
         return None
     return float(mir_eval.onset.f_measure(*times, window=ONSET_WINDOW_S)[0]) if len(times[1]) else 0.0
@@ -187,20 +194,20 @@ def wobble(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> tuple
     from scipy.ndimage import maximum_filter1d, minimum_filter1d
     from scipy.signal import butter, sosfiltfilt
 
-    asked, extracted = band_levels_db(original, sample_rate), band_levels_db(decoded, sample_rate)
+    before, after = band_levels_db(original, sample_rate), band_levels_db(decoded, sample_rate)
     frame_rate = sample_rate / round(sample_rate / WOBBLE_FRAME_RATE)
-    floor = asked.max() + FLOOR_DB
-    asked, extracted = np.maximum(asked, floor), np.maximum(extracted, floor)
+    floor = before.max() + FLOOR_DB
+    before, after = np.maximum(before, floor), np.maximum(after, floor)
     span = 2 * round(SUSTAIN_SPAN_S * frame_rate) + 1
-    movement = maximum_filter1d(asked, span) - minimum_filter1d(asked, span)
-    sustained = (movement < SUSTAIN_RANGE_DB) & (asked > asked.max() + AUDIBLE_DB)
-    if sustained.sum() < frame_rate or asked.shape[1] < 32:
+    movement = maximum_filter1d(before, span) - minimum_filter1d(before, span)
+    sustained = (movement < SUSTAIN_RANGE_DB) & (before > before.max() + AUDIBLE_DB)
+    if sustained.sum() < frame_rate or before.shape[1] < 32:
         return None, None
     filters = butter(2, WOBBLE_HZ, btype="bandpass", fs=frame_rate, output="sos")
-    am_asked = sosfiltfilt(filters, asked, axis=1)[sustained]
-    am_heard = sosfiltfilt(filters, extracted, axis=1)[sustained]
-    rms_asked, rms_heard = float(np.sqrt((am_asked**2).mean())), float(np.sqrt((am_heard**2).mean()))
-    return float(np.sqrt(((am_heard - am_asked) ** 2).mean())), rms_heard / max(rms_asked, 1e-3)
+    am_before = sosfiltfilt(filters, before, axis=1)[sustained]
+    am_after = sosfiltfilt(filters, after, axis=1)[sustained]
+    rms_before, rms_after = float(np.sqrt((am_before**2).mean())), float(np.sqrt((am_after**2).mean()))
+    return float(np.sqrt(((am_after - am_before) ** 2).mean())), rms_after / max(rms_before, 1e-3)
 
 
 def frequency_error_hz(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float | None:
@@ -210,8 +217,8 @@ def frequency_error_hz(original: np.ndarray, decoded: np.ndarray, sample_rate: i
     (STFT 2048). The frequency is the phase advance over 32 samples. An error above one bin means
     that the partial is gone; it counts as one bin.
     """
-    magnitude, asked = _phase_advance(original)
-    _, extracted = _phase_advance(decoded)
+    magnitude, before = _phase_advance(original)
+    _, after = _phase_advance(decoded)
     top = round(min(BAND_HIGH_HZ, sample_rate / 2) / sample_rate * WINDOW)
     middle = magnitude[1:-1]
     peaks = (middle > magnitude[:-2]) & (middle >= magnitude[2:])
@@ -219,7 +226,7 @@ def frequency_error_hz(original: np.ndarray, decoded: np.ndarray, sample_rate: i
     peaks[top:] = False
     if not peaks.any():
         return None
-    turn = np.angle(extracted[1:-1][peaks] * np.conj(asked[1:-1][peaks]))
+    turn = np.angle(after[1:-1][peaks] * np.conj(before[1:-1][peaks]))
     error_hz = np.abs(turn) * sample_rate / (2 * np.pi * PHASE_STEP)
     return float(np.minimum(error_hz, sample_rate / WINDOW).mean())
 
@@ -231,6 +238,73 @@ def _phase_advance(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     now = librosa.stft(samples[:-PHASE_STEP], n_fft=WINDOW, hop_length=HOP)
     later = librosa.stft(samples[PHASE_STEP:], n_fft=WINDOW, hop_length=HOP)
     return np.abs(now), later * np.conj(now)
+
+
+@dataclass(frozen=True)
+class StereoCues:
+    """Cues of (2, S) samples by band and column of time, (N, T) each.
+
+    level_difference_db  left over right, at most 20 dB either way
+    coherence            |correlation| of the channels, 0 to 1
+    power                of both channels
+    """
+
+    level_difference_db: np.ndarray
+    coherence: np.ndarray
+    power: np.ndarray
+
+    @property
+    def audible(self) -> np.ndarray:
+        """Where there is sound, (N, T) bool. ValueError where it is all silent."""
+        loudest = float(self.power.max(initial=0.0))
+        if loudest <= 0:
+            raise ValueError("silence has no stereo image; expected sound")
+        return self.power > loudest * 10 ** (AUDIBLE_DB / 10)
+
+
+def stereo_cues(samples: np.ndarray, sample_rate: int) -> StereoCues:
+    """The cues of (2, S) samples in thirds of an octave over some 130 ms."""
+    import librosa
+
+    left, right = (librosa.stft(channel, n_fft=WINDOW, hop_length=STEREO_HOP) for channel in samples)
+    n_bands = round(np.log2(min(STEREO_HIGH_HZ, sample_rate / 2) / STEREO_LOW_HZ) * STEREO_BANDS_PER_OCTAVE)
+    edges = STEREO_LOW_HZ * 2.0 ** (np.arange(n_bands + 1) / STEREO_BANDS_PER_OCTAVE)
+    first_bins = np.searchsorted(librosa.fft_frequencies(sr=sample_rate, n_fft=WINDOW), edges)
+
+    def pooled(values: np.ndarray) -> np.ndarray:
+        """Sums over bands and columns: (F, T') -> (N, T)."""
+        n_columns = values.shape[1] // STEREO_COLUMNS
+        columns = (
+            values[:, : n_columns * STEREO_COLUMNS]
+            .reshape(values.shape[0], n_columns, STEREO_COLUMNS)
+            .sum(axis=2)
+        )
+        bands = pairwise(first_bins)
+        return np.stack([columns[first : max(last, first + 1)].sum(axis=0) for first, last in bands])
+
+    power_left, power_right = pooled(np.abs(left) ** 2), pooled(np.abs(right) ** 2)
+    common = np.abs(pooled(left * right.conj()))
+    difference = 10 * np.log10((power_left + 1e-9) / (power_right + 1e-9))
+    return StereoCues(
+        difference.clip(-MAX_LEVEL_DIFFERENCE_DB, MAX_LEVEL_DIFFERENCE_DB),
+        common / np.sqrt(power_left * power_right + 1e-18),
+        power_left + power_right,
+    )
+
+
+def stereo_errors(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> tuple[float, float]:
+    """Mean |difference| of level differences (dB) and of coherence of (2, S) signals, where the original
+    sounds.
+
+    Raises:
+        ValueError: a silent original.
+    """
+    wanted, found = stereo_cues(original, sample_rate), stereo_cues(decoded, sample_rate)
+    audible = wanted.audible
+    return (
+        float(np.abs(wanted.level_difference_db - found.level_difference_db)[audible].mean()),
+        float(np.abs(wanted.coherence - found.coherence)[audible].mean()),
+    )
 
 
 def resynthesise(codec: Codec, audio: Audio) -> tuple[Audio, float]:
@@ -245,15 +319,13 @@ def resynthesise(codec: Codec, audio: Audio) -> tuple[Audio, float]:
     return Audio(decoded, codec.sample_rate).fitted(audio.duration_s), seconds
 
 
-def measure(
-    codec: Codec, audio: Audio, heard_at: int | None = None, plot: Path | None = None
-) -> CodecQuality:
-    """All figures: of the mono sum (at the rate `heard_at`), and of the image; `plot` is a PNG to write."""
+def measure(codec: Codec, audio: Audio, at_rate: int | None = None, plot: Path | None = None) -> CodecQuality:
+    """All figures: of the mono sum (at the rate `at_rate`), and of the image; `plot` is a PNG to write."""
     original = audio.resampled(codec.sample_rate)
     decoded, seconds = resynthesise(codec, original)
     if plot is not None:
         plot_spectrograms(original, decoded, plot, plot.stem)
-    rate = heard_at or codec.sample_rate
+    rate = at_rate or codec.sample_rate
     quality = compare(original.resampled(rate).mono(), decoded.resampled(rate).mono(), rate)
     quality = replace(quality, decode_real_time_factor=seconds / original.duration_s)
     if original.n_channels != 2:
@@ -262,37 +334,44 @@ def measure(
     return replace(quality, level_difference_error_db=level, coherence_error=coherence)
 
 
-def average(qualities: Sequence[CodecQuality]) -> CodecQuality:
-    """Mean of each figure over the clips where it applies."""
-    return CodecQuality(**{field.name: mean_of(qualities, field.name) for field in fields(CodecQuality)})
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m flowmusic.evaluation.codec_quality`: a table of the figures, a row a file."""
+    """Print a table of the figures: a row for each file, and their means with 95 % intervals."""
     from tqdm import tqdm
 
     from flowmusic.api.pretrained import load_pretrained
-    from flowmusic.evaluation.references import files_parser, find_references, load_clip
+    from flowmusic.evaluation.references import find_references, load_clip
 
-    parser = files_parser("codec_quality", "What the codec leaves of recordings.")
-    parser.add_argument("--checkpoint", help="model folder or hub id (default: the embedded model)")
+    parser = argparse.ArgumentParser(prog="codec_quality", description=__doc__.partition("\n")[0])
+    parser.add_argument("--files", nargs="+", required=True, type=Path, help="sound files, songs, folders")
+    parser.add_argument("--n", type=int, help="at most so many, spread over the list (all)")
+    parser.add_argument("--duration", type=float, default=10.0, help="seconds from the middle of each (10)")
+    parser.add_argument("--checkpoint", help="model folder or hub id (default: the bundled model)")
     parser.add_argument("--rate", type=int, help="compare at this sample rate (default: the codec's)")
     parser.add_argument("--plots", type=Path, help="folder for spectrograms of each file, before and after")
+    parser.add_argument("--out", type=Path, help="write the table here too (markdown)")
     options = parser.parse_args(arguments)
-    try:
-        references = find_references(options.files, options.n)
-        codec = load_pretrained(options.checkpoint).codec
-        clips = [load_clip(item, options.duration, allow_shorter=True) for item in references]
-        named = []
-        for clip in tqdm(clips, desc="codec"):
-            plot = options.plots and options.plots / f"{clip.name}.png"
-            named.append((clip.name, measure(codec, clip.audio, options.rate, plot)))
-    except ValueError as error:
-        parser.error(str(error))
-    named.append((f"mean of {len(named)}", average([quality for _, quality in named])))
-    header = ["file", *(field.name for field in fields(CodecQuality))]
-    write_lines(markdown_table(header, [[name, *astuple(found)] for name, found in named]), options.out)
+    references = find_references(options.files, options.n)
+    codec = load_pretrained(options.checkpoint).codec
+    found: dict[str, CodecQuality] = {}
+    for item in tqdm(references, desc="codec"):
+        clip = load_clip(item, options.duration, allow_shorter=True)
+        plot = options.plots and options.plots / f"{clip.name}.png"
+        found[clip.name] = measure(codec, clip.audio, options.rate, plot)
+    names = [field.name for field in fields(CodecQuality)]
+    rows: list[list[str | float | None]] = [
+        [name, *(getattr(quality, figure) for figure in names)] for name, quality in found.items()
+    ]
+    rows.append(["mean [95 %]", *(str(average(list(found.values()))[figure]) for figure in names)])
+    write_lines(markdown_table(["file", *names], rows), options.out)
     return 0
+
+
+def average(qualities: Sequence[CodecQuality]) -> dict[str, Estimate]:
+    """The mean of each figure over the clips where it applies."""
+    return {
+        field.name: mean(getattr(quality, field.name) for quality in qualities)
+        for field in fields(CodecQuality)
+    }
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from features.audio import Audio, resample
-from flowmusic.evaluation.codec_quality import (
+from benchmarks.codec_quality import (
     FULL_SCALE_SINE,
     CodecQuality,
     average,
@@ -22,7 +22,7 @@ from flowmusic.evaluation.codec_quality import (
     measure,
     wobble,
 )
-from flowmusic.evaluation.separation import hpss_percussive, sdr_db
+from features.audio import Audio, resample
 
 RATE = 32_000
 TIMES_S = np.arange(4 * RATE) / RATE
@@ -113,28 +113,15 @@ def test_bad_pairs_are_refused() -> None:
 def test_average_leaves_out_what_does_not_apply() -> None:
     first = CodecQuality(2.0, 1.5, 1.0, None, None, None, None, 3.0, None, None, 0.125)
     second = CodecQuality(4.0, 2.5, 0.5, 0.5, None, None, None, 5.0, 2.0, 0.25, 0.375)
-    mean = CodecQuality(3.0, 2.0, 0.75, 0.5, None, None, None, 4.0, 2.0, 0.25, 0.25)
-    assert average([first, second]) == mean
+    means = average([first, second])
+    assert {name: found.value for name, found in means.items()} == asdict(
+        CodecQuality(3.0, 2.0, 0.75, 0.5, None, None, None, 4.0, 2.0, 0.25, 0.25)
+    )
+    assert means["onset_f1"].n == 1 and means["chroma_correlation"].n == 2
 
 
-def test_sdr_by_hand() -> None:
-    true = RNG.standard_normal(RATE).astype(np.float32)
-    assert sdr_db(true, 0.9 * true) == pytest.approx(20.0, abs=1e-3)  # an error of a tenth
-    assert sdr_db(true, np.zeros_like(true)) == pytest.approx(0.0)
-    assert sdr_db(true, true) > 100
-    with pytest.raises(ValueError, match="silent"):
-        sdr_db(np.zeros(10), np.ones(10))
-
-
-def test_hpss_keeps_clicks_and_drops_tones() -> None:
-    tone = 0.3 * np.sin(2 * np.pi * 440 * TIMES_S)
-    clicks = 0.5 * RNG.standard_normal(len(TIMES_S)) * np.exp(-(TIMES_S % 0.5) * 100)
-    percussive = hpss_percussive((tone + clicks).astype(np.float32))
-    assert sdr_db(clicks, percussive) > sdr_db(clicks, tone + clicks) + 6
-
-
-def test_the_codec_can_be_heard_at_another_rate() -> None:
-    """A codec that leaves out all above 5 kHz is perfect where nothing above is heard."""
+def test_the_codec_can_be_judged_at_another_rate() -> None:
+    """A codec that leaves out all above 5 kHz is perfect where nothing above counts."""
 
     class Narrow:
         sample_rate, frame_rate, latent_dim, channels = RATE, 25.0, 1, 1
@@ -156,5 +143,5 @@ def test_the_command_writes_a_table_and_a_plot_of_each_file(tmp_path: Path) -> N
     soundfile.write(sound, 0.3 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE), RATE)
     table = tmp_path / "table.md"
     assert main(["--files", str(sound), "--plots", str(tmp_path / "plots"), "--out", str(table)]) == 0
-    assert "| tone " in table.read_text()
+    assert "| tone " in table.read_text() and "| mean [95 %]" in table.read_text()
     assert (tmp_path / "plots" / "tone.png").stat().st_size > 10_000
