@@ -10,12 +10,12 @@ from flowmusic.composer.harmony import MINOR_MODES
 from flowmusic.composer.wording import Draws, Words, instrument_words, solo_words, wording
 
 _MOODS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("dark", "slow"): ("sad", "melancholic", "sombre", "mournful", "lonely", "brooding"),
-    ("dark", "medium"): ("moody", "dark", "bittersweet", "mysterious", "serious", "wistful"),
-    ("dark", "fast"): ("intense", "dramatic", "tense", "driving", "urgent", "aggressive"),
-    ("bright", "slow"): ("calm", "peaceful", "tender", "warm", "romantic", "gentle", "relaxing"),
-    ("bright", "medium"): ("pleasant", "light", "cheerful", "sunny", "easy-going", "hopeful"),
-    ("bright", "fast"): ("happy", "joyful", "upbeat", "energetic", "playful", "lively"),
+    ("minor", "slow"): ("sad", "melancholic", "sombre", "mournful", "lonely", "brooding"),
+    ("minor", "medium"): ("moody", "dark", "bittersweet", "mysterious", "serious", "wistful"),
+    ("minor", "fast"): ("intense", "dramatic", "tense", "driving", "urgent", "aggressive"),
+    ("major", "slow"): ("calm", "peaceful", "tender", "warm", "romantic", "gentle", "relaxing"),
+    ("major", "medium"): ("pleasant", "light", "cheerful", "sunny", "easy-going", "hopeful"),
+    ("major", "fast"): ("happy", "joyful", "upbeat", "energetic", "playful", "lively"),
 }
 _TEMPO_WORDS: dict[str, tuple[str, ...]] = {
     "slow": ("slow", "slow-paced", "downtempo", "unhurried"),
@@ -58,12 +58,12 @@ class SongFacts:
     solo: str
 
     @property
-    def shade(self) -> str:
-        """dark: minor-like modes; bright: the others."""
-        return "dark" if self.mode in MINOR_MODES else "bright"
+    def mode_family(self) -> str:
+        """minor: also the modes with a minor third; major: the others."""
+        return "minor" if self.mode in MINOR_MODES else "major"
 
     @property
-    def pace(self) -> str:
+    def tempo(self) -> str:
         return tempo_word(self.bpm, self.metre)
 
     @property
@@ -79,7 +79,7 @@ def tempo_word(bpm: float, metre: str) -> str:
 
 
 def moods_of(facts: SongFacts) -> tuple[str, ...]:
-    return _MOODS[(facts.shade, facts.pace)]
+    return _MOODS[(facts.mode_family, facts.tempo)]
 
 
 def _instrument_phrases(facts: SongFacts, draws: Draws) -> list[str]:
@@ -145,14 +145,14 @@ def _subject(facts: SongFacts, draws: Draws) -> str:
 
 def _tonality(facts: SongFacts, draws: Draws) -> str:
     if draws.chance(0.7):
-        return draws.word((f"in {facts.mode}", f"{facts.mode} key"), wording().modes[facts.shade], 0.7)
+        return draws.word((f"in {facts.mode}", f"{facts.mode} key"), wording().modes[facts.mode_family], 0.7)
     short = f"{facts.key} {facts.mode}"
     return draws.word((f"in {short}", f"in the key of {short}", f"key: {short}"))
 
 
 def _speed(facts: SongFacts, draws: Draws) -> str:
     if draws.chance(0.5):
-        return draws.word(_TEMPO_WORDS[facts.pace], wording().paces[facts.pace], 1.0)
+        return draws.word(_TEMPO_WORDS[facts.tempo], wording().tempo_phrases[facts.tempo], 1.0)
     bpm = str(round(facts.bpm))
     return draws.word((f"{bpm} bpm", f"{bpm} BPM", f"at {bpm} beats per minute", f"tempo {bpm}"))
 
@@ -174,7 +174,7 @@ def _details(facts: SongFacts, draws: Draws) -> list[str]:
         if draws.chance(0.4):
             details.append(_tonality(facts, draws))
         if draws.chance(0.15):
-            details.append(draws.word(moods_of(facts), wording().feelings[facts.shade], 1.0))
+            details.append(draws.word(moods_of(facts), wording().feelings[facts.mode_family], 1.0))
     if draws.chance(0.12 if facts.metre == "4/4" else 0.45):
         details.append(draws.word(_METRE_WORDS[facts.metre]))
     if facts.solo == "none" and facts.kit and draws.chance(0.1):
@@ -185,10 +185,10 @@ def _details(facts: SongFacts, draws: Draws) -> list[str]:
 def _adjectives(facts: SongFacts, draws: Draws) -> list[str]:
     adjectives = []
     if draws.chance(0.55) and facts.solo != "drums":
-        moods = wording().moods[f"{facts.shade} {facts.pace}"]
+        moods = wording().moods[f"{facts.mode_family} {facts.tempo}"]
         adjectives.append(draws.word(moods_of(facts), moods, 0.6))
     if draws.chance(0.45):
-        adjectives.append(draws.word(_TEMPO_WORDS[facts.pace], wording().tempi[facts.pace]))
+        adjectives.append(draws.word(_TEMPO_WORDS[facts.tempo], wording().tempo_adjectives[facts.tempo]))
     if len(adjectives) == 2 and draws.words.random() < 0.5:
         adjectives.reverse()
     return adjectives
@@ -207,12 +207,12 @@ def _remark(facts: SongFacts, draws: Draws) -> str:
         name = players[int(draws.facts.integers(len(players)))]
         return draws.word((name,), instrument_words(name, draws), 1.0)
     plain_mood = tuple(f"{mood} music" for mood in moods_of(facts))
-    ways: list[tuple[Words, Words]] = [(_TEMPO_WORDS[facts.pace], table.paces[facts.pace])]
+    ways: list[tuple[Words, Words]] = [(_TEMPO_WORDS[facts.tempo], table.tempo_phrases[facts.tempo])]
     if facts.solo != "drums":
         ways += [
-            ((f"in {facts.mode}", f"{facts.mode} key"), table.modes[facts.shade]),
-            (plain_mood, table.feelings[facts.shade]),
-            (plain_mood, table.moods[f"{facts.shade} {facts.pace}"]),
+            ((f"in {facts.mode}", f"{facts.mode} key"), table.modes[facts.mode_family]),
+            (plain_mood, table.feelings[facts.mode_family]),
+            (plain_mood, table.moods[f"{facts.mode_family} {facts.tempo}"]),
         ]
     if facts.kit and facts.solo == "none":
         ways.append((("drums", "with drums"), table.drumming))

@@ -40,7 +40,7 @@ CLEAR_SHARE = 0.4
 """Of the time on the tonic's chord, from which on a mode is as clear as it gets."""
 FULLNESS = 8.0
 """A sheet in whose time all play has exp(FULLNESS) times the odds of one in which nobody does."""
-_MOST_SAID = 6.0  # a shade is said surely enough at odds of exp(6)
+_MOST_SAID = 6.0  # a mode is said surely enough at odds of exp(6)
 _SEED = 0x636F6D70  # beside the seed of the noise: another stream of numbers
 _BPM = re.compile(r"(\d{2,3}(?:\.\d+)?)\s*(?:bpm|beats per minute)\b", re.IGNORECASE)
 _SLOWEST, _FASTEST = 40.0, 240.0
@@ -84,17 +84,17 @@ def compose(
     brief = _choose_brief(evidence, rng)
     if bpm is not None:
         brief = replace(brief, bpm=bpm)
-    shades = {mode: evidence["shade"]["dark" if mode in MINOR_MODES else "bright"] for mode in MODES}
-    mode = _choose(dict(zip(MODES, MODE_WEIGHTS, strict=True)), shades, rng)
-    sheet, sections = _choose_sheet(brief, mode, duration_s, evidence["shade"], rng)
+    modes = {mode: evidence["mode"]["minor" if mode in MINOR_MODES else "major"] for mode in MODES}
+    mode = _choose(dict(zip(MODES, MODE_WEIGHTS, strict=True)), modes, rng)
+    sheet, sections = _choose_sheet(brief, mode, duration_s, evidence["mode"], rng)
     score = arrange(sheet, sections, brief, 1, rng)
     return Composition(brief.style_name, score, _references(score))
 
 
 def _choose_sheet(
-    brief: Brief, mode: str, duration_s: float, shades: dict[str, float], rng: np.random.Generator
+    brief: Brief, mode: str, duration_s: float, modes: dict[str, float], rng: np.random.Generator
 ) -> tuple[Sheet, tuple[Section, ...]]:
-    said = min(abs(shades["dark"] - shades["bright"]), _MOST_SAID)
+    said = min(abs(modes["minor"] - modes["major"]), _MOST_SAID)
     end = duration_s / brief.quarter_s  # every sheet is longer
     written = [write_sheet(rng, brief, mode, duration_s) for _ in range(N_SHEETS)]
     log_weights = []
@@ -145,7 +145,7 @@ def _choose(usual: dict[str, float], evidence: dict[str, float], rng: np.random.
 
 
 def _log_weight(brief: Brief, evidence: Evidence) -> float:
-    said = evidence["pace"][tempo_word(brief.bpm, brief.metre.name)] + evidence["metre"][brief.metre.name]
+    said = evidence["tempo"][tempo_word(brief.bpm, brief.metre.name)] + evidence["metre"][brief.metre.name]
     players = [
         evidence["drums"]["with" if brief.has_drums else "without"],
         evidence["melody"]["with" if brief.has_melody else "without"],

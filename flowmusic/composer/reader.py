@@ -22,8 +22,8 @@ TEXT_DIM = 384
 HIDDEN, DROPOUT = 256, 0.3
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "style": (*STYLES, "experimental"),
-    "shade": ("dark", "bright"),
-    "pace": ("slow", "medium", "fast"),
+    "mode": ("minor", "major"),
+    "tempo": ("slow", "medium", "fast"),
     "metre": tuple(METRES),
     "drums": ("without", "with"),
     "melody": ("without", "with"),

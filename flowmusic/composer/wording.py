@@ -24,11 +24,11 @@ _STRING_SECTIONS, _VOICES = frozenset(range(48, 52)), frozenset(range(52, 55))
 
 @dataclass(frozen=True)
 class Wording:
-    """Phrases by what they stand for; shades are dark (minor-like modes) and bright, paces slow to fast.
+    """Phrases by what they stand for; modes are minor and major, tempi slow to fast.
 
     instruments  by the names of `PROGRAM_NAMES`; `players` have their article
-    families     of instruments; moods by 'shade pace', feelings and modes by shade, tempi (adjectives) and
-                 paces (phrases of their own) by pace, scenes by style
+    families     of instruments; moods by 'mode tempo', feelings and modes by mode, tempo_adjectives and
+                 tempo_phrases by tempo, scenes by style
     solo         with {x} for the only instrument; `playing`: openings of a sentence, {x} for those who play
     """
 
@@ -38,8 +38,8 @@ class Wording:
     moods: dict[str, Words]
     feelings: dict[str, Words]
     modes: dict[str, Words]
-    tempi: dict[str, Words]
-    paces: dict[str, Words]
+    tempo_adjectives: dict[str, Words]
+    tempo_phrases: dict[str, Words]
     drums: Words
     drumming: Words
     no_drums: Words

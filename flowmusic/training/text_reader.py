@@ -34,8 +34,8 @@ def values_of(facts: SongFacts) -> dict[str, str]:
     """What a song is, attribute by attribute."""
     return {
         "style": facts.style,
-        "shade": facts.shade,
-        "pace": facts.pace,
+        "mode": facts.mode_family,
+        "tempo": facts.tempo,
         "metre": facts.metre,
         "drums": "with" if facts.kit else "without",
         "melody": "with" if facts.lead else "without",

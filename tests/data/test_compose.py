@@ -199,18 +199,18 @@ def test_captions_tell_the_truth(songs: list[tuple[str, str, Score]]) -> None:
     table = wording()
     for _, _, score in songs:
         assert 5 <= len(set(score.captions)) == len(score.captions)
-        shade = "dark" if score.mode in ("minor", "dorian", "phrygian") else "bright"
-        pace = tempo_word(score.bpm, score.metre)
+        family = "minor" if score.mode in ("minor", "dorian", "phrygian") else "major"
+        tempo = tempo_word(score.bpm, score.metre)
         for caption in score.captions:
             assert caption == caption.strip()
             assert "None" not in caption and "{" not in caption
             assert "  " not in caption
             assert not found(table.no_drums if score.drums is not None else table.drumming, caption)
             assert not found(table.no_melody if score.melody is not None else (), caption)
-            for other in {"dark", "bright"} - {shade}:
+            for other in {"minor", "major"} - {family}:
                 assert not found(table.modes[other] + table.feelings[other], caption)
-            for other in {"slow", "medium", "fast"} - {pace}:
-                assert not found(table.paces[other], caption)
+            for other in {"slow", "medium", "fast"} - {tempo}:
+                assert not found(table.tempo_phrases[other], caption)
             for number in re.findall(r"(\d+) bpm", caption.lower()):
                 assert number == str(round(score.bpm))
 
@@ -231,7 +231,12 @@ def test_captions_of_a_solo_name_no_other_instrument() -> None:
     captions = write_captions(facts, 60, np.random.default_rng(0))
     table = wording()
     flutes = ("flute", *table.instruments["flute"], table.players["flute"], *table.families["woodwinds"])
-    silent = (*table.modes["dark"], *table.feelings["dark"], *table.moods["dark slow"], *table.paces["slow"])
+    silent = (
+        *table.modes["minor"],
+        *table.feelings["minor"],
+        *table.moods["minor slow"],
+        *table.tempo_phrases["slow"],
+    )
     assert all(found(flutes, caption) or found((*silent, *table.no_drums), caption) for caption in captions)
     assert sum(bool(found(flutes, caption)) for caption in captions) > 45
     others = tuple(name for name in table.instruments if name not in ("flute", "pan flute", "whistle"))

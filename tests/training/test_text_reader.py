@@ -22,13 +22,13 @@ def test_examples_are_captions_with_what_their_songs_are() -> None:
 
 def test_the_prior_is_what_songs_are_and_a_silent_text_adds_nothing() -> None:
     values = {name: known[0] for name, known in ATTRIBUTES.items()}
-    examples = [("x", values)] * 30 + [("x", values | {"shade": "bright"})] * 10
+    examples = [("x", values)] * 30 + [("x", values | {"mode": "major"})] * 10
     training = ReaderTraining(examples, {"x": torch.nn.functional.normalize(torch.ones(384), dim=0)})
     training.n_valid = 0
-    dark, bright = training.reader.prior.split(list(training.reader.sizes.values()))[1].exp().tolist()
-    assert dark == pytest.approx(3 * bright, rel=0.2) and dark + bright == pytest.approx(1.0)
+    minor, major = training.reader.prior.split(list(training.reader.sizes.values()))[1].exp().tolist()
+    assert minor == pytest.approx(3 * major, rel=0.2) and minor + major == pytest.approx(1.0)
     training.train(300, torch.Generator().manual_seed(0))
-    evidence = training.reader.evidence(training.states[0])["shade"]
+    evidence = training.reader.evidence(training.states[0])["mode"]
     assert all(abs(value) < 0.2 for value in evidence.values())
 
 
