@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: files from elsewhere in the repository become pages, and links lead to them."""
+"""Hooks of mkdocs: files from elsewhere become pages, and links lead to them; the table of Request."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ ELSEWHERE = {
 """Files of the repository, and the names of their pages."""
 
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
+_FIELDS = "<!-- fields of Request: filled in by tools/docs_hooks.py -->"
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 
@@ -33,6 +34,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let links to files lead to their pages; on a page from elsewhere, other links become text."""
+    if _FIELDS in markdown:
+        markdown = markdown.replace(_FIELDS, request_table())
     name = page.file.src_uri
     source = {page: source for source, page in ELSEWHERE.items()}.get(name)
     folder = posixpath.dirname(source or f"docs/{name}")
@@ -45,3 +48,15 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return text if source else link[0]
 
     return _LINK.sub(led, markdown)
+
+
+def request_table() -> str:
+    """The fields of Request as a markdown table: name, what is expected, default, description."""
+    from flowmusic.api.request import REQUEST_FIELDS, expected
+
+    lines = ["| field | value | default | |", "| --- | --- | --- | --- |"]
+    for name, field in REQUEST_FIELDS.items():
+        default = "" if field.default in (None, ()) else f"`{field.default}`"
+        description = (field.description or "").replace("|", "\\|")
+        lines.append(f"| `{name}` | {expected(name)} | {default} | {description} |")
+    return "\n".join(lines)
