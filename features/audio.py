@@ -58,11 +58,11 @@ class Audio:
         return self.n_samples / self.sample_rate
 
     def mono(self) -> np.ndarray:
-        """Mean of the channels, shape (S,)."""
+        """Return the mean of the channels, shape (S,)."""
         return self.samples.mean(axis=0, dtype=np.float32)
 
     def in_channels(self, n_channels: int) -> np.ndarray:
-        """(n_channels, S): the channels themselves where there are so many, else their mean in each."""
+        """Return (n_channels, S): the channels themselves if there are so many, else their mean in each."""
         if self.samples.shape[0] == n_channels:
             return self.samples
         return np.repeat(self.mono()[None], n_channels, axis=0)
@@ -71,7 +71,7 @@ class Audio:
         return Audio(resample(self.samples, self.sample_rate, sample_rate), sample_rate)
 
     def fitted(self, duration_s: float) -> Audio:
-        """Cut, or padded with silence, to `duration_s`."""
+        """Cut it, or pad it with silence, to `duration_s`."""
         n_samples = round(duration_s * self.sample_rate)
         samples = self.samples[:, :n_samples]
         return Audio(np.pad(samples, ((0, 0), (0, n_samples - samples.shape[1]))), self.sample_rate)
@@ -119,7 +119,7 @@ def read_audio(
 
 
 def what_is_amiss(path: Path) -> str:
-    """Why there is no file: for messages about a path where one was expected."""
+    """Say why there is no file, for messages about a path where one was expected."""
     return "is a device or a pipe, not a file" if path.exists() else "does not exist"
 
 
@@ -137,7 +137,7 @@ def _check_header(path: Path, n_samples: int, sample_rate: int, channels: int, m
 
 
 def _check_chunk_length(path: Path) -> None:
-    """Wave and AIFF files say how long their data should be; libsndfile reads a cut one without a word."""
+    """Wave and AIFF files say how long their data should be; libsndfile reads a cut one silently."""
     with path.open("rb") as file:
         head = file.read(12)
         sound = _SOUND_CHUNKS.get((head[:4], head[8:]))
@@ -155,7 +155,7 @@ def _check_chunk_length(path: Path) -> None:
 
 
 def to_audio(source: AudioSource) -> Audio:
-    """An `Audio` from a file, an array with its rate, or itself."""
+    """Return an `Audio` from a file, from an array with its rate, or itself."""
     if isinstance(source, Audio):
         return source
     if isinstance(source, tuple):
@@ -166,7 +166,7 @@ def to_audio(source: AudioSource) -> Audio:
 
 
 def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """Band-limited resampling along the last axis: (..., S) -> (..., S * to_rate / from_rate)."""
+    """Resample along the last axis, band-limited: (..., S) -> (..., S * to_rate / from_rate)."""
     if from_rate == to_rate:
         return samples.astype(np.float32, copy=False)
     import soxr
@@ -177,13 +177,13 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def normalise_peak(samples: np.ndarray, peak: float = 0.95) -> np.ndarray:
-    """Scaled so that the largest sample is `peak`; silence stays silence."""
+    """Scale samples so that the largest is `peak`; silence stays silence."""
     largest = float(np.abs(samples).max(initial=0.0))
     return samples if largest < 1e-6 else (samples * (peak / largest)).astype(np.float32)
 
 
 def check_writable(path: str | Path, suffixes: tuple[str, ...] = tuple(_SUBTYPES)) -> Path:
-    """The path, once it is sure that a file can be written there. Raises AudioError otherwise."""
+    """Return the path if a file can be written there. Raises AudioError otherwise."""
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         raise AudioError(f"cannot write {path}: expected a name that ends in {', '.join(suffixes)}")
@@ -198,7 +198,7 @@ def check_writable(path: str | Path, suffixes: tuple[str, ...] = tuple(_SUBTYPES
 
 
 def _same_serial(ogg: bytes) -> bytes:
-    """An Ogg stream with 0 for its serial number, which libsndfile draws at random.
+    """Put 0 for the serial number of an Ogg stream, which libsndfile draws at random.
 
     Its pages are "OggS", version, flags, position (8 bytes), serial number (4), sequence number (4), checksum
     (4), number of segments, their lengths, the segments (RFC 3533). The checksum is zlib's with the bits of

@@ -36,7 +36,7 @@ _CONTOUR_OUTPUT = "StatefulPartitionedCall:0"
 
 
 def basic_pitch_model() -> Path:
-    """The ONNX file of the installed basic-pitch, found without importing it.
+    """Find the ONNX file of the installed basic-pitch, without importing it.
 
     Raises:
         ValueError: basic-pitch is not installed, or lacks that file.
@@ -71,7 +71,7 @@ class BasicPitchMelody:
         self.version = f"basic-pitch-1-blur{blur_s:g}"
 
     def contours(self, samples: np.ndarray) -> Tensor:
-        """Contour posteriors of (S,) at 22.05 kHz, (N, 264): frame i is centred at i * 256 / 22050 s."""
+        """Return the contour posteriors of (S,) at 22.05 kHz, (N, 264): frame i is at i * 256 / 22050 s."""
         n_frames = 1 + samples.size // HOP
         n_windows = -(-n_frames // _STEP)
         length = (n_windows - 1) * _STEP * HOP + WINDOW
@@ -84,7 +84,7 @@ class BasicPitchMelody:
         return torch.from_numpy(np.concatenate(pieces)[:n_frames])
 
     def extract(self, source: AudioSource) -> MelodyFeatures:
-        """Salience of all pitches, and F0 and confidence of the most salient.
+        """Extract the salience of all pitches, and F0 and confidence of the most salient.
 
         Raises:
             AudioError: the sound cannot be read, is empty, or holds NaN.
@@ -105,7 +105,7 @@ class BasicPitchMelody:
 
 
 def _bins_in_range(contours: Tensor) -> tuple[Tensor, Tensor]:
-    """The three bins of each semitone of the range, (T, 159), and their MIDI pitches (fractional)."""
+    """Take the three bins of each semitone of the range, (T, 159), and their MIDI pitches (fractional)."""
     first = CONTOURS_PER_SEMITONE * (PITCH_LOW_MIDI - LOWEST_MIDI)
     index = first + torch.arange(CONTOURS_PER_SEMITONE * N_PITCHES)
     # The middle one of a semitone's three bins is in tune.
@@ -113,7 +113,7 @@ def _bins_in_range(contours: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _strongest(bins: Tensor, midi: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """F0 in Hz of the largest bin, refined by its neighbours' weight, and its posterior; each (T,)."""
+    """Return F0 in Hz of the largest bin, refined by its neighbours, and its posterior; each (T,)."""
     confidence, peak = bins.max(dim=1)
     around = (peak[:, None] + torch.arange(-1, 2)).clamp(0, bins.shape[1] - 1)  # (T, 3)
     weights = bins.double().gather(1, around)

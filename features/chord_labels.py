@@ -60,7 +60,7 @@ class Chord:
     label: str
 
     def channels(self) -> np.ndarray:
-        """Float32 (37,): root 0-11, bass 12-23, sounding pitch classes 24-35, no-chord 36; X is all 0."""
+        """Return (37,): roots 0-11, basses 12-23, sounding pitch classes 24-35, no-chord 36; X is all 0."""
         channels = np.zeros(N_CHORD_CHANNELS, dtype=np.float32)
         if self.root is not None and self.bass is not None:
             channels[self.root] = channels[12 + self.bass] = 1.0
@@ -71,7 +71,7 @@ class Chord:
 
 
 def make_chord(root: int, intervals: frozenset[int], bass: int | None = None) -> Chord:
-    """The chord of semitones `intervals` above pitch class `root`; the bass sounds, in them or not."""
+    """Make the chord of semitones `intervals` above pitch class `root`; the bass sounds, in them or not."""
     bass = root if bass is None else bass
     name = (_MINOR_NAMES if 3 in intervals and 4 not in intervals else _MAJOR_NAMES)[root]
     label = f"{name}:{harte_quality(intervals)}"
@@ -111,7 +111,7 @@ def parse_chord(text: str, flat_dash: bool = False) -> Chord:
 
 
 def _harte_chord(root: int, rest: str) -> Chord | None:
-    """The chord of `:quality/degree`, or None where `rest` is not in Harte's syntax."""
+    """Read `:quality/degree`; None where `rest` is not in Harte's syntax."""
     quality, slash, degree = rest.partition("/")
     intervals = parse_harte_quality(quality[1:]) if quality.startswith(":") else None
     bass = degree_to_interval(degree) if slash else 0
@@ -161,7 +161,7 @@ def _quoted(text: str) -> str:
 
 
 def majmin(label: str | Chord) -> str:
-    """A chord reduced to 'C:maj', 'A:min', 'N', or 'X' for what is neither.
+    """Reduce a chord to 'C:maj', 'A:min', 'N', or 'X' for what is neither.
 
     As `mir_eval.chord.majmin` compares: by the tones up to the fifth, bass included, so that sus4, dim, aug
     and C/D become X, while C7, C9 and C/E become C:maj.
@@ -190,7 +190,7 @@ class ChordSegment:
 
 
 def merge_segments(segments: Sequence[ChordSegment]) -> tuple[ChordSegment, ...]:
-    """The same with touching segments of equal labels joined; the segments must be in order of time."""
+    """Join touching segments of equal labels; the segments must be in order of time."""
     merged: list[ChordSegment] = []
     for segment in segments:
         last = merged[-1] if merged else None
@@ -202,10 +202,10 @@ def merge_segments(segments: Sequence[ChordSegment]) -> tuple[ChordSegment, ...]
 
 
 def segments_to_channels(segments: Sequence[ChordSegment], grid: FrameGrid) -> Tensor:
-    """Chord channels of labelled segments, float32 (T, 37).
+    """Return the chord channels of labelled segments, float32 (T, 37).
 
     A frame that two chords share holds each by its share of time. Frames that no segment
-    covers are 0 throughout (`segments_mask` tells them from silence, which is N).
+    covers are 0 throughout (`segments_mask` distinguishes them from silence, which is N).
     """
     channels = np.zeros((grid.n_frames, N_CHORD_CHANNELS), dtype=np.float32)
     for segment in segments:
@@ -215,7 +215,7 @@ def segments_to_channels(segments: Sequence[ChordSegment], grid: FrameGrid) -> T
 
 
 def segments_mask(segments: Sequence[ChordSegment], grid: FrameGrid) -> Tensor:
-    """Bool (T,): the frames of which known chords (or N, not X) cover half at least."""
+    """Return bool (T,): True for the frames of which known chords (or N, not X) cover half at least."""
     covered = np.zeros(grid.n_frames, dtype=np.float32)
     for segment in segments:
         if segment.label != UNKNOWN_CHORD:
@@ -225,11 +225,11 @@ def segments_mask(segments: Sequence[ChordSegment], grid: FrameGrid) -> Tensor:
 
 
 def pack_segments(segments: Sequence[ChordSegment]) -> Tensor:
-    """Chord segments as bytes (N,) uint8, for files that hold tensors alone."""
+    """Write chord segments as bytes (N,) uint8, for files that hold tensors alone."""
     text = json.dumps([asdict(segment) for segment in segments])
     return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 
 
 def unpack_segments(packed: Tensor) -> tuple[ChordSegment, ...]:
-    """Inverse of `pack_segments`."""
+    """Read what `pack_segments` wrote."""
     return tuple(ChordSegment(**item) for item in json.loads(bytes(packed.numpy())))

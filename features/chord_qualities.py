@@ -69,7 +69,7 @@ class _Build:
 
 
 def _add_number(build: _Build, number: str) -> None:
-    """A plain number: the first outside brackets stacks thirds up to it, later ones add one tone."""
+    """Read a plain number: the first outside brackets stacks thirds up to it, later ones add one tone."""
     first = not build.numbered and build.depth == 0
     build.numbered = True
     if number == "69":
@@ -84,7 +84,7 @@ def _add_number(build: _Build, number: str) -> None:
 
 
 def _add_change(build: _Build, degree: str) -> None:
-    """An altered degree such as 'b5' or '+9'. The fifth is replaced, other degrees are added."""
+    """Read an altered degree such as 'b5' or '+9'. The fifth is replaced, other degrees are added."""
     shift = 1 if degree[0] in "#+" else -1
     number = degree[1:]
     if number == "5":
@@ -139,7 +139,7 @@ def _tokens(text: str) -> Iterator[tuple[str, re.Match[str]]]:
 
 
 def parse_quality(text: str) -> frozenset[int]:
-    """Intervals of a usual spelling of a quality: '', 'm7b5', 'maj7#11', 'sus4', '+', '7(b9)' ...
+    """Read the intervals of a usual spelling of a quality: '', 'm7b5', 'maj7#11', 'sus4', '+', '7(b9)' ...
 
     Raises:
         QualityError: the text is none, or contradicts itself.

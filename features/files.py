@@ -20,7 +20,7 @@ _POLL_S = 0.05
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes the place of `path` when the block ends well.
+    """Give a temporary path beside `path`, which takes the place of `path` when the block ends well.
 
     If the block raises, nothing is left behind and an older `path` stays as it was. Missing folders
     are made. OSError where the folder takes no files.

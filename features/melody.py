@@ -40,24 +40,24 @@ class MelodyFeatures:
 
 
 class MelodyExtractor(Protocol):
-    """Anything that hears pitches: CREPE, basic-pitch."""
+    """Anything that extracts pitches: CREPE, basic-pitch."""
 
     @property
     def version(self) -> str:
         """Name, version and settings, for the cache key."""
 
     def extract(self, source: AudioSource) -> MelodyFeatures:
-        """Salience of a recording of any length and rate. Raises AudioError for sound it cannot use."""
+        """Extract the melody of a recording of any length and rate. Raises AudioError for unusable sound."""
 
 
 def midi_of_bins() -> Tensor:
-    """MIDI pitch (fractional) of CREPE's 360 bins, shape (360,)."""
+    """Return the MIDI pitches (fractional) of CREPE's 360 bins, shape (360,)."""
     cents = FIRST_BIN_CENTS + CENTS_PER_BIN * torch.arange(N_BINS, dtype=torch.float64)
     return (cents - _CENTS_OF_MIDI_0) / 100.0
 
 
 def pool_semitones(salience: Tensor) -> Tensor:
-    """Largest salience among the bins nearest each semitone of the range: (T, 360) -> (T, 53).
+    """Take the largest salience of the bins nearest each semitone of the range: (T, 360) -> (T, 53).
 
     Bins of other pitches are dropped, which is the band-pass to the pitch range.
     """
@@ -70,7 +70,7 @@ def pool_semitones(salience: Tensor) -> Tensor:
 
 
 def decode_f0(salience: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Most salient pitch of (T, 360) in the range: f0_hz (T,) and confidence (T,).
+    """Find the most salient pitch of (T, 360) in the range: f0_hz (T,) and confidence (T,).
 
     As in the CREPE paper, the mean of the cents around the largest bin, weighted by salience (±4 bins).
     """
@@ -87,9 +87,9 @@ def decode_f0(salience: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def silence_gate(level: Tensor) -> Tensor:
-    """Gain in [0, 1] of each frame by its RMS level (T,): shut where there is nothing to hear.
+    """Return a gain in [0, 1] for each frame by its RMS level (T,): 0 where there is only noise.
 
-    A network that sees every window at the same loudness hears pitches in dither and in the last
+    A network that sees every window at the same loudness finds pitches in dither and in the last
     traces of reverberation. The gate opens between 55 and 45 dB below the loudest frame, so it does
     not depend on the recording's level, but stays shut below -80 dBFS.
     """
@@ -120,7 +120,7 @@ class CrepeMelody:
 
     @torch.inference_mode()
     def bins(self, source: AudioSource) -> Tensor:
-        """Salience of CREPE's own 360 bins, gated by level: (T, 360)."""
+        """Return the salience of CREPE's own 360 bins, gated by level: (T, 360)."""
         audio = to_audio(source)
         if audio.n_samples == 0:
             raise AudioError("the recording holds no samples; expected sound")
@@ -136,7 +136,7 @@ class CrepeMelody:
         return salience * silence_gate(level)[:, None]
 
     def extract(self, source: AudioSource) -> MelodyFeatures:
-        """Salience, F0 and confidence of a recording (mono or not, any rate).
+        """Extract salience, F0 and confidence of a recording (mono or not, any rate).
 
         Raises:
             AudioError: the sound cannot be read, is empty, or holds NaN.

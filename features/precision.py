@@ -1,7 +1,7 @@
 """Whether this machine computes a model's layers rightly in a 16-bit precision: found by numbers, not flags.
 
 oneDNN of torch 2.13 on CPUs with AMX gives garbage for some bfloat16 convolutions of few input channels
-(relative error 1.0), without a word. So every kind of layer is computed in both precisions before it is used.
+(relative error 1.0), silently. So every kind of layer is computed in both precisions before it is used.
 """
 
 from __future__ import annotations
@@ -98,9 +98,7 @@ def relative_error(operation: Operation, dtype: torch.dtype, device: str, gradie
     return worst
 
 
-def _results(
-    operation: Operation, values: list[Tensor], dtype: torch.dtype, gradients: bool
-) -> list[Tensor]:
+def _results(operation: Operation, values: list[Tensor], dtype: torch.dtype, gradients: bool) -> list[Tensor]:
     """The output, and the gradients of its product with fixed numbers, in float32."""
     with torch.inference_mode(False), torch.set_grad_enabled(gradients), torch.autocast("cpu", enabled=False):
         x, weight = (value.to(dtype).requires_grad_(gradients) for value in values)

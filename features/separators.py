@@ -64,7 +64,7 @@ class SmallDemucsSeparator:
         self.version = f"small-demucs-{_fingerprint(path)}"
 
     def separate(self, audio: Audio) -> Audio:
-        """Drum stem of any length: overlapping segments of a few seconds, cross-faded."""
+        """Return the drum stem, of any length: overlapping segments of a few seconds, cross-faded."""
         return _separate(self.model, audio)
 
 
@@ -86,12 +86,12 @@ class HTDemucsSeparator:
         self.version = f"demucs-{name}"
 
     def separate(self, audio: Audio) -> Audio:
-        """Drum stem of any length, stereo for stereo and mono for mono."""
+        """Return the drum stem, of any length: stereo for stereo and mono for mono."""
         return _separate(self.model, audio)
 
 
 def build_demucs(config: dict[str, Any]) -> nn.Module:
-    """A model from {"class": "HDemucs" | "HTDemucs", "init": {its constructor's arguments}}."""
+    """Build a model from {"class": "HDemucs" | "HTDemucs", "init": {its constructor's arguments}}."""
     if set(config) != {"class", "init"} or config["class"] not in DEMUCS_CLASSES:
         raise ValueError(f"expected a 'class' among {DEMUCS_CLASSES} and its 'init' arguments, got {config}")
     try:
@@ -110,7 +110,7 @@ def _demucs_class(name: str) -> Any:
 
 
 def load_small_demucs(weights: Path) -> nn.Module:
-    """The model described by the .json beside `weights`, with those weights, ready for inference."""
+    """Load the model that the .json beside `weights` describes, ready for inference."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -128,7 +128,7 @@ def load_small_demucs(weights: Path) -> nn.Module:
 
 
 def load_pretrained_demucs(name: str, repo: Path | None = None) -> Any:
-    """A model of demucs' collection, in safetensors: from the folder `repo`, or from the hub and its cache.
+    """Load a model of demucs' collection, in safetensors, from the folder `repo` or the hub and its cache.
 
     Not by `demucs.get_model`: its files (.th) are pickles, which run code, and its loader of safetensors
     calls whatever class the file names.
@@ -153,7 +153,7 @@ def load_pretrained_demucs(name: str, repo: Path | None = None) -> Any:
 
 
 def _demucs_file(name: str, file: str, repo: Path | None) -> Path:
-    """A file of the demucs model `name` ("htdemucs", "htdemucs@revision"); fetched once if `repo` is None."""
+    """Find a file of the demucs model `name` ("htdemucs@revision"); it is fetched once if `repo` is None."""
     from demucs.hf import DEFAULT_NAMESPACE, hf_repo_name
     from huggingface_hub import hf_hub_download
 
@@ -179,7 +179,7 @@ def _demucs_file(name: str, file: str, repo: Path | None) -> Path:
 
 
 def read_demucs(path: Path) -> nn.Module:
-    """The model of a file as demucs publishes them: safetensors whose metadata name class and arguments.
+    """Read a file as demucs publishes them: safetensors whose metadata name class and arguments.
 
     Raises:
         ValueError: it is another file, or names a class that is none of `DEMUCS_CLASSES`.
@@ -244,7 +244,7 @@ def _separate(model: Any, audio: Audio) -> Audio:
 
 
 def _loudest_db(samples: np.ndarray, sample_rate: int) -> float:
-    """Level of the loudest hundredth of 20 ms frames of (C, S)."""
+    """Return the level in dB of the loudest hundredth of 20 ms frames of (C, S)."""
     n_frames = max(1, round(samples.shape[1] / (_FRAME_S * sample_rate)))
     powers = np.sort([np.mean(piece**2) for piece in np.array_split(samples, n_frames, axis=1)])
     return 10.0 * float(np.log10(np.mean(powers[-max(1, n_frames // 100) :]) + 1e-20))

@@ -55,7 +55,7 @@ def png_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def test_controls_against_what_was_heard(tmp_path: Path) -> None:
+def test_controls_against_what_was_extracted(tmp_path: Path) -> None:
     path = plot_controls(
         controls(), extracted(), sound(), tmp_path / "a.png", "A title", reference=extracted()
     )

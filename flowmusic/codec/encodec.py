@@ -17,7 +17,10 @@ ENCODEC = "encodec"
 
 @dataclass(frozen=True)
 class EncodecLatentsConfig:
-    """model: what `transformers.EncodecConfig` is built from; mean, std: of its latents over music.
+    """Shape of an EnCodec and scale of its latents.
+
+    model      what `transformers.EncodecConfig` is built from
+    mean, std  of its latents over music
 
     The defaults are those that JASCO (arXiv 2406.10970) publishes for the model of 32 kHz.
     """
@@ -31,7 +34,7 @@ class EncodecLatentsConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EncodecLatentsConfig:
-        """Inverse of `to_dict`. ValueError on unknown keys."""
+        """Read what `to_dict` wrote. ValueError on unknown keys."""
         unknown = set(values) - {"kind", *cls.__dataclass_fields__}
         if unknown:
             raise ValueError(f"unknown codec settings {sorted(unknown)}")
@@ -59,7 +62,7 @@ class EncodecLatents(nn.Module):
 
     @classmethod
     def from_transformers(cls, source: str) -> EncodecLatents:
-        """From a folder or the hub (facebook/encodec_32khz[@revision]). ValueError where it is not there."""
+        """Load a folder, or facebook/encodec_32khz[@revision] of the hub. ValueError if it is not there."""
         from transformers import EncodecModel
 
         model = load_model(EncodecModel, source, "EnCodec")
@@ -68,14 +71,14 @@ class EncodecLatents(nn.Module):
         return codec.eval()
 
     def encode(self, audio: Tensor) -> Tensor:
-        """(B, 1, S) -> (B, T, D), T = ceil(S / hop)."""
+        """Encode sound (B, 1, S) as latents (B, T, D), T = ceil(S / hop)."""
         if audio.ndim != 3 or audio.shape[1] != 1 or audio.shape[2] == 0:
             raise ValueError(f"expected sound of shape (B, 1, S) with S > 0, got {tuple(audio.shape)}")
         hidden = self.model.encoder(audio).transpose(1, 2)  # (B, T, D)
         return (hidden - self.config.mean) / self.config.std
 
     def decode(self, latents: Tensor, generated: bool = False) -> Tensor:
-        """(B, T, D) -> (B, 1, T * hop), `generated` or not."""
+        """Decode latents (B, T, D) as sound (B, 1, T * hop), `generated` or not."""
         if latents.ndim != 3 or latents.shape[2] != self.latent_dim:
             raise ValueError(
                 f"expected latents of shape (B, T, {self.latent_dim}), got {tuple(latents.shape)}"
@@ -86,6 +89,6 @@ class EncodecLatents(nn.Module):
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Only what JSON can hold and what shapes the model."""
+    """Keep only what JSON can hold and what shapes the model."""
     skipped = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype", "model_type")
     return {key: value for key, value in values.items() if key not in skipped}

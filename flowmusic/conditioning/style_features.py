@@ -26,7 +26,7 @@ class StyleExtractor(Protocol):
         ...
 
     def extract(self, audio: Audio) -> Tensor:
-        """Features (T, F) of a recording, on the CPU."""
+        """Extract features (T, F) of a recording, on the CPU."""
         ...
 
 
@@ -62,7 +62,7 @@ class TransformersFeatures:
 
     @property
     def feature_rate(self) -> float:
-        """ValueError where the model's configuration does not tell."""
+        """Features a second. ValueError where the model's configuration does not say."""
         config = self.model.config
         hop = getattr(
             config, "hop_length" if config.model_type == "encodec" else "inputs_to_logits_ratio", None
@@ -85,7 +85,7 @@ class TransformersFeatures:
 
 
 def style_extractor(config: StyleConfig, codec: Codec, device: torch.device | str = "cpu") -> StyleExtractor:
-    """The features that a model's style conditioner was trained on."""
+    """Make the extractor of the features that a model's style conditioner was trained on."""
     if config.features == CODEC_FEATURES:
         return CodecFeatures(codec, config.feature_dim, device)
     return _loaded(config.features, torch.device(device))
@@ -93,5 +93,5 @@ def style_extractor(config: StyleConfig, codec: Codec, device: torch.device | st
 
 @lru_cache(maxsize=1)
 def _loaded(source: str, device: torch.device) -> TransformersFeatures:
-    """Loaded once, not for every clip of a batch."""
+    """Load an encoder once, not for every clip of a batch."""
     return TransformersFeatures(source, device)

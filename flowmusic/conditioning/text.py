@@ -46,12 +46,12 @@ class TextTokens:
 
     @classmethod
     def null(cls, batch_size: int, text_dim: int) -> TextTokens:
-        """No text: a sequence of no tokens."""
+        """Return no text: a sequence of no tokens."""
         return cls(torch.zeros(batch_size, 0, text_dim), torch.zeros(batch_size, 0, dtype=torch.bool))
 
     @classmethod
     def of_prompts(cls, states: Sequence[Tensor], text_dim: int) -> TextTokens:
-        """From the states (L_i, E) of each prompt, none of which is padded."""
+        """Pad and stack the states (L_i, E) of each prompt."""
         longest = max((item.shape[0] for item in states), default=0)
         padded = torch.zeros(len(states), longest, text_dim)
         mask = torch.zeros(len(states), longest, dtype=torch.bool)
@@ -62,7 +62,7 @@ class TextTokens:
 
 
 def mean_state(states: Tensor, mask: Tensor) -> Tensor:
-    """The mean of states (B, L, E) where mask (B, L) is True, of length 1: (B, E).
+    """Return the mean of states (B, L, E) where mask (B, L) is True, of length 1: (B, E).
 
     Of length 1, not of unit variance: all prompts have much in common, and a step that learns one must not
     move all by the sum of hundreds of channels.
@@ -79,12 +79,12 @@ class TextEncoder(Protocol):
         ...
 
     def encode(self, prompts: Sequence[str | None]) -> TextTokens:
-        """(B prompts) -> states (B, L, E); None and blank prompts have no tokens."""
+        """Encode B prompts: states (B, L, E); None and blank prompts have no tokens."""
         ...
 
 
 def embedded_encoder_folder() -> Path:
-    """Folder of MiniLM-L6 in its wheel, found without importing it; ValueError if it is not installed."""
+    """Find the folder of MiniLM-L6 in its wheel, without importing it. ValueError if it is not installed."""
     spec = util.find_spec(_EMBEDDED_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(
@@ -125,7 +125,7 @@ class TransformersTextEncoder:
         return width
 
     def encode(self, prompts: Sequence[str | None]) -> TextTokens:
-        """(B prompts) -> states (B, L, E), mask (B, L), on the CPU.
+        """Encode B prompts: states (B, L, E), mask (B, L), on the CPU.
 
         Each prompt is encoded by itself, so its states do not depend on its neighbours.
         """
@@ -140,7 +140,7 @@ class TransformersTextEncoder:
 
     @torch.no_grad()
     def encode_means(self, prompts: Sequence[str]) -> Tensor:
-        """(B prompts) -> the mean state of each, of length 1, (B, E): all at once, cut without a warning."""
+        """Return the mean states of B prompts, of length 1, (B, E): all at once, cut without a warning."""
         given = self.tokenizer(
             list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         ).to(self.model.device)
@@ -149,7 +149,7 @@ class TransformersTextEncoder:
 
     @torch.no_grad()
     def _encode_one(self, text: str) -> Tensor:
-        """States (L, E) of one prompt, marks of its beginning and end included."""
+        """Return the states (L, E) of one prompt, marks of its beginning and end included."""
         ids = self.tokenizer(text, truncation=False, padding=False, verbose=False)["input_ids"]
         if len(ids) > self.max_tokens:
             logger.warning("prompt of %d tokens cut to %d: %.60r...", len(ids), self.max_tokens, text)
@@ -163,7 +163,7 @@ class TransformersTextEncoder:
 
 
 def _locate(source: str | Path) -> str:
-    """The folder or hub id that `source` means. ValueError where it can be neither."""
+    """Return the folder or hub id that `source` means. ValueError where it can be neither."""
     if str(source) == EMBEDDED_ENCODER:
         return str(embedded_encoder_folder())
     path = Path(source)

@@ -24,7 +24,7 @@ SHORTEST_SPAN_S = 0.1
 
 
 def chord_spans(controls: Controls) -> list[tuple[float, float, str]]:
-    """(start_s, end_s, name) of the chords that a control holds, read back from its channels.
+    """Read (start_s, end_s, name) of the chords that a control holds back from its channels.
 
     The root is the strongest root channel; the third decides between major and minor. Frames
     without any, and spans shorter than 0.1 s, have the name "".
@@ -51,7 +51,7 @@ def _frame_chord(frame: np.ndarray) -> str:
 
 
 def chord_name(label: str) -> str:
-    """A Harte label as players write it: A:min7/b3 -> Am7/C."""
+    """Write a Harte label as players do: A:min7/b3 -> Am7/C."""
     if label in ("N", "X"):
         return {"N": "N.C.", "X": "?"}[label]
     chord = parse_chord(label)

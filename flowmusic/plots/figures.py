@@ -1,4 +1,4 @@
-"""Pictures (PNG): controls, controls against what a result was heard to do, spectrograms."""
+"""Pictures (PNG): controls, controls against what was extracted from a result, spectrograms."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ VOICED_CONFIDENCE = 0.5
 
 @dataclass(frozen=True)
 class _Row:
-    """One strip of the figure: a control, as it was asked for or heard, with what may be drawn over it."""
+    """One strip of the figure: a control, as it was given or extracted, with what may be drawn over it."""
 
     control: str
     caption: str
@@ -60,13 +60,13 @@ def plot_controls(
     title: str = "",
     reference: Extracted | None = None,
 ) -> Path:
-    """What was asked for above what was heard in the result, for every control that was given.
+    """Plot what was asked for above what was extracted from the result, for every control that was given.
 
     Args:
         controls: what the clip was to follow.
-        heard: what the extractors hear in `audio`, the result.
+        extracted: what the extractors find in `audio`, the result.
         path: a PNG to write, whole or not at all.
-        reference: what they heard where the controls came from; adds its onsets, pitch and chord labels.
+        reference: what they find where the controls came from; adds its onsets, pitch and chord labels.
 
     Raises:
         ValueError: the path does not end in .png.
@@ -81,7 +81,7 @@ def plot_controls(
 def plot_features(
     controls: Controls, path: str | Path, title: str = "", audio: AudioSource | None = None
 ) -> Path:
-    """The controls alone, above the spectrogram of `audio` where it is given.
+    """Plot the controls alone, above the spectrogram of `audio` where it is given.
 
     Raises:
         ValueError: no control is given, or the path does not end in .png.
@@ -95,7 +95,7 @@ def plot_features(
 def plot_spectrograms(
     original: AudioSource, resynthesis: AudioSource, path: str | Path, title: str = ""
 ) -> Path:
-    """Mel spectrograms of a recording and its resynthesis, and their difference in dB."""
+    """Plot mel spectrograms of a recording and its resynthesis, and their difference in dB."""
     first, second = to_audio(original), to_audio(resynthesis)
     duration_s = max(first.duration_s, second.duration_s)
     figure, axes = new_figure([2.0] * 3, [GROUP_GAP_IN] * 3, title, right_in=0.85)
@@ -153,7 +153,7 @@ def _draw(rows: Sequence[_Row], audio: Audio | None, path: Path, title: str) -> 
 
 
 def _score_notes(rows: Sequence[_Row]) -> dict[str, str]:
-    """What the metrics say of each control that was given throughout and heard on both sides."""
+    """Return the score of each control that was given throughout and extracted from both, as a caption."""
     from flowmusic.evaluation.adherence import score
 
     asked = next((row.extracted for row in rows if row.caption == "asked"), None)
@@ -220,7 +220,7 @@ def _draw_chords(axis: Axes, row: _Row, duration_s: float) -> None:
 
 
 def _matrix(row: _Row) -> np.ndarray:
-    """The part of a control that is drawn, (rows, T): bands, semitones, or sounding pitch classes."""
+    """Return the part of a control that is drawn, (rows, T): bands, semitones, or sounding pitch classes."""
     value = row.controls.get(row.control)
     if value is None:
         raise ValueError(f"nothing to plot: {row.control} is absent")
@@ -243,7 +243,7 @@ def _heat_map(axis: Axes, row: _Row, span: tuple[float, float]) -> None:
 
 
 def _shade_absent(axis: Axes, row: _Row) -> None:
-    """Grey over the frames where the control was not given."""
+    """Shade the frames where the control was not given."""
     mask = row.controls.mask(row.control).numpy()
     edges = np.flatnonzero(np.diff(np.concatenate([[True], mask, [True]]).astype(int)))
     for start, stop in edges.reshape(-1, 2):
@@ -254,7 +254,7 @@ def _shade_absent(axis: Axes, row: _Row) -> None:
 
 
 def _melody_range(controls: Sequence[Controls]) -> tuple[int, int]:
-    """Lowest and highest MIDI pitch that sounds in any of them, with two semitones to spare."""
+    """Return the lowest and highest MIDI pitch that sounds in any of them, two semitones wider."""
     used = [np.flatnonzero((c.melody.numpy() > 0.3).any(axis=0)) for c in controls if c.melody is not None]
     pitches = np.concatenate(used) if used else np.array([], dtype=int)
     if len(pitches) == 0:

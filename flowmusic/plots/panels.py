@@ -26,7 +26,7 @@ MEL_SAMPLE_RATE, N_MELS, MEL_LOW_HZ, MEL_HIGH_HZ = 32_000, 96, 30.0, 16_000.0
 
 
 def mel_levels_db(audio: Audio) -> np.ndarray:
-    """Mel levels in dB, (96, F), 30 Hz to 16 kHz."""
+    """Compute mel levels in dB, (96, F), 30 Hz to 16 kHz."""
     import librosa
 
     samples = audio.resampled(MEL_SAMPLE_RATE).mono()
@@ -43,14 +43,14 @@ def mel_levels_db(audio: Audio) -> np.ndarray:
 
 
 def mel_relative_db(level: np.ndarray, top_db: float | None = None) -> np.ndarray:
-    """Mel levels (96, F) relative to `top_db` (their largest), floored."""
+    """Return mel levels (96, F) relative to `top_db` (default: their largest), floored."""
     return np.maximum(level - (float(level.max()) if top_db is None else top_db), MEL_FLOOR_DB)
 
 
 def draw_spectrogram(
     axis: Axes, level: np.ndarray, duration_s: float, colours: str, low: float, high: float
 ) -> AxesImage:
-    """An image of mel levels (96, F) over `duration_s` seconds, with frequencies at its left."""
+    """Draw mel levels (96, F) over `duration_s` seconds, with frequencies at the left."""
     import librosa
 
     image = axis.imshow(
@@ -73,7 +73,7 @@ def draw_spectrogram(
 def new_figure(
     heights_in: Sequence[float], gaps_in: Sequence[float], title: str, right_in: float = RIGHT_IN
 ) -> tuple[Figure, list[Axes]]:
-    """Strips of the given heights, each with the gap above it, in inches: nothing moves from plot to plot."""
+    """Make strips of the given heights, each with the gap above it, in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -32,7 +32,7 @@ def test_shapes_and_masks(encoder: TransformersTextEncoder) -> None:
     assert encoder.encode([]).states.shape == (0, 0, 384)
 
 
-def test_meaning_is_heard(encoder: TransformersTextEncoder) -> None:
+def test_near_meanings_have_near_states(encoder: TransformersTextEncoder) -> None:
     tokens = encoder.encode(["a calm piano ballad", "gentle, quiet piano music", "aggressive heavy metal"])
     assert similarity(tokens, 0, 1) > similarity(tokens, 0, 2) + 0.1
 

@@ -76,7 +76,7 @@ def test_what_is_no_sound_is_named(tmp_path: Path, name: str, content: bytes, sa
         read_audio(tmp_path / name)
 
 
-def test_truncated_files_are_told_from_short_ones(tmp_path: Path) -> None:
+def test_truncated_files_are_distinguished_from_short_ones(tmp_path: Path) -> None:
     for suffix, container in ((".wav", None), (".flac", None), (".aiff", None), (".mp3", "WAV")):
         path = tmp_path / f"cut{suffix}"
         samples = np.random.default_rng(0).uniform(-0.5, 0.5, 32000)

