@@ -1,70 +1,92 @@
-"""What a reference asks for as events: strokes, a pitch line, chords. Adherence is measured on them."""
+"""References and recordings -> `Extracted`. Adherence is measured on it."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
-from features.audio import Audio
+from features.audio import Audio, AudioSource, to_audio
+from features.choices import drum_separator
 from features.chord_labels import ChordSegment, unpack_segments
+from features.chroma import one_hot_chroma
+from features.controls import Controls
+from features.drums import DRUMS_VERSION, ONSETS_VERSION, drum_features
+from features.extract import Extractors, content_key
+from features.extracted import FORMAT, Extracted, load_extracted, save_extracted
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
+from features.references import Reference
+from features.separators import DrumSeparator, NoSeparator
 from features.symbols import DrumHit, Note, held_samples
 
-if TYPE_CHECKING:
-    from features.extract import Extractors
-    from features.references import Reference
-
-_SAME_STROKE_S = 0.03
-"""Strokes closer than this (a kick and a hi-hat together) are one onset."""
+_SAME_ONSET_S = 0.03
+"""Drum hits closer than this (a kick and a hi-hat together) are one onset."""
 
 
-@dataclass(frozen=True)
-class Events:
-    """The events of some controls on a grid of T control frames; None where a control is not there.
+def mix_separator(extractors: Extractors) -> DrumSeparator:
+    """Return the separator for finished clips: a reference may be a drum stem already, a clip never is."""
+    given = extractors.separator
+    return drum_separator("embedded") if isinstance(given, NoSeparator) else given
 
-    Shape:
-        onsets_s   (N,) drum strokes in seconds, rising
-        f0_hz      (T,) pitch of the melody; a frame counts as far as its confidence (T,) says
-        segments   chords in order of time
+
+def extract_all(audio: AudioSource, extractors: Extractors) -> Extracted:
+    """Extract drums from the drum stem, the melody from the rest, chords from the mix, and their controls.
+
+    As `Extractors.extract` takes controls from a recording, but without its cache.
+
+    Raises:
+        AudioError: sound that cannot be used.
     """
+    sound = to_audio(audio)
+    mix = Audio(sound.mono()[None], sound.sample_rate)
+    stem = extractors.separator.separate(mix)
+    # With no separator, for references that are stems, the melody is that of the whole.
+    without = isinstance(extractors.separator, NoSeparator)
+    rest = mix if without else Audio(mix.samples - stem.mono()[None], mix.sample_rate)
+    drums, melody, chords = (
+        drum_features(stem),
+        extractors.melody.extract(rest),
+        extractors.chords.extract(mix),
+    )
+    grid = FrameGrid.from_duration(mix.duration_s, CONTROL_FRAME_RATE)
+    return Extracted(
+        duration_s=mix.duration_s,
+        chords=tuple(chords.segments),
+        onsets_s=np.asarray(drums.onsets_s, dtype=np.float64),
+        f0_times_s=grid.times_s(),
+        f0_hz=np.asarray(melody.f0_hz, dtype=np.float64),
+        confidence=np.asarray(melody.confidence, dtype=np.float64),
+        chroma=one_hot_chroma(rest.mono(), rest.sample_rate),
+        controls=Controls(
+            grid.n_frames, drums=drums.energies, melody=melody.salience, chords=chords.posteriors
+        ),
+    )
 
-    n_frames: int
-    onsets_s: np.ndarray | None = None
-    f0_hz: np.ndarray | None = None
-    confidence: np.ndarray | None = None
-    segments: tuple[ChordSegment, ...] | None = None
+
+class ExtractedStore:
+    """What `extractors` find, kept in `folder` under content hash and version: nothing is extracted twice."""
+
+    def __init__(self, folder: Path, extractors: Extractors) -> None:
+        self.folder = folder
+        self.extractors = extractors
 
     @property
-    def given(self) -> tuple[str, ...]:
-        parts = {"drums": self.onsets_s, "melody": self.f0_hz, "chords": self.segments}
-        return tuple(name for name, part in parts.items() if part is not None)
+    def version(self) -> str:
+        """All that decides what is extracted."""
+        parts = (self.extractors.separator, self.extractors.melody, self.extractors.chords)
+        return "|".join((FORMAT, DRUMS_VERSION, ONSETS_VERSION, *(part.version for part in parts)))
 
-    def within(self, spans: Sequence[tuple[float, float]]) -> Events:
-        """Only the events inside some spans of time, in seconds."""
-        times_s = FrameGrid(CONTROL_FRAME_RATE, self.n_frames).times_s()
-        onsets_s, confidence, segments = self.onsets_s, self.confidence, self.segments
-        if onsets_s is not None:
-            onsets_s = onsets_s[_inside(onsets_s, spans)]
-        if confidence is not None:
-            confidence = np.where(_inside(times_s, spans), confidence, 0.0)
-        if segments is not None:
-            cut = [
-                (max(item.start_s, start), min(item.end_s, end), item.label)
-                for start, end in spans
-                for item in segments
-            ]
-            segments = tuple(ChordSegment(*item) for item in cut if item[0] < item[1])
-        return replace(self, onsets_s=onsets_s, confidence=confidence, segments=segments)
-
-
-def _inside(times_s: np.ndarray, spans: Sequence[tuple[float, float]]) -> np.ndarray:
-    inside = np.zeros(times_s.shape, dtype=bool)
-    for start, end in spans:
-        inside |= (times_s >= start) & (times_s < end)
-    return inside
+    def extract(self, audio: Audio) -> Extracted:
+        """Read what was found before, or extract it and keep it."""
+        version = hashlib.sha256(self.version.encode()).hexdigest()[:8]
+        path = self.folder / f"{content_key(audio)}-{version}.safetensors"
+        if path.is_file():
+            return load_extracted(path)
+        extracted = extract_all(audio, self.extractors)
+        save_extracted(extracted, path)
+        return extracted
 
 
 def extract_events(
@@ -73,26 +95,37 @@ def extract_events(
     duration_s: float,
     loop_chords: bool = True,
     stems: dict[str, Audio] | None = None,
-) -> Events:
-    """The events of at most one reference for each control, cut at `duration_s`.
+) -> Extracted:
+    """Return what at most one reference for each of drums, melody and chords asks for, cut at `duration_s`.
 
-    Those of recordings are heard by the listener, as its controls are; symbols say theirs exactly.
+    Recordings are extracted as their controls are, and from the same cache; symbols say theirs exactly. There
+    are no chroma and no controls. Other controls than these three have no events.
     """
     grid = FrameGrid.from_duration(duration_s, CONTROL_FRAME_RATE)
     stems = {} if stems is None else stems
-    events = Events(grid.n_frames)
-    for reference in references:
-        end_s = min(reference.duration_s, grid.duration_s)
-        if reference.role == "drums":
-            events = replace(events, onsets_s=_onsets(extractors, reference, grid, stems))
-        elif reference.role == "melody":
-            f0_hz, confidence = _pitch(extractors, reference, grid, stems)
-            confidence = np.where(grid.times_s() < end_s, confidence, 0.0)
-            events = replace(events, f0_hz=f0_hz, confidence=confidence)
-        else:
-            segments = _segments(extractors, reference, grid, loop_chords, stems)
-            events = replace(events, segments=segments)
-    return events.within([(0.0, grid.duration_s)])
+    by_role = {reference.role: reference for reference in references}
+    chords: tuple[ChordSegment, ...] = ()
+    onsets_s = times_s = f0_hz = confidence = np.zeros(0)
+    if (drums := by_role.get("drums")) is not None:
+        onsets_s = _onsets(extractors, drums, grid, stems)
+    if (melody := by_role.get("melody")) is not None:
+        times_s = grid.times_s()
+        f0_hz, confidence = _pitch(extractors, melody, grid, stems)
+        confidence = np.where(times_s < melody.duration_s, confidence, 0.0)
+    if (written := by_role.get("chords")) is not None:
+        chords = _segments(extractors, written, grid, loop_chords, stems)
+    given = tuple(role for role in ("drums", "melody", "chords") if role in by_role)
+    extracted = Extracted(grid.duration_s, chords, onsets_s, times_s, f0_hz, confidence, given=given)
+    return extracted.within([(0.0, grid.duration_s)])
+
+
+def merge_onsets(times_s: np.ndarray) -> np.ndarray:
+    """Drop those of rising times that follow a kept one by less than 30 ms: (N,) -> (N',)."""
+    kept: list[float] = []
+    for time_s in times_s:
+        if not kept or time_s - kept[-1] >= _SAME_ONSET_S:
+            kept.append(float(time_s))
+    return np.array(kept)
 
 
 def _onsets(
@@ -100,18 +133,13 @@ def _onsets(
 ) -> np.ndarray:
     if reference.is_recording:
         return extractors.extract_onsets(reference, grid.duration_s, stems)
-    hits = np.sort([hit.time_s for hit in reference.symbols if isinstance(hit, DrumHit)])
-    kept: list[float] = []
-    for time_s in hits:
-        if not kept or time_s - kept[-1] >= _SAME_STROKE_S:
-            kept.append(float(time_s))
-    return np.array(kept)
+    return merge_onsets(np.sort([hit.time_s for hit in reference.symbols if isinstance(hit, DrumHit)]))
 
 
 def _pitch(
     extractors: Extractors, reference: Reference, grid: FrameGrid, stems: dict[str, Audio]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(f0_hz (T,), confidence (T,))."""
+    """Return f0_hz (T,) and confidence (T,)."""
     if reference.is_recording:
         extracted = extractors.extract_recording(reference, grid.duration_s, stems)
         return tuple(_fitted(extracted[name].numpy(), grid.n_frames) for name in ("f0_hz", "confidence"))  # type: ignore[return-value]
@@ -138,5 +166,5 @@ def _segments(
 
 
 def _fitted(values: np.ndarray, n_frames: int) -> np.ndarray:
-    """Cut, or lengthened with zeros, to (n_frames,)."""
+    """Cut, or lengthen with zeros, to (n_frames,)."""
     return np.pad(values[:n_frames], (0, max(0, n_frames - len(values)))).astype(np.float64)

@@ -13,8 +13,8 @@ import torch
 from features.audio import Audio
 from features.chord_labels import ChordSegment, segments_to_channels
 from features.controls import Controls
+from features.extracted import Extracted
 from features.frames import FrameGrid
-from flowmusic.evaluation.adherence import Extracted
 from flowmusic.plots.chord_names import chord_name, chord_spans
 from flowmusic.plots.figures import plot_controls, plot_features, plot_spectrograms
 from flowmusic.plots.panels import DOTS_PER_INCH, WIDTH_IN
@@ -57,8 +57,17 @@ def png_size(path: Path) -> tuple[int, int]:
 
 def test_controls_against_what_was_extracted(tmp_path: Path) -> None:
     path = plot_controls(
-        controls(), extracted(), sound(), tmp_path / "a.png", "A title", reference=extracted()
+        controls(),
+        extracted(),
+        sound(),
+        tmp_path / "a.png",
+        "A title",
+        extracted(),
+        {"drums": 0.5, "melody": None},
     )
+    bare = plot_controls(controls(), extracted(), sound(), tmp_path / "b.png", "A title", extracted())
+    assert path.read_bytes() != bare.read_bytes(), "the score is written"
+    bare.unlink()
     width, height = png_size(path)
     assert width == round(WIDTH_IN * DOTS_PER_INCH) and 900 < height < 1300
     assert [item.name for item in tmp_path.iterdir()] == ["a.png"]  # no half-written file beside it

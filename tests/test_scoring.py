@@ -10,14 +10,17 @@ import pytest
 
 from features.cache import FeatureCache
 from features.chord_labels import ChordSegment, pack_segments, unpack_segments
-from features.events import Events, extract_events
+from features.events import extract_events
 from features.extract import Extractors
+from features.extracted import Extracted
+from features.frames import FrameGrid
 from features.references import open_reference
 from features.symbols import DrumHit, Note
 from flowmusic.evaluation.scoring import Choice, holes, parse_weights, score_events
 
 CHORDS = (ChordSegment(0, 2, "C:maj"), ChordSegment(2, 4, "A:min"))
-ASKED = Events(200, np.arange(0.25, 4, 0.5), np.full(200, 440.0), np.ones(200), CHORDS)
+TIMES_S = FrameGrid(50, 200).times_s()
+ASKED = Extracted(4.0, CHORDS, np.arange(0.25, 4, 0.5), TIMES_S, np.full(200, 440.0), np.ones(200))
 WHOLE = [(0.0, 4.0)]
 
 
@@ -27,7 +30,7 @@ def test_the_same_events_score_one_and_others_less() -> None:
         ASKED,
         onsets_s=np.arange(0.5, 4, 0.5),
         f0_hz=np.full(200, 466.2),
-        segments=(ChordSegment(0, 4, "C:maj"),),
+        chords=(ChordSegment(0, 4, "C:maj"),),
     )
     scores = score_events(ASKED, other, WHOLE)
     assert scores == {"drums": 0.0, "melody": 0.0, "chords": pytest.approx(0.5)}
@@ -38,7 +41,7 @@ def test_only_the_holes_count() -> None:
         ASKED,
         onsets_s=np.arange(2.25, 4, 0.5),
         f0_hz=np.where(np.arange(200) < 100, 300.0, 440.0),
-        segments=(ChordSegment(0, 2, "F:maj"), ChordSegment(2, 4, "A:min")),
+        chords=(ChordSegment(0, 2, "F:maj"), ChordSegment(2, 4, "A:min")),
     )
     assert holes([[0.0, 2.0]], 4.0) == [(2.0, 4.0)] and holes([], 4.0) == WHOLE
     assert holes([[1.0, 2.0]], 4.0) == [(0.0, 1.0), (2.0, 4.0)]
@@ -48,7 +51,7 @@ def test_only_the_holes_count() -> None:
 
 
 def test_nothing_to_follow_is_no_score() -> None:
-    silent = Events(200, onsets_s=np.zeros(0), segments=(ChordSegment(0, 4, "N"),))
+    silent = Extracted(4.0, (ChordSegment(0, 4, "N"),), given=("drums", "chords"))
     assert score_events(silent, ASKED, WHOLE) == {"drums": None, "chords": None}
 
 
@@ -62,7 +65,7 @@ def test_a_pitch_table_counts_where_it_is_voiced_and_sure(tmp_path: Path) -> Non
     reference = open_reference("melody", table)
     extractors = Extractors(cache=FeatureCache(tmp_path))
     asked = extract_events(extractors, [reference], 4.0)
-    assert asked.f0_hz is not None and asked.confidence is not None
+    assert asked.given == ("melody",)
     assert (asked.f0_hz[60:90] == 440).all() and (asked.confidence[60:90] == 1).all()
     assert (asked.confidence[:48] == 0).all() and (asked.confidence[110:145] == 0).all()  # no rows, no pitch
     assert asked.confidence[160:190] == pytest.approx(0.1)
@@ -83,20 +86,19 @@ def test_symbols_are_events_exactly() -> None:
     ]
     events = extract_events(Extractors("none"), references, 2.0)
     assert events.given == ("drums", "melody", "chords")
-    assert events.onsets_s is not None and events.onsets_s.tolist() == [0.5, 1.0]
-    assert events.f0_hz is not None and events.confidence is not None and events.segments is not None
+    assert events.onsets_s.tolist() == [0.5, 1.0]
     assert events.f0_hz[:25].tolist() == [440.0] * 25 and events.confidence.sum() == 25
-    assert [segment.label for segment in events.segments] == ["C:maj", "G:maj"]
+    assert [segment.label for segment in events.chords] == ["C:maj", "G:maj"]
 
 
-def test_a_recording_is_heard_once_for_controls_and_events(music_file: Path, tmp_path: Path) -> None:
+def test_a_recording_is_extracted_once_for_controls_and_events(music_file: Path, tmp_path: Path) -> None:
     extractors = Extractors("none", cache=FeatureCache(tmp_path))
     reference = open_reference("melody", music_file)
     extractors.extract([reference], 2.0)
     entries = sorted(tmp_path.rglob("*.safetensors"))
     events = extract_events(extractors, [reference], 2.0)
     assert sorted(tmp_path.rglob("*.safetensors")) == entries
-    assert events.f0_hz is not None and abs(np.log2(events.f0_hz[25] / 523.25)) < 0.05
+    assert abs(np.log2(events.f0_hz[25] / 523.25)) < 0.05
 
 
 def test_segments_survive_packing() -> None:

@@ -11,12 +11,13 @@ import torch
 
 from benchmarks.codec_quality import measure
 from features.audio import Audio, read_audio
+from features.events import extract_all
 from features.extract import Extractors
+from features.extracted import Extracted
 from flowmusic.api.clip import Generation
 from flowmusic.api.model import FlowMusic
 from flowmusic.api.pretrained import EMBEDDED
-from flowmusic.evaluation.adherence import HEADLINE, Extracted, score
-from flowmusic.evaluation.listening import Ears, extract_all
+from flowmusic.evaluation.adherence import HEADLINE, score
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 DURATION_S = 8.0
@@ -28,8 +29,8 @@ def model() -> FlowMusic:
 
 
 @cache
-def ears() -> Ears:
-    return Ears.of(Extractors())
+def extractors() -> Extractors:
+    return Extractors()
 
 
 @cache
@@ -39,14 +40,14 @@ def reference(name: str) -> Audio:
 
 @cache
 def extracted(name: str) -> Extracted:
-    return extract_all(reference(name), ears())
+    return extract_all(reference(name), extractors())
 
 
 @cache
 def follower(name: str) -> tuple[Generation, Extracted]:
-    """A clip that is told all that is heard in one example, and what is heard in it."""
+    """A clip conditioned on all that is extracted from one example, and what is extracted from it."""
     clip = model().generate(controls=extracted(name).controls, duration_s=DURATION_S, seed=3)
-    return clip, extract_all((clip.audio, clip.sample_rate), ears())
+    return clip, extract_all((clip.audio, clip.sample_rate), extractors())
 
 
 def headline(control: str, source: str, estimate: Extracted) -> float:
@@ -83,7 +84,7 @@ def score_chords(clip: Generation, chart: str) -> float:
     from features.chord_chart import parse_chord_chart
     from flowmusic.evaluation.adherence import chord_overlap
 
-    estimate = extract_all((clip.audio, clip.sample_rate), ears())
+    estimate = extract_all((clip.audio, clip.sample_rate), extractors())
     value = chord_overlap(parse_chord_chart(chart, 120, 4, DURATION_S), estimate.chords)
     assert value is not None
     return value

@@ -226,14 +226,10 @@ class Clip:
 
     def draw(self, path: Path, extractors: Extractors) -> Path:
         """Plot every control that was asked for against what is extracted from the clip."""
-        from features.choices import drum_separator
-        from features.separators import NoSeparator
-        from flowmusic.evaluation.listening import Ears, extract_all
+        from features.events import extract_all, mix_separator
         from flowmusic.plots.figures import plot_controls
 
         audio = Audio(self.audio, self.sample_rate)
-        # A reference may be a drum stem already; the clip never is.
-        is_none = isinstance(extractors.separator, NoSeparator)
-        separator = drum_separator("embedded") if is_none else extractors.separator
-        extracted = extract_all(audio, Ears(separator, extractors.melody, extractors.chords))
+        parts = Extractors(mix_separator(extractors), extractors.melody, extractors.chords)
+        extracted = extract_all(audio, parts)
         return plot_controls(self.controls, extracted, audio, path, title=self.info.request.text or "")

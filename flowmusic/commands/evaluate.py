@@ -155,11 +155,11 @@ def heading_of(title: str, model: FlowMusic, args: argparse.Namespace) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate as `args` say and write the tables to standard output."""
+    from features.events import ExtractedStore
     from features.extract import Extractors
     from flowmusic.api.model import FlowMusic
     from flowmusic.api.output import check_folder
     from flowmusic.evaluation.clip_store import ClipStore, FlowMaker
-    from flowmusic.evaluation.listening import Ears, ExtractedStore
     from flowmusic.evaluation.protocol import Evaluation, Judges, evaluate, progress_bar
     from flowmusic.evaluation.references import find_references, load_clip
     from flowmusic.evaluation.report import to_markdown, write_lines, write_text
@@ -172,10 +172,11 @@ def run(args: argparse.Namespace) -> int:
     found = find_references(args.references, args.n)
     model = FlowMusic.from_pretrained(args.checkpoint)
     clips = [load_clip(item, args.duration) for item in found]
-    ears = Ears.of(Extractors(args.separator, args.melody_extractor, args.chord_recogniser))
+    extractors = Extractors(args.separator, args.melody_extractor, args.chord_recogniser)
+    store = ExtractedStore(args.out / "extracted", extractors)
     second = SecondExtractors(args.out / "extracted") if args.second_extractors else None
-    version = "|".join((ears.version, *([second.version] if second else [])))
-    judges = Judges(ExtractedStore(args.out / "extracted", ears), version, second)
+    version = "|".join((store.version, *([second.version] if second else [])))
+    judges = Judges(store, version, second)
     evaluation = Evaluation(ClipStore(FlowMaker(model), args.out / "clips"), judges, sampling)
     tables = evaluate(
         evaluation, clips, args.protocols, args.n_alone, args.n_three, args.seed, progress_bar, args.plots

@@ -1,7 +1,6 @@
 """Evaluation: does a clip follow its controls, is it near to music, is it new (`flowmusic evaluate`).
 
-adherence          the metrics, pure functions of what was extracted
-listening          audio -> what the extractors find, kept on disk
+adherence          the metrics, pure functions of what was extracted (`features.extracted`)
 second_extractors  the same by extractors that had no part in the controls
 references         corpus songs and sound files as references, exact labels
 clip_store         request -> clip, kept under a key of everything that decides it

@@ -1,7 +1,7 @@
-"""How well a clip follows its controls: the metrics, as pure functions of what was heard.
+"""How well a clip follows its controls: the metrics, as pure functions of what was extracted.
 
 One code for the tests, the command line and the README. Every metric compares what extractors
-heard in a *reference* with what the same extractors heard in an *estimate*. Where the reference
+find in a *reference* with what the same extractors find in an *estimate*. Where the reference
 holds nothing to follow (no drums, no melody, no chord) the metric is None: not applicable.
 """
 
@@ -14,48 +14,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from features.chord_labels import ChordSegment, majmin, parse_chord
-from features.controls import Controls
+from features.chord_labels import NO_CHORD, UNKNOWN_CHORD, ChordSegment, majmin, parse_chord
+from features.chroma import SILENT
+from features.extracted import Extracted
 
 ONSET_WINDOW_S = 0.05
 VOICED_CONFIDENCE = 0.5
 MIN_VOICED_S = 0.5
 MIN_ONSETS = 2
-NO_CHORD = "N"
-UNKNOWN_CHORD = "X"
-
-CHROMA_SAMPLE_RATE = 32_000
-CHROMA_WINDOW = 2**14
-CHROMA_HOP = CHROMA_WINDOW // 4
-CHROMA_SILENCE_DB = -60.0
-SILENT = -1
-
-
-@dataclass(frozen=True)
-class Extracted:
-    """What the extractors heard in one clip.
-
-    Shape:
-        onsets_s   (N,) drum hits, seconds, rising
-        f0_hz      (T,) fundamental at `f0_times_s`, given in unvoiced frames too
-        confidence (T,) in [0, 1]; a frame is voiced from VOICED_CONFIDENCE up
-        chroma     (F,) pitch class of the strongest chroma bin, SILENT where there is none
-    `controls` are the same things as the generator takes them (empty where they came from labels).
-    """
-
-    duration_s: float
-    chords: tuple[ChordSegment, ...]
-    onsets_s: np.ndarray
-    f0_times_s: np.ndarray
-    f0_hz: np.ndarray
-    confidence: np.ndarray
-    chroma: np.ndarray
-    controls: Controls
-
-    def __post_init__(self) -> None:
-        lengths = {len(self.f0_times_s), len(self.f0_hz), len(self.confidence)}
-        if len(lengths) != 1:
-            raise ValueError(f"f0_times_s, f0_hz and confidence must be equally long, got {sorted(lengths)}")
 
 
 @dataclass(frozen=True)
@@ -120,15 +86,15 @@ def chord_iou(reference: Sequence[ChordSegment], estimate: Sequence[ChordSegment
 
     With o the time of agreement and a, b the labelled time of each: o / (a + b - o).
     """
-    agreed = asked_total = heard_total = 0.0
+    agreed = asked_total = found_total = 0.0
     for duration, asked, extracted in _common_spans(reference, estimate, to_estimate_end=True):
-        asked_label, heard_label = majmin(asked), majmin(extracted)
+        asked_label, found_label = majmin(asked), majmin(extracted)
         asked_total += duration * (asked_label not in (NO_CHORD, UNKNOWN_CHORD))
-        heard_total += duration * (heard_label not in (NO_CHORD, UNKNOWN_CHORD))
-        agreed += duration * (asked_label == heard_label and asked_label not in (NO_CHORD, UNKNOWN_CHORD))
+        found_total += duration * (found_label not in (NO_CHORD, UNKNOWN_CHORD))
+        agreed += duration * (asked_label == found_label and asked_label not in (NO_CHORD, UNKNOWN_CHORD))
     if asked_total == 0:
         return None
-    return agreed / (asked_total + heard_total - agreed)
+    return agreed / (asked_total + found_total - agreed)
 
 
 def _common_spans(
@@ -215,23 +181,3 @@ def chroma_cosine(reference: np.ndarray, estimate: np.ndarray) -> float | None:
     extracted = np.full_like(reference, SILENT)
     extracted[: len(estimate)] = estimate[: len(reference)]
     return float((extracted == reference)[sounding].mean())
-
-
-def one_hot_chroma(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Index of the strongest of 12 chroma bins in each frame of (S,) samples, shape (F,).
-
-    Window 2**14 samples at 32 kHz, hop a quarter of it. Frames more than 60 dB below the clip's
-    loudest, and all frames of a silent clip, are SILENT.
-    """
-    import librosa
-    import librosa.filters
-
-    from features.audio import resample
-
-    samples = resample(samples, sample_rate, CHROMA_SAMPLE_RATE)
-    power = np.abs(librosa.stft(samples, n_fft=CHROMA_WINDOW, hop_length=CHROMA_HOP)) ** 2  # (bins, F)
-    bank = librosa.filters.chroma(sr=CHROMA_SAMPLE_RATE, n_fft=CHROMA_WINDOW, tuning=0.0)  # (12, bins)
-    energy = bank @ power  # (12, F)
-    loudness = energy.sum(axis=0)
-    audible = loudness > max(1e-6, loudness.max(initial=0.0) * 10 ** (CHROMA_SILENCE_DB / 10))
-    return np.where(audible, energy.argmax(axis=0), SILENT)

@@ -20,8 +20,9 @@ import numpy as np
 
 from features.audio import Audio
 from features.controls import CONTROL_NAMES, Controls
+from features.extracted import Extracted
 from flowmusic.api.request import Request
-from flowmusic.evaluation.adherence import Extracted, score
+from flowmusic.evaluation.adherence import HEADLINE, score
 from flowmusic.evaluation.clip_store import ClipStore, digest, request_key
 from flowmusic.evaluation.references import Clip
 from flowmusic.evaluation.report import (
@@ -302,7 +303,9 @@ def _plot(
     # Only where all controls have one source is there one reference to set beside the result.
     own = set(trial.sources.values()) == {trial.anchor}
     reference = references[trial.anchor].originals[SAME] if own else None
-    plot_controls(controls_of(trial, references), extracted, audio, path, trial.name, reference)
+    values = None if reference is None else score(reference, extracted)
+    scores = None if values is None else {name: values.get(metric) for name, metric in HEADLINE.items()}
+    plot_controls(controls_of(trial, references), extracted, audio, path, trial.name, reference, scores)
 
 
 Progress = Callable[[Iterable[int], str], Iterable[int]]

@@ -14,16 +14,15 @@ import numpy as np
 
 from features.audio import READABLE_SUFFIXES, Audio, AudioError, read_audio
 from features.chord_labels import ChordSegment
-from features.controls import Controls
+from features.chroma import CHROMA_HOP, CHROMA_SAMPLE_RATE, SILENT
+from features.events import merge_onsets
+from features.extracted import Extracted
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.references import check_recording
 from flowmusic.composer.score import STEMS
-from flowmusic.evaluation.adherence import CHROMA_HOP, CHROMA_SAMPLE_RATE, SILENT, Extracted
 
 LABELS_FILE = "song.json"
 MIN_CLIP_S = 2.0
-SAME_HIT_S = 0.03
-"""Drum strokes closer than this (a kick and a hi-hat together) are one onset."""
 
 
 @dataclass(frozen=True)
@@ -183,22 +182,12 @@ def labels_as_extracted(song: dict[str, Any], start_s: float, duration_s: float)
     return Extracted(
         duration_s=duration_s,
         chords=chords,
-        onsets_s=merge_hits(hits),
+        onsets_s=merge_onsets(hits),
         f0_times_s=times_s,
         f0_hz=np.where(midi > 0, 440.0 * 2.0 ** ((midi - 69) / 12), 0.0),
         confidence=(midi > 0).astype(np.float64),
         chroma=np.where(chroma_midi > 0, chroma_midi % 12, SILENT),
-        controls=Controls(len(times_s)),
     )
-
-
-def merge_hits(times_s: np.ndarray, within_s: float = SAME_HIT_S) -> np.ndarray:
-    """Rising times without those that follow a kept one by less than `within_s`."""
-    kept: list[float] = []
-    for time_s in times_s:
-        if not kept or time_s - kept[-1] >= within_s:
-            kept.append(float(time_s))
-    return np.array(kept)
 
 
 def _midi_at(notes: list[dict[str, Any]], times_s: np.ndarray) -> np.ndarray:

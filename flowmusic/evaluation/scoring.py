@@ -6,21 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from features.audio import Audio
-from features.choices import drum_separator
-from features.controls import CONTROL_NAMES, Controls
-from features.events import Events, extract_events
+from features.controls import CONTROL_NAMES
+from features.events import extract_events, mix_separator
 from features.extract import Extractors, Progress, no_progress
-from features.frames import CONTROL_FRAME_RATE, FrameGrid
+from features.extracted import Extracted
 from features.references import Reference
-from features.separators import DrumSeparator, NoSeparator
+from features.separators import DrumSeparator
 from flowmusic.api.clip import CandidateInfo, Clip
 from flowmusic.api.model import FlowMusic
 from flowmusic.api.prepared import Prepared
 from flowmusic.api.request import MAX_SEED, Request
-from flowmusic.evaluation.adherence import Extracted, chord_overlap, drum_onset_f1, melody_accuracy
+from flowmusic.evaluation.adherence import chord_overlap, drum_onset_f1, melody_accuracy
 
 Scores = dict[str, float | None]
 """Adherence by control, from 0 to 1; None where the reference holds nothing to follow."""
@@ -38,19 +35,19 @@ class Judge:
     def __init__(self, extractors: Extractors) -> None:
         self.extractors = extractors
 
-    def asked(self, prepared: Prepared) -> Events:
+    def asked(self, prepared: Prepared) -> Extracted:
         """The events that clips are to follow, given or composed."""
         duration_s = prepared.controls.grid.duration_s
         return extract_events(self.extractors, prepared.followed, duration_s, prepared.request.loop_chords)
 
-    def score(self, clip: Clip, asked: Events) -> Scores:
+    def score(self, clip: Clip, asked: Extracted) -> Scores:
         """Adherence of a clip to what it follows; where sound is kept, in the holes only."""
         if not asked.given:
             return {}
         extracted = self.extract(Audio(clip.audio, clip.sample_rate), asked.given)
         return score_events(asked, extracted, holes(clip.info.kept, clip.duration_s))
 
-    def extract(self, audio: Audio, roles: Sequence[str]) -> Events:
+    def extract(self, audio: Audio, roles: Sequence[str]) -> Extracted:
         """The events of some controls in a clip's sound."""
         parts = Extractors(
             self._separator if {"drums", "melody"} & set(roles) else "none",
@@ -62,9 +59,7 @@ class Judge:
 
     @cached_property
     def _separator(self) -> DrumSeparator:
-        """A reference may be a drum stem already; the clip never is."""
-        given = self.extractors.separator
-        return drum_separator("embedded") if isinstance(given, NoSeparator) else given
+        return mix_separator(self.extractors)
 
 
 def holes(kept_s: Sequence[Sequence[float]], duration_s: float) -> list[tuple[float, float]]:
@@ -74,45 +69,28 @@ def holes(kept_s: Sequence[Sequence[float]], duration_s: float) -> list[tuple[fl
     return [(start, end) for start, end in pairs if end - start > 1e-6]
 
 
-def score_events(asked: Events, extracted: Events, spans: Sequence[tuple[float, float]]) -> Scores:
+def score_events(asked: Extracted, extracted: Extracted, spans: Sequence[tuple[float, float]]) -> Scores:
     """Headline metric of each control that is asked for, inside some spans of time."""
     scores: Scores = {}
     inside, found = asked.within(spans), extracted.within(spans)
-    if inside.onsets_s is not None:
-        onsets_s = np.zeros(0) if found.onsets_s is None else found.onsets_s
-        scores["drums"] = drum_onset_f1(inside.onsets_s, onsets_s)
-    if inside.f0_hz is not None:
-        scores["melody"] = melody_accuracy(_as_extracted(inside), _as_extracted(extracted))[1]
-    if inside.segments is not None:
+    if "drums" in asked.given:
+        scores["drums"] = drum_onset_f1(inside.onsets_s, found.onsets_s)
+    if "melody" in asked.given:
+        scores["melody"] = melody_accuracy(inside, extracted)[1]
+    if "chords" in asked.given:
         scores["chords"] = _chords(asked, extracted, spans)
     return scores
 
 
-def _chords(asked: Events, extracted: Events, spans: Sequence[tuple[float, float]]) -> float | None:
+def _chords(asked: Extracted, extracted: Extracted, spans: Sequence[tuple[float, float]]) -> float | None:
     """Overlap in each span by itself, or else the time between them would count as agreement."""
     parts = []
     for span in spans:
-        value = chord_overlap(asked.within([span]).segments or (), extracted.within([span]).segments or ())
+        value = chord_overlap(asked.within([span]).chords, extracted.within([span]).chords)
         if value is not None:
             parts.append((span[1] - span[0], value))
     total = sum(length for length, _ in parts)
     return sum(length * value for length, value in parts) / total if total else None
-
-
-def _as_extracted(events: Events) -> Extracted:
-    """The melody as the metrics take it."""
-    grid = FrameGrid(CONTROL_FRAME_RATE, events.n_frames)
-    nothing = np.zeros(events.n_frames)
-    return Extracted(
-        duration_s=grid.duration_s,
-        chords=(),
-        onsets_s=np.zeros(0),
-        f0_times_s=grid.times_s(),
-        f0_hz=nothing if events.f0_hz is None else events.f0_hz,
-        confidence=nothing if events.confidence is None else events.confidence,
-        chroma=np.zeros(0, dtype=np.int64),
-        controls=Controls(events.n_frames),
-    )
 
 
 @dataclass(frozen=True)

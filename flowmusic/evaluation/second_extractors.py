@@ -15,12 +15,10 @@ import numpy as np
 from features.audio import Audio
 from features.choices import chord_recogniser, melody_extractor
 from features.chords import ChordRecogniser
-from features.controls import Controls
 from features.extract import content_key
+from features.extracted import Extracted, load_extracted, save_extracted
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.melody import MelodyExtractor
-from flowmusic.evaluation.adherence import Extracted
-from flowmusic.evaluation.listening import load_extracted, save_extracted
 
 VERSION = "second.1"
 
@@ -90,6 +88,4 @@ class SecondExtractors:
             f0_times_s=grid.times_s() if melody else np.zeros(0),
             f0_hz=np.asarray(melody.f0_hz if melody else [], dtype=np.float64),
             confidence=np.asarray(melody.confidence if melody else [], dtype=np.float64),
-            chroma=np.zeros(0, dtype=np.int64),
-            controls=Controls(grid.n_frames),
         )

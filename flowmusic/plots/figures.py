@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ import numpy as np
 
 from features.audio import Audio, AudioSource, to_audio
 from features.controls import N_DRUM_BANDS, PITCH_LOW_MIDI, Controls
+from features.extracted import Extracted
 from flowmusic.plots.chord_names import PITCH_NAMES, chord_name, chord_spans
 from flowmusic.plots.panels import (
     ABSENT,
@@ -32,10 +33,9 @@ from flowmusic.plots.panels import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from flowmusic.evaluation.adherence import Extracted
-
 COLOURS = {"drums": "#b3541e", "melody": "#3a4cc0", "chords": "#1b7a4b"}
 MAPS = {"drums": "Oranges", "melody": "Purples", "chords": "Greens"}
+SCORES = {"drums": "onset F1", "melody": "raw chroma accuracy", "chords": "overlap"}
 ROW_HEIGHTS_IN = {"drums": 0.55, "melody": 1.15, "chords": 0.95}
 SPECTROGRAM_HEIGHT_IN = 1.35
 DRUM_BAND_NAMES = ("kick", "low", "snare", "hats")
@@ -59,6 +59,7 @@ def plot_controls(
     path: str | Path,
     title: str = "",
     reference: Extracted | None = None,
+    scores: Mapping[str, float | None] | None = None,
 ) -> Path:
     """Plot what was asked for above what was extracted from the result, for every control that was given.
 
@@ -67,6 +68,7 @@ def plot_controls(
         extracted: what the extractors find in `audio`, the result.
         path: a PNG to write, whole or not at all.
         reference: what they find where the controls came from; adds its onsets, pitch and chord labels.
+        scores: figures by control, written beside those that are given throughout.
 
     Raises:
         ValueError: the path does not end in .png.
@@ -75,7 +77,12 @@ def plot_controls(
     for name in controls.given:
         rows.append(_Row(name, "asked", controls, reference))
         rows.append(_Row(name, "extracted", extracted.controls, extracted))
-    return _draw(rows, to_audio(audio), Path(path), title)
+    notes = {
+        name: f"{SCORES[name]} {value:.2f}"
+        for name, value in (scores or {}).items()
+        if value is not None and bool(controls.mask(name).all())
+    }
+    return _draw(rows, to_audio(audio), Path(path), title, notes)
 
 
 def plot_features(
@@ -113,7 +120,9 @@ def plot_spectrograms(
     return save_png(figure, Path(path))
 
 
-def _draw(rows: Sequence[_Row], audio: Audio | None, path: Path, title: str) -> Path:
+def _draw(
+    rows: Sequence[_Row], audio: Audio | None, path: Path, title: str, notes: Mapping[str, str] | None = None
+) -> Path:
     spans = [row.controls.grid.duration_s for row in rows] + ([audio.duration_s] if audio else [])
     duration_s = audio.duration_s if audio else max(spans)
     heights_in = [ROW_HEIGHTS_IN[row.control] for row in rows] + ([SPECTROGRAM_HEIGHT_IN] if audio else [])
@@ -122,7 +131,6 @@ def _draw(rows: Sequence[_Row], audio: Audio | None, path: Path, title: str) -> 
     )
     figure, axes = new_figure(heights_in, gaps_in, title)
     melody_range = _melody_range([row.controls for row in rows if row.control == "melody"])
-    notes = _score_notes(rows)
     for axis, row in zip(axes, rows, strict=False):
         if row.control == "drums":
             _draw_drums(axis, row)
@@ -143,35 +151,13 @@ def _draw(rows: Sequence[_Row], audio: Audio | None, path: Path, title: str) -> 
                 color=FAINT,
             )
         if row.caption != "extracted":
-            write_caption(axis, row.control, COLOURS[row.control], notes.get(row.control, ""))
+            write_caption(axis, row.control, COLOURS[row.control], (notes or {}).get(row.control, ""))
     if audio:
         level = mel_relative_db(mel_levels_db(audio))
         draw_spectrogram(axes[-1], level, audio.duration_s, "magma", MEL_FLOOR_DB, 0.0)
         write_caption(axes[-1], "the result" if any(row.caption for row in rows) else "spectrogram", INK)
     time_axis(axes, duration_s)
     return save_png(figure, path)
-
-
-def _score_notes(rows: Sequence[_Row]) -> dict[str, str]:
-    """Return the score of each control that was given throughout and extracted from both, as a caption."""
-    from flowmusic.evaluation.adherence import score
-
-    asked = next((row.extracted for row in rows if row.caption == "asked"), None)
-    extracted = next((row.extracted for row in rows if row.caption == "extracted"), None)
-    if asked is None or extracted is None:
-        return {}
-    scores = score(asked, extracted)
-    values = {
-        "drums": ("onset F1", scores.drum_onset_f1),
-        "melody": ("raw chroma accuracy", scores.melody_raw_chroma),
-        "chords": ("overlap", scores.chord_overlap),
-    }
-    whole = {row.control for row in rows if bool(row.controls.mask(row.control).all())}
-    return {
-        name: f"{text} {value:.2f}"
-        for name, (text, value) in values.items()
-        if value is not None and name in whole
-    }
 
 
 def _draw_drums(axis: Axes, row: _Row) -> None:

@@ -88,15 +88,15 @@ class Watch(pl.Callback):
     def _hear(
         self, trainer: pl.Trainer, batch: FlowBatch, clips: list[Audio], asked: list[Audio], folder: Path
     ) -> None:
+        from features.events import extract_all
         from features.extract import Extractors
         from flowmusic.evaluation.adherence import HEADLINE, score
-        from flowmusic.evaluation.listening import Ears, extract_all
         from flowmusic.plots.figures import plot_controls
 
-        ears = Ears.of(Extractors())
+        extractors = Extractors()
         found: dict[str, list[float]] = {name: [] for name in HEADLINE}
         for index, (clip, original) in enumerate(zip(clips, asked, strict=True)):
-            extracted, reference = extract_all(clip, ears), extract_all(original, ears)
+            extracted, reference = extract_all(clip, extractors), extract_all(original, extractors)
             controls = _controls(batch, index)
             if controls.given:
                 path, title = folder / f"clip-{index}.png", f"step {trainer.global_step}"

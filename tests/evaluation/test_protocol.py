@@ -12,14 +12,13 @@ import torch
 from features.audio import Audio
 from features.chords import LvChordia
 from features.controls import CONTROL_NAMES, Controls
+from features.events import ExtractedStore, extract_all
 from features.extract import Extractors, extract_controls
+from features.extracted import Extracted
 from features.filters import band_pass
-from features.frames import FrameGrid
 from features.melody import CrepeMelody
 from flowmusic.api.request import Request
-from flowmusic.evaluation.adherence import Extracted
 from flowmusic.evaluation.clip_store import ClipStore
-from flowmusic.evaluation.listening import Ears, ExtractedStore, extract_all, load_extracted, save_extracted
 from flowmusic.evaluation.protocol import (
     RESULTS_FILE,
     Evaluation,
@@ -116,8 +115,8 @@ class Follower:
 
 
 @pytest.fixture(scope="module")
-def ears() -> Ears:
-    return Ears(BrightSeparator(), CrepeMelody(), LvChordia(n_models=1))
+def extractors() -> Extractors:
+    return Extractors(BrightSeparator(), CrepeMelody(), LvChordia(n_models=1))
 
 
 @pytest.fixture(scope="module")
@@ -134,11 +133,11 @@ def by_metric(rows: list[Summary], judge: str = SAME) -> dict[str, Summary]:
 
 
 def test_a_follower_follows_and_one_control_moves_only_its_metric(
-    ears: Ears, clips: list[Clip], tmp_path: Path
+    extractors: Extractors, clips: list[Clip], tmp_path: Path
 ) -> None:
-    maker, store = Follower(), ExtractedStore(tmp_path / "extracted", ears)
+    maker, store = Follower(), ExtractedStore(tmp_path / "extracted", extractors)
     # The second judge is the same here, and so must its figures be; the labels are what was extracted.
-    judges = Judges(store, ears.version, second=store)
+    judges = Judges(store, store.version, second=store)
     labelled = [replace(clip, labels=store.extract(clip.audio)) for clip in clips]
     tables = evaluate(evaluation(maker, tmp_path, judges), labelled, n_alone=2, n_three=1)
     followed = by_metric(tables["all"])
@@ -179,9 +178,9 @@ def test_a_follower_follows_and_one_control_moves_only_its_metric(
 
 @pytest.mark.parametrize("change", ["steps", "guidance", "maker", "judge", "reference"])
 def test_nothing_is_reused_that_was_made_or_judged_in_another_way(
-    change: str, ears: Ears, clips: list[Clip], tmp_path: Path
+    change: str, extractors: Extractors, clips: list[Clip], tmp_path: Path
 ) -> None:
-    store = ExtractedStore(tmp_path / "extracted", ears)
+    store = ExtractedStore(tmp_path / "extracted", extractors)
     maker = Follower()
     evaluate(evaluation(maker, tmp_path, Judges(store, "1"), steps=10, guidance="2"), clips[:2], ("all",))
     assert len(maker.texts) == 2
@@ -197,26 +196,26 @@ def test_nothing_is_reused_that_was_made_or_judged_in_another_way(
     assert len(read_results(tmp_path / RESULTS_FILE)) == 4
 
 
-def test_listening_agrees_with_what_was_played(ears: Ears, clips: list[Clip], tmp_path: Path) -> None:
-    extracted = extract_all(clips[0].audio, ears)
+def test_extraction_agrees_with_what_was_played(
+    extractors: Extractors, clips: list[Clip], tmp_path: Path
+) -> None:
+    extracted = extract_all(clips[0].audio, extractors)
     assert extracted.controls.given == CONTROL_NAMES
     assert extracted.controls.n_frames == len(extracted.f0_hz) == len(extracted.f0_times_s) == 150
     assert extracted.onsets_s == pytest.approx(np.arange(0.2, 2.9, 0.5), abs=0.05)
     voiced_hz = extracted.f0_hz[(extracted.f0_times_s > 0.3) & (extracted.f0_times_s < 0.6)]
     assert np.median(voiced_hz) == pytest.approx(523.25, rel=0.02)
     audio = clips[0].audio
-    given = extract_controls(
-        audio, audio, audio, extractors=Extractors(ears.separator, ears.melody, ears.chords)
-    )
-    for name in CONTROL_NAMES:  # what is evaluated is what `generate` would have heard
+    given = extract_controls(audio, audio, audio, extractors=extractors)
+    for name in CONTROL_NAMES:  # what is evaluated is what `generate` would have extracted
         one, other = given.get(name), extracted.controls.get(name)
         assert one is not None and other is not None and torch.allclose(one, other, atol=1e-5), name
-    store = ExtractedStore(tmp_path, ears)
+    store = ExtractedStore(tmp_path, extractors)
     assert_equal(store.extract(clips[0].audio), extracted)
     assert len(list(tmp_path.iterdir())) == 1
-    deaf = ExtractedStore(tmp_path, replace(ears, separator=None))  # type: ignore[arg-type]
+    changed = Extractors(None, extractors.melody, extractors.chords)  # type: ignore[arg-type]
     with pytest.raises(AttributeError):  # another extractor: what is kept is not its own
-        deaf.extract(clips[0].audio)
+        ExtractedStore(tmp_path, changed).extract(clips[0].audio)
 
 
 def assert_equal(first: Extracted, second: Extracted) -> None:
@@ -227,22 +226,6 @@ def assert_equal(first: Extracted, second: Extracted) -> None:
         one, other = first.controls.get(name), second.controls.get(name)
         assert (one is None) == (other is None)
         assert one is None or other is None or bool((one == other).all())
-
-
-def test_heard_survives_the_disk_and_other_files_are_refused(tmp_path: Path) -> None:
-    grid = FrameGrid.from_duration(1.0)
-    nothing = np.zeros(0)
-    extracted = Extracted(
-        1.0, (), nothing, grid.times_s(), np.zeros(50), np.zeros(50), np.full(8, -1), Controls(50)
-    )
-    save_extracted(extracted, tmp_path / "x.safetensors")
-    assert_equal(load_extracted(tmp_path / "x.safetensors"), extracted)
-    (tmp_path / "y.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match=r"y\.safetensors cannot be read"):
-        load_extracted(tmp_path / "y.safetensors")
-    Controls(10).save(tmp_path / "z.safetensors")
-    with pytest.raises(ValueError, match=r"z\.safetensors is not an extractor's result"):
-        load_extracted(tmp_path / "z.safetensors")
 
 
 def test_trials_use_every_reference_and_floors_never_their_own(clips: list[Clip]) -> None:

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 
 from features.audio import write_audio
+from features.chroma import SILENT
 from flowmusic.composer.score import STEMS
-from flowmusic.evaluation.adherence import SILENT
 from flowmusic.evaluation.references import (
     find_references,
     labels_as_extracted,
     load_clip,
-    merge_hits,
 )
 from tests.refusals import wav
 
@@ -118,8 +117,3 @@ def test_labels_are_cut_to_the_clips_own_clock() -> None:
     assert (
         labels.chroma[2] == 0 and labels.chroma[-1] == 9 and labels.chroma[9] == SILENT
     )  # 0.26, 4.0, 1.15 s
-
-
-def test_strokes_at_once_are_one() -> None:
-    assert merge_hits(np.array([0.0, 0.01, 0.029, 0.05, 1.0])) == pytest.approx([0.0, 0.05, 1.0])
-    assert len(merge_hits(np.array([]))) == 0
