@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -388,7 +389,9 @@ def _span(text: str, name: str, example: str) -> tuple[float, float]:
 def _absolute(name: str, path: str, folder: Path) -> str:
     try:
         absolute = (folder / Path(path).expanduser()).resolve()
-        if absolute.is_symlink():  # only a link in a ring is one still; before Python 3.13 resolve() says so
+        # Only a link in a ring is one still; before Python 3.13 resolve() says so. Path.is_symlink would raise
+        # where the system takes no such path, which is found out when the file is opened.
+        if os.path.islink(absolute):  # noqa: PTH114
             raise OSError("its links lead round in a ring")
         return str(absolute)
     except (RuntimeError, OSError) as error:
