@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
 import lightning.pytorch as pl
@@ -26,13 +26,13 @@ class Batch(Protocol):
 
 
 class _Drawn(Dataset[Any]):
-    """Batch i is `draw(i)`."""
+    """Batch i of a split is `data.draw_batch(split, i, streams)`."""
 
-    def __init__(self, draw: Callable[[int], Batch]) -> None:
-        self.draw = draw
+    def __init__(self, data: SteppedData, split: str, streams: list[int]) -> None:
+        self.data, self.split, self.streams = data, split, streams
 
     def __getitem__(self, number: int) -> Batch:
-        return self.draw(number)
+        return self.data.draw_batch(self.split, number, self.streams)
 
 
 class _Numbers(Sampler[int]):
@@ -70,6 +70,7 @@ class SteppedData(pl.LightningDataModule):
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
         self.valid_batches, self._streams = valid_batches, streams
         self.next_batch = 0
+        self._copied_world = (0, 1)
 
     # What a data module adds --------------------------------------------------------------------
 
@@ -89,7 +90,13 @@ class SteppedData(pl.LightningDataModule):
 
     @property
     def _world(self) -> tuple[int, int]:
-        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        """The rank of this process, and how many there are."""
+        trainer = self.trainer
+        return self._copied_world if trainer is None else (trainer.global_rank, trainer.world_size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What the worker processes of a data loader get: all but the trainer, which cannot be pickled."""
+        return self.__dict__ | {"trainer": None, "_copied_world": self._world}
 
     @property
     def streams(self) -> int:
@@ -127,9 +134,8 @@ class SteppedData(pl.LightningDataModule):
 
     def _loader(self, split: str, numbers: Sampler[int]) -> DataLoader[Any]:
         streams = self.own_streams
-        data = _Drawn(lambda number: self.draw_batch(split, number, streams))
         workers = self.workers if split == "train" else 0
-        return DataLoader(data, batch_size=None, sampler=numbers, num_workers=workers)
+        return DataLoader(_Drawn(self, split, streams), batch_size=None, sampler=numbers, num_workers=workers)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch.to(device)

@@ -146,11 +146,11 @@ class _Counted:
 def _integrate(function: _Counted, x_0: Tensor, method: str, grid: Tensor, tolerance: float) -> Tensor:
     from torchdiffeq import odeint
 
-    ends = grid[[0, -1]].to(x_0.device, x_0.dtype)
+    times = grid.to(x_0.dtype).to(x_0.device)  # cast first: not every device has float64
+    ends = times[[0, -1]]
     if method == "dopri5":
         states = odeint(function, x_0, ends, method="dopri5", rtol=tolerance, atol=tolerance)
     else:
-        times = grid.to(x_0.device, x_0.dtype)
         options = {"grid_constructor": lambda _func, _x_0, _t: times}
         states = odeint(function, x_0, ends, method=FIXED_METHODS[method], options=options)
     final: Tensor = states[-1]

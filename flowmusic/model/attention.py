@@ -24,10 +24,12 @@ def rotation(
     n_frames: int, head_dim: int, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> Rotation:
     """Angles frame * theta^(-2 i / head_dim) of RoFormer (arXiv 2104.09864, eq. 15)."""
-    # float64: at long clips the angle of the fastest pair would lose its fraction in float32
-    powers = torch.arange(0, head_dim, 2, dtype=torch.float64, device=device) / head_dim
-    angles = torch.arange(n_frames, dtype=torch.float64, device=device)[:, None] * ROPE_THETA**-powers
-    return Rotation(angles.cos().to(dtype)[:, None], angles.sin().to(dtype)[:, None])  # (T, 1, head_dim / 2)
+    # float64: at long clips the angle of the fastest pair would lose its fraction in float32; on the CPU,
+    # because Apple's GPUs (MPS) have no float64
+    powers = torch.arange(0, head_dim, 2, dtype=torch.float64, device="cpu") / head_dim
+    angles = torch.arange(n_frames, dtype=torch.float64, device="cpu")[:, None] * ROPE_THETA**-powers
+    cosines, sines = (part.to(dtype).to(device)[:, None] for part in (angles.cos(), angles.sin()))
+    return Rotation(cosines, sines)  # (T, 1, head_dim / 2)
 
 
 def rotate(x: Tensor, by: Rotation) -> Tensor:

@@ -147,15 +147,18 @@ def fit_components(codec: SpectralCodec, sampler: ExcerptSampler, n_excerpts: in
     Those of the stereo image are fitted on the same excerpts.
     """
     device = codec.components.device
+    on_cpu = copy.deepcopy(codec).cpu()  # the fit is in float64, which not every device has
     sound, image = Moments(), Moments()
     for _ in range(n_excerpts):
         audio = torch.from_numpy(sampler.draw(COMPONENTS_EXCERPT_S))[None].to(device)  # (1, 2, S)
         sound.add(codec.analysis(audio.mean(dim=1))[0])
         if codec.image is not None:
             image.add(codec.image.features(audio)[0])
-    if codec.image is not None:
-        codec.image.fit(*(moment.to(device) for moment in image.mean_and_covariance()))
-    return codec.fit_components(*(moment.to(device) for moment in sound.mean_and_covariance()))
+    if on_cpu.image is not None:
+        on_cpu.image.fit(*image.mean_and_covariance())
+    kept = on_cpu.fit_components(*sound.mean_and_covariance())
+    codec.load_state_dict(on_cpu.state_dict())
+    return kept
 
 
 class Moments:
@@ -165,12 +168,12 @@ class Moments:
         self.total, self.outer, self.count = torch.zeros(()), torch.zeros(()), 0
 
     def add(self, features: Tensor) -> None:
-        values = features.double().cpu()
+        values = features.cpu().double()
         self.total, self.outer = self.total + values.sum(dim=0), self.outer + values.T @ values
         self.count += values.shape[0]
 
     def mean_and_covariance(self) -> tuple[Tensor, Tensor]:
-        """(N,) and (N, N), float64."""
+        """(N,) and (N, N), float64, on the CPU."""
         mean = self.total / self.count
         return mean, self.outer / self.count - torch.outer(mean, mean)
 

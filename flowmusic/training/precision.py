@@ -7,16 +7,24 @@ from torch import nn
 
 from features.precision import cpu_has_bf16, why_wrong
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""What a training may run in: weights, average and moments of the optimiser stay in 32 bits."""
+
 
 def check_precision(precision: str, device: str, net: nn.Module) -> None:
-    """Check that the hardware computes `net` in a 16-bit precision, fast and with the right result.
+    """Check that training supports a precision and that the hardware computes `net` in it, fast and right.
 
     Layers are checked forward and backward, one of each kind, by numbers (`features.precision`).
 
     Raises:
         ValueError: it does not.
     """
-    if "16" not in precision:
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"trainer.precision must be one of {', '.join(PRECISIONS)}, got {precision!r}: the weights and "
+            "their average are kept in 32 bits, because small updates are lost in 16"
+        )
+    if precision == "32-true":
         return
     is_bf16 = precision.startswith("bf16")
     why = None

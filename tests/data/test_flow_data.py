@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -52,6 +55,22 @@ def test_controls_and_latents_are_of_the_same_excerpt(tmp_path: Path) -> None:
         values = batch.condition.get(name)[:, ::2, 0] * 255
         torch.testing.assert_close(values, batch.x_1[..., 0], atol=0.01, rtol=0)
     assert set(batch.condition.text_mask.sum(dim=1).tolist()) <= {3, 4}
+
+
+def test_spawned_workers_draw_the_same_batches(tmp_path: Path) -> None:
+    """Where processes are not forked (macOS, Windows), all that a worker needs is pickled."""
+    write_data(tmp_path, {"train": SHARDS})
+    alone, ahead = opened(tmp_path), opened(tmp_path, workers=1)
+    ahead.trainer = SimpleNamespace(global_rank=1, world_size=2, lock=threading.Lock())  # type: ignore[assignment]
+    assert pickle.loads(pickle.dumps(ahead)).streams == 2  # as many as processes, without their trainer
+    ahead.trainer = None
+    loader = ahead.train_dataloader()
+    loader.multiprocessing_context = "spawn"
+    drawn = iter(loader)
+    for number in range(3):
+        batch = next(drawn)
+        assert batch.number == number
+        assert torch.equal(batch.x_1, alone.draw_batch("train", number, [0]).x_1)
 
 
 def test_a_batch_is_a_function_of_its_number(tmp_path: Path) -> None:

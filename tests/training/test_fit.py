@@ -161,6 +161,15 @@ def test_nothing_is_tested_without_a_last_checkpoint(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+def test_weights_in_other_than_32_bits_are_refused(
+    precision: str, tiny_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(tiny_config, "--trainer.precision", precision) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"one of 32-true, bf16-mixed, 16-mixed, got '{precision}'" in said
+
+
 def test_bf16_only_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     net = torch.nn.Conv1d(4, 4, 3, groups=4)
     check_precision("32-true", "cpu", net)
