@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 USAGE_DECAY = 0.97
 DEAD_SHARE = 0.03
@@ -32,7 +32,9 @@ class ResidualQuantiser(nn.Module):
 
     Codes follow the mean of the vectors that chose them (exponential moving averages, arXiv 1711.00937,
     appendix A.1), so they take no gradient. They start as vectors of the first batch, and a code that is
-    hardly used any more becomes a vector of the batch again: both draw from `generator`.
+    hardly used any more becomes a vector of the batch again: both draw from `generator`. In a distributed
+    training the batch is that of all processes together, and rank 0's generator draws, so that the codebooks
+    are everywhere the same. Every process must then call it in every step, with no vectors if it has none.
 
     Shape: vectors (V, N); n_codebooks None, or (V,) whole numbers, how many each vector may use -> Quantised
     """
@@ -60,14 +62,16 @@ class ResidualQuantiser(nn.Module):
         if self.training and generator is None:
             raise ValueError("training the quantiser draws codes at random: expected a generator, got None")
         residual, total, chosen = vectors.detach(), torch.zeros_like(vectors), []
-        starting = self.training and not bool(self.ready)
+        n_vectors = int(_summed(torch.tensor(len(vectors), device=vectors.device))) if self.training else 0
+        starting = n_vectors > 0 and not bool(self.ready)
         for index in range(self.n_codebooks):
             if starting and generator is not None:
-                self._start(index, residual, generator)
+                self.codebooks[index] = _draw(residual, n_vectors, self.codes, generator)
+                self.usage[index] = n_vectors / self.codes
             nearest = _nearest(residual, self.codebooks[index])  # (V,)
             values = self.codebooks[index][nearest]  # (V, N)
-            if self.training and generator is not None:
-                self._follow(index, residual, nearest, generator)
+            if n_vectors and generator is not None:
+                self._follow(index, residual, nearest, n_vectors, generator)
             residual = residual - values
             total = total + (values if n_codebooks is None else values * (index < n_codebooks)[:, None])
             chosen.append(nearest)
@@ -77,24 +81,22 @@ class ResidualQuantiser(nn.Module):
         return Quantised(vectors + (total - vectors).detach(), torch.stack(chosen, dim=1), commitment)
 
     @torch.no_grad()
-    def _start(self, index: int, residual: Tensor, generator: torch.Generator) -> None:
-        self.codebooks[index] = _draw(residual, self.codes, generator)
-        self.usage[index] = residual.shape[0] / self.codes
-
-    @torch.no_grad()
-    def _follow(self, index: int, residual: Tensor, nearest: Tensor, generator: torch.Generator) -> None:
+    def _follow(
+        self, index: int, residual: Tensor, nearest: Tensor, n_vectors: int, generator: torch.Generator
+    ) -> None:
         """With usage n and code c, and k vectors of sum s that chose it: c' = (d n c + (1 - d) s) / n'."""
         counts = torch.zeros_like(self.usage[index]).index_add_(0, nearest, torch.ones_like(residual[:, 0]))
         sums = torch.zeros_like(self.codebooks[index]).index_add_(0, nearest, residual)
+        counts, sums = _summed(counts), _summed(sums)
         kept = USAGE_DECAY * self.usage[index]
         usage = kept + (1 - USAGE_DECAY) * counts
         moved = kept[:, None] * self.codebooks[index] + (1 - USAGE_DECAY) * sums
         self.codebooks[index] = moved / usage.clamp(min=1e-8)[:, None]
         self.usage[index] = usage
-        mean = residual.shape[0] / self.codes
+        mean = n_vectors / self.codes
         dead = (usage < DEAD_SHARE * mean).nonzero()[:, 0]
         if dead.numel():
-            self.codebooks[index, dead] = _draw(residual, dead.numel(), generator)
+            self.codebooks[index, dead] = _draw(residual, n_vectors, dead.numel(), generator)
             self.usage[index, dead] = 0.3 * mean
 
 
@@ -104,10 +106,31 @@ def _nearest(vectors: Tensor, codes: Tensor) -> Tensor:
     return (codes.square().sum(dim=1) - 2 * vectors @ codes.T).argmin(dim=1)
 
 
-def _draw(vectors: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """(n, N) of vectors (V, N), some more than once where there are fewer."""
-    if vectors.shape[0] >= n:
-        index = torch.randperm(vectors.shape[0], generator=generator)[:n]
+def _draw(vectors: Tensor, n_vectors: int, n: int, generator: torch.Generator) -> Tensor:
+    """(n, N) of the vectors (V, N) of all processes, `n_vectors` together; repeated where there are fewer."""
+    if n_vectors >= n:
+        index = torch.randperm(n_vectors, generator=generator)[:n].to(vectors.device)
     else:
-        index = torch.randint(vectors.shape[0], (n,), generator=generator)
-    return vectors[index.to(vectors.device)]
+        index = torch.randint(n_vectors, (n,), generator=generator).to(vectors.device)
+    if not _is_distributed():
+        return vectors[index]
+    distributed.broadcast(index, 0)
+    n_own = torch.zeros(distributed.get_world_size(), dtype=torch.long, device=vectors.device)
+    n_own[distributed.get_rank()] = len(vectors)
+    ends = _summed(n_own).cumsum(0)
+    place = index - (ends[distributed.get_rank()] - len(vectors))
+    own = (place >= 0) & (place < len(vectors))
+    drawn = vectors.new_zeros(n, vectors.shape[1])
+    drawn[own] = vectors[place[own]]  # each of the drawn vectors is one process's, and zero elsewhere
+    return _summed(drawn)
+
+
+def _is_distributed() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _summed(values: Tensor) -> Tensor:
+    """The sum over all processes; the values themselves where there is one."""
+    if _is_distributed():
+        distributed.all_reduce(values)
+    return values

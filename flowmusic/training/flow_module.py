@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 
 from flowmusic.codec.build import AnyCodec
@@ -79,6 +80,14 @@ class FlowTraining(Training):
         if compiled:
             for block in net.blocks:
                 block.compile()
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if self.config.style is not None and isinstance(self.trainer.strategy, FSDPStrategy):
+            raise ValueError(
+                "a model with style cannot be trained with FSDP, because its parts are called by themselves: "
+                "use --trainer.strategy ddp, or leave model.init_args.config.style out"
+            )
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "flow", "config": asdict(self.config)}

@@ -26,6 +26,8 @@ def encode_styles(
     n_items = pairs.mask.shape[0] // 2
     if not bool(pairs.mask.any()):
         none = pairs.values.new_zeros(n_items, 0, conditioner.project_in.out_features)
+        if conditioner.training:  # other processes may have vectors, and wait for what this one adds
+            conditioner.quantiser(pairs.values.new_zeros(0, none.shape[2]), None, generator)
         # every parameter takes part, with a gradient of zero: DDP waits for all of them
         parts = [parameter.flatten()[:0].sum() for parameter in conditioner.parameters()]
         return StyleTokens(none, none.new_zeros(n_items, 0, dtype=torch.bool)), torch.stack(parts).sum()

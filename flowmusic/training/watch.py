@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
 from features.audio import Audio, read_audio, write_audio
@@ -42,6 +43,13 @@ class Watch(pl.Callback):
         self.every_n_steps, self.n_clips, self.codec, self.listen = every_n_steps, n_clips, codec, listen
         self._due = every_n_steps
         self._batch: FlowBatch | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if isinstance(trainer.strategy, FSDPStrategy):
+            raise ValueError(
+                "Watch calls parts of the flow by themselves, which FSDP does not allow: leave it out "
+                "(--trainer.callbacks []), or use --trainer.strategy ddp"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         return {"due": self._due}

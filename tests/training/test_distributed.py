@@ -7,10 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import pytest
 import torch
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
@@ -18,12 +22,14 @@ from torch.multiprocessing.spawn import spawn
 
 from flowmusic.cli import main
 from flowmusic.conditioning.condition import Condition
+from flowmusic.conditioning.quantise import ResidualQuantiser
 from flowmusic.model.attention import SelfAttention
 from flowmusic.model.blocks import ConvFeedForward
-from flowmusic.model.config import FlowConfig
+from flowmusic.model.config import FlowConfig, StyleConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.flow_module import FlowTraining
+from flowmusic.training.watch import Watch
 
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.init_args.batch_size", "2"]
 
@@ -63,6 +69,55 @@ def test_a_killed_process_ends_the_job_and_says_so(tiny_config: Path, tmp_path: 
     said = first.communicate(timeout=120)[0]
     assert first.returncode != 0
     assert "another process of the training ended" in said or "terminated with code -9" in said
+
+
+def quantise_shares(rank: int, folder: str) -> None:
+    """One of two processes, with every other part of each batch: its codebooks after some steps."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
+    )
+    quantiser = ResidualQuantiser(2, 16, 4).train()
+    for step in range(30):
+        part = quantiser_batch(step)[slice(None, 30 + step) if rank == 0 else slice(30 + step, None)]
+        quantiser(part, generator=torch.Generator().manual_seed(1000 * rank + step))
+    torch.save(quantiser.state_dict(), f"{folder}/{rank}.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def quantiser_batch(step: int) -> Tensor:
+    """60 vectors around a few points; in some steps all of them are in the share of rank 0."""
+    generator = torch.Generator().manual_seed(step)
+    vectors = 3 * torch.randn(8, 4, generator=torch.Generator().manual_seed(7))[torch.arange(60) % 8]
+    return (vectors + 0.3 * torch.randn(60, 4, generator=generator))[: 30 + step if step % 5 == 4 else 60]
+
+
+def test_style_codebooks_are_those_of_one_process_with_all_vectors(tmp_path: Path) -> None:
+    """Their start, their moving averages, and the codes that are replaced; a process may have no vectors."""
+    spawn(quantise_shares, (str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    alone = ResidualQuantiser(2, 16, 4).train()
+    for step in range(30):
+        alone(quantiser_batch(step), generator=torch.Generator().manual_seed(step))
+    for name, value in alone.state_dict().items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], value)
+
+
+def test_fsdp_is_refused_for_style_and_watch(tiny_data: Path) -> None:
+    """Lightning's own strategy asks for CUDA only when a trainer is built."""
+    style = StyleConfig(feature_dim=8, depth=1, heads=2, codebooks=2, codes=16)
+    shape = FlowConfig(latent_dim=8, width=16, depth=1, heads=2, text_dim=5, style_dim=8)
+    strategy = FSDPStrategy(parallel_devices=[torch.device("cpu")])
+    trainer: Any = SimpleNamespace(strategy=strategy, precision="32-true", world_size=1)
+    plain, styled = FlowTraining(shape), FlowTraining(replace(shape, style=style))
+    for module in (plain, styled):
+        module.__dict__["_trainer"] = trainer
+    plain.setup("fit")
+    with pytest.raises(ValueError, match="a model with style cannot be trained with FSDP"):
+        styled.setup("fit")
+    with pytest.raises(ValueError, match="Watch calls parts of the flow"):
+        Watch().setup(trainer, plain, "fit")
 
 
 def clip_shards(rank: int, meeting: str) -> None:
