@@ -54,7 +54,13 @@ def _disturb_item(
     if draw[0] >= errors.share:
         return value
     shift = round((2 * draw[1] - 1) * errors.jitter_frames)
-    value = gaussian_blur(value.roll(shift, dims=0), draw[2] * errors.blur_s + 1e-3, frame_rate)
+    value = gaussian_blur(shifted(value, shift), draw[2] * errors.blur_s + 1e-3, frame_rate)
     value = value * (errors.gain_low + (1 - errors.gain_low) * draw[3])
     noise = torch.randn(value.shape, generator=generator) * (errors.noise * draw[4])
     return (value + noise).clamp(0, 1)
+
+
+def shifted(value: Tensor, shift: int) -> Tensor:
+    """(F, C) moved by `shift` frames, later where it is positive; the frames at the edge are repeated."""
+    places = torch.arange(value.shape[0]) - shift
+    return value[places.clamp(0, value.shape[0] - 1)]

@@ -20,11 +20,12 @@ from flowmusic.training.precision import check_precision
 from flowmusic.training.schedule import learning_rate_at
 
 PREDICTIONS_FOLDER = "predictions"
+_FSDP = "_fsdp_wrapped_module."
 
 
 @dataclass(frozen=True)
 class Optimisation:
-    """AdamW with a schedule that counts optimiser steps.
+    """AdamW with a schedule that counts optimiser steps; matrices alone are decayed (`is_decayed`).
 
     warmup_steps   steps of a linear rise to `learning_rate`
     decay_steps    steps of a linear fall to a hundredth of it, at the end
@@ -43,6 +44,11 @@ class Optimisation:
             raise ValueError(f"learning_rate must be positive and steps not negative, got {self}")
         if not 0.0 <= self.ema_decay < 1.0:
             raise ValueError(f"expected 0 <= ema_decay < 1, got {self.ema_decay}")
+
+
+def is_decayed(name: str, parameter: Tensor) -> bool:
+    """Whether weight decay applies: to weights of two axes or more, not to norms, biases, learned vectors."""
+    return name.endswith("weight") and sum(size > 1 for size in parameter.shape) > 1
 
 
 class Ema(nn.Module):
@@ -84,6 +90,8 @@ class Training(pl.LightningModule):
             raise ValueError(f"the schedule needs trainer.max_steps of at least 1, got {total_steps}")
         self.net, self.ema = net, Ema(net, optimisation.ema_decay)
         self.optimisation, self.total_steps = optimisation, total_steps
+        # by name and now: FSDP flattens all parameters, and has them under other names
+        self._decayed = {name for name, parameter in net.named_parameters() if is_decayed(name, parameter)}
 
     @property
     def average(self) -> nn.Module:
@@ -98,10 +106,16 @@ class Training(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         plan = self.optimisation
-        trained = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
-        optimiser = torch.optim.AdamW(
-            trained, lr=plan.learning_rate, betas=plan.betas, weight_decay=plan.weight_decay
-        )
+        decayed: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
+        for name, parameter in self.net.named_parameters():
+            if parameter.requires_grad:
+                (decayed if name.replace(_FSDP, "") in self._decayed else others).append(parameter)
+        groups = [
+            {"params": decayed, "weight_decay": plan.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=plan.betas)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser,
             lambda step: learning_rate_at(step, 1.0, plan.warmup_steps, self.total_steps, plan.decay_steps),
@@ -156,6 +170,14 @@ class Training(pl.LightningModule):
     def on_predict_end(self) -> None:
         if self.trainer.is_global_zero:
             sys.stdout.write(f"{self.predictions}\n")
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        states = checkpoint.get("optimizer_states", [])
+        if any(len(state["param_groups"]) != 2 for state in states):
+            raise ValueError(
+                "the checkpoint's optimiser decays all parameters alike, as earlier versions did, and "
+                "cannot go on: export it, and start anew from its weights with --model.init_args.init_from"
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]

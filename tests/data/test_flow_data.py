@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from features.controls import CONTROL_CHANNELS
-from flowmusic.conditioning.augment import ControlErrors, disturb
+from flowmusic.conditioning.augment import ControlErrors, disturb, shifted
+from flowmusic.conditioning.condition import Condition
 from flowmusic.data.flow_data import FlowBatch, FlowData
 from flowmusic.data.order import split_shards
 from flowmusic.data.shards import SongEntry, digest, write_shard
@@ -165,6 +166,23 @@ def test_songs_too_short_for_a_style_excerpt_have_none(tmp_path: Path) -> None:
     foreign = replace(CONFIG, style=StyleConfig(features="m-a-p/MERT-v1-95M", heads=2))
     with pytest.raises(ValueError, match="has no 'style_features'"):
         opened(tmp_path, config=foreign).draw_batch("train", 0, [0])
+
+
+def test_a_shift_repeats_the_edge() -> None:
+    """The start of a control is not heard at its end."""
+    value = torch.arange(1, 6)[:, None]
+    assert shifted(value, 2)[:, 0].tolist() == [1, 1, 1, 2, 3]
+    assert shifted(value, -1)[:, 0].tolist() == [2, 3, 4, 5, 5]
+    assert torch.equal(shifted(value, 0), value)
+
+
+def test_jitter_does_not_bring_the_end_to_the_start() -> None:
+    condition = Condition.null(8, 50, CONFIG)
+    drums = torch.zeros_like(condition.drums)
+    drums[:, -1] = 1.0
+    errors = ControlErrors(jitter_frames=3, blur_s=0.0, gain_low=1.0, noise=0.0, share=1.0)
+    out = disturb(replace(condition, drums=drums), errors, torch.Generator().manual_seed(0), 50.0).drums
+    assert float(out[:, :40].max()) < 1e-3 < 0.5 < float(out[:, 45:].max())
 
 
 def test_disturbed_controls_stay_in_range_and_differ_by_item(tmp_path: Path) -> None:

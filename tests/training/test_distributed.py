@@ -125,6 +125,7 @@ def clip_shards(rank: int, meeting: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     module = FlowTraining(FlowConfig(latent_dim=4, width=16, depth=1, heads=2, text_dim=4, style_dim=4))
     torch.nn.init.orthogonal_(module.net.project_out.weight)  # zero at the start of training
+    n_decayed = [len(group["params"]) for group in module.configure_optimizers()["optimizer"].param_groups]
     units = ModuleWrapPolicy({FlowTransformer, SelfAttention, ConvFeedForward})
     root = FullyShardedDataParallel(
         module, auto_wrap_policy=units, device_id=torch.device("cpu"), use_orig_params=True
@@ -140,6 +141,8 @@ def clip_shards(rank: int, meeting: str) -> None:
             found = [p.grad.flatten() for p in module.net.parameters() if p.grad is not None]
             return torch.cat(found).clone()
 
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    assert [len(group["params"]) for group in groups] == n_decayed and min(n_decayed) > 5
     before = gradients()
     module.configure_gradient_clipping(torch.optim.SGD(module.net.parameters()), 0.25, "norm")
     assert before.norm() > 0.5
