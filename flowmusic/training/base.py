@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from flowmusic.data.order import seed_of
 from flowmusic.data.stepped import Batch, SteppedData
 from flowmusic.training.clips import Clips, write_clips
 from flowmusic.training.precision import check_precision
@@ -80,16 +81,19 @@ class Ema(nn.Module):
 class Training(pl.LightningModule):
     """Base of the LightningModules. `net` is trained, `ema.module` is its average.
 
+    What is drawn at random in a step (dropout) depends on `seed` and the number of its batch alone, and parts
+    that are frozen are in evaluation mode: so a run that is resumed does what an unbroken one would.
+
     total_steps   optimiser steps in all (linked to trainer.max_steps)
-    compiled      run the blocks of `net` through torch.compile
+    seed          of the random draws
     """
 
-    def __init__(self, net: nn.Module, optimisation: Optimisation, total_steps: int) -> None:
+    def __init__(self, net: nn.Module, optimisation: Optimisation, total_steps: int, seed: int = 0) -> None:
         super().__init__()
         if total_steps < 1:
             raise ValueError(f"the schedule needs trainer.max_steps of at least 1, got {total_steps}")
         self.net, self.ema = net, Ema(net, optimisation.ema_decay)
-        self.optimisation, self.total_steps = optimisation, total_steps
+        self.optimisation, self.total_steps, self.seed = optimisation, total_steps, seed
         # by name and now: FSDP flattens all parameters, and has them under other names
         self._decayed = {name for name, parameter in net.named_parameters() if is_decayed(name, parameter)}
 
@@ -101,8 +105,21 @@ class Training(pl.LightningModule):
         """Plain values that `flowmusic export` needs to build the net again."""
         raise NotImplementedError
 
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for all but the frozen parts, whose dropout would still act."""
+        super().train(mode)
+        for module in self.modules():
+            parameters = list(module.parameters())
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                module.eval()
+        return self
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        torch.manual_seed(seed_of(self.seed, batch.number, self.global_rank))
+
     def setup(self, stage: str) -> None:
         check_precision(str(self.trainer.precision), self.trainer.strategy.root_device.type, self.net)
+        self.train(self.training)  # modules are built in training mode, frozen ones too
 
     def configure_optimizers(self) -> dict[str, Any]:
         plan = self.optimisation

@@ -57,7 +57,7 @@ class DecoderTraining(Training):
             codec = SpectralCodec(config)
         if init_from is not None:
             start_from(codec, Path(init_from))
-        super().__init__(codec.decoder, optimisation or Optimisation(), total_steps)
+        super().__init__(codec.decoder, optimisation or Optimisation(), total_steps, seed)
         self.codec = codec
         self.components_excerpts, self.plain_steps = components_excerpts, plain_steps
         self.chroma_weight, self.rise_weight = chroma_weight, rise_weight

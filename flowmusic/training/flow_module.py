@@ -72,7 +72,7 @@ class FlowTraining(Training):
             net = FlowTransformer(config)
         if init_from is not None:
             load_flow_weights(net, Path(init_from))
-        super().__init__(net, optimisation or Optimisation(), total_steps)
+        super().__init__(net, optimisation or Optimisation(), total_steps, seed)
         self.config, self.time_sampler, self.time_weight = config, time_sampler, time_weight
         self.guidance, self.solver_steps = Guidance.parse(guidance), solver_steps
         self.style_weight = style_weight

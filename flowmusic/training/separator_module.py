@@ -69,7 +69,7 @@ class SeparatorTraining(Training):
             net = build_demucs(config.demucs())
         if init_from is not None:
             load_exactly(net, read_weights(Path(init_from)), Path(init_from))
-        super().__init__(net, optimisation or Optimisation(), total_steps)
+        super().__init__(net, optimisation or Optimisation(), total_steps, seed)
         self.config = config
 
     def describe(self) -> dict[str, Any]:

@@ -17,15 +17,17 @@ LATENT_DIM, TEXT_DIM = 8, 5
 INFO = DataInfo("spectral", "0", 32000, 25.0, LATENT_DIM, 50.0, "embedded", TEXT_DIM, {})
 
 
-def song_tensors(index: int, n_frames: int, extracted_frames: int = 0) -> dict[str, Tensor]:
+def song_tensors(
+    index: int, n_frames: int, extracted_frames: int = 0, info: DataInfo = INFO
+) -> dict[str, Tensor]:
     """The first latent is song + frame / 1000, so that an excerpt tells where it is from."""
     generator = torch.Generator().manual_seed(index)
-    latents = torch.randn(n_frames, LATENT_DIM, generator=generator)
+    latents = torch.randn(n_frames, info.latent_dim, generator=generator)
     latents[:, 0] = index
     latents[:, 1] = torch.arange(n_frames) / 10
     tensors = {
         "latents": latents.half(),
-        "text": torch.randn(7, TEXT_DIM, generator=generator).half(),
+        "text": torch.randn(7, info.text_dim, generator=generator).half(),
         "text_lengths": torch.tensor([3, 4]),
     }
     for name, channels in CONTROL_CHANNELS.items():
@@ -37,15 +39,17 @@ def song_tensors(index: int, n_frames: int, extracted_frames: int = 0) -> dict[s
     return tensors
 
 
-def write_data(folder: Path, lengths: dict[str, list[list[int]]], extracted_frames: int = 0) -> Path:
+def write_data(
+    folder: Path, lengths: dict[str, list[list[int]]], extracted_frames: int = 0, info: DataInfo = INFO
+) -> Path:
     """A data folder; for each split a list of shards, for each shard the lengths of its songs."""
-    INFO.save(folder)
+    info.save(folder)
     index = 0
     for split, shards in lengths.items():
         for number, songs in enumerate(shards):
             content = []
             for n_frames in songs:
-                tensors = song_tensors(index, n_frames, extracted_frames)
+                tensors = song_tensors(index, n_frames, extracted_frames, info)
                 key = f"{index:04d}"
                 content.append((SongEntry(key, key, n_frames, extracted_frames, digest(tensors)), tensors))
                 index += 1

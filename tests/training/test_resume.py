@@ -9,15 +9,20 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from flowmusic.api.pretrained import load_pretrained
 from flowmusic.cli import main
 from flowmusic.data.flow_data import FlowBatch, FlowData
+from flowmusic.model.config import FlowConfig
 from flowmusic.training.checkpoint import read_checkpoint
-from tests.training.conftest import assert_equal
+from flowmusic.training.flow_module import FlowTraining
+from tests.training.conftest import INFO, assert_equal, write_data
+from tests.training.test_configs import CONFIGS
 
 STEPS = "80"
 
@@ -76,6 +81,65 @@ def test_a_killed_run_goes_on_bit_by_bit(tiny_config: Path, tmp_path: Path) -> N
     assert not [
         path for path in last.parent.iterdir() if path.name != "last.ckpt" and path.stat().st_size == 0
     ]
+
+
+def test_a_fine_tuning_goes_on_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe as it is shipped, shorter: of the frozen text adapter nothing is left to chance."""
+    info = replace(INFO, latent_dim=172, text_dim=384)
+    data = write_data(tmp_path / "data", {"train": [[200, 210]], "valid": [[200]]}, info=info)
+    fit = [
+        "fit", "-c", str(CONFIGS / "finetune.yaml"), "--data.init_args.folder", str(data),
+        "--data.init_args.batch_size", "2", "--data.init_args.excerpt_frames", "40",
+        "--data.init_args.valid_batches", "0", "--trainer.max_steps", "4", "--trainer.callbacks", "[]",
+        "--trainer.val_check_interval", "100", "--trainer.logger", "false", "--checkpoint.every_n_steps", "2",
+        "--model.init_args.optimisation.warmup_steps", "1", "--trainer.enable_progress_bar", "false",
+        "--trainer.accelerator", "cpu", "--ckpt_path", "last", "--trainer.default_root_dir",
+    ]  # fmt: skip
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert main([*fit, str(whole)]) == 0
+    step = FlowTraining.training_step
+
+    def fail_at_the_fourth(module: FlowTraining, batch: FlowBatch, batch_idx: int) -> torch.Tensor:
+        if module.global_step == 3:
+            raise MemoryError("the machine is full")
+        return step(module, batch, batch_idx)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FlowTraining, "training_step", fail_at_the_fourth)
+        assert main([*fit, str(broken)]) == 1
+    assert read_checkpoint(broken / "checkpoints/last.ckpt")["global_step"] == 2
+    assert main([*fit, str(broken)]) == 0
+    first, second = (read_checkpoint(run / "checkpoints/last.ckpt") for run in (whole, broken))
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "FlowData", "global_step"):
+        assert_equal(first[part], second[part], part)
+    adapter = [key for key in first["state_dict"] if key.startswith("net.summary.adapter")]
+    start = load_pretrained().flow.state_dict()
+    assert adapter and all(
+        torch.equal(first["state_dict"][key], start[key.removeprefix("net.")]) for key in adapter
+    )
+
+
+def test_what_is_frozen_has_no_dropout_in_training() -> None:
+    shape = FlowConfig(latent_dim=8, width=16, depth=1, heads=2, text_dim=5, style_dim=4, token_summary=True)
+    module = FlowTraining(replace(shape, text_adapter=6))
+    module.train()
+    summary = module.net.summary
+    assert module.net.training and summary is not None and summary.training and summary.adapter is not None
+    assert not summary.adapter.training and not summary.adapter.dropout.training
+    assert not any(part.training for part in module.average.modules() if list(part.parameters()))
+
+
+def test_dropout_of_a_step_depends_on_its_batch_alone() -> None:
+    """A module with dropout that is trained draws the same in a step, whatever was drawn before."""
+    module = FlowTraining(FlowConfig(latent_dim=8, width=16, depth=1, heads=2, text_dim=5, style_dim=4))
+    module.__dict__["_fabric"] = None
+    module.__dict__["_trainer"] = SimpleNamespace(global_rank=0)
+    drawn = []
+    for number in (3, 4, 3):
+        batch: Any = SimpleNamespace(number=number)
+        module.on_train_batch_start(batch, 0)
+        drawn.append(torch.nn.functional.dropout(torch.ones(100), 0.5))
+    assert torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[0], drawn[1])
 
 
 def test_going_on_with_other_batches_is_refused(tiny_config: Path, capsys: Any) -> None:
