@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
         return _check(args.out)
     if args.music is None:
         raise ValueError("expected MUSIC, a folder or a manifest, or --check")
-    from flowmusic.data.prepare_run import Preparation
-    from flowmusic.data.shard_store import Share
+    from flowmusic.data.prepare import Preparation
+    from flowmusic.data.shards import Share
     from flowmusic.data.sources import find_sources
 
     share = Share.parse(args.shard)
@@ -154,7 +154,7 @@ def _progress(done: int, total: int) -> None:
 
 
 def _check(folder: Path) -> int:
-    from flowmusic.data.prepare_run import check_data
+    from flowmusic.data.prepare import check_data
 
     found = check_data(folder)
     for split, count in found.songs.items():

@@ -1,4 +1,4 @@
-"""Training data of the codec and of the drum separator: random excerpts of sound files."""
+"""Random excerpts of rendered songs (stems are summed) and recordings, in stereo."""
 
 from __future__ import annotations
 
@@ -6,12 +6,134 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 from torch import Tensor
 
-from flowmusic.data.excerpts import ExcerptSampler, StemSampler, list_songs, list_sources
+from flowmusic.composer.score import STEMS
 from flowmusic.data.order import seed_of
 from flowmusic.data.stepped import SteppedData
+
+REST_STEMS = tuple(stem for stem in STEMS if stem != "drums")
+
+
+def list_songs(folder: Path, sample_rate: int) -> list[Path]:
+    """Folders of rendered songs (those with song.json) in `folder`, sorted.
+
+    FileNotFoundError without any; ValueError, naming the file, where a stem is not at `sample_rate`, or of
+    more than two channels.
+    """
+    return _checked(_songs(folder), f"{folder} holds no rendered songs (*/song.json)", sample_rate)
+
+
+def list_sources(folder: Path, sample_rate: int) -> list[Path]:
+    """Song folders (those with song.json) and wav files directly in `folder`, sorted; errors as above."""
+    found = _songs(folder) + sorted(folder.glob("*.wav"))
+    return _checked(found, f"{folder} holds neither rendered songs (*/song.json) nor wav files", sample_rate)
+
+
+def _songs(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.glob("*/song.json"))
+
+
+def _files(source: Path) -> list[Path]:
+    """Sounds whose sum is a source."""
+    return [source / f"{stem}.wav" for stem in STEMS] if source.is_dir() else [source]
+
+
+def _checked(sources: list[Path], if_none: str, sample_rate: int) -> list[Path]:
+    """The sources, once their headers say what training expects: else it would find out at a random step."""
+    if not sources:
+        raise FileNotFoundError(if_none)
+    for file in (file for source in sources for file in _files(source)):
+        try:
+            info = soundfile.info(file)
+        except soundfile.LibsndfileError as error:
+            raise ValueError(f"{file} cannot be read as sound: {error.error_string}") from error
+        if info.samplerate != sample_rate or info.channels > 2:
+            kind = {1: "mono", 2: "stereo"}.get(info.channels, f"{info.channels} channels")
+            raise ValueError(
+                f"{file} is {kind} at {info.samplerate} Hz; training expects mono or stereo sound at "
+                f"{sample_rate} Hz, the model's config.sample_rate: convert it"
+            )
+    return sources
+
+
+def read_excerpt(
+    source: Path, start_s: float | None, excerpt_s: float, rng: np.random.Generator | None
+) -> np.ndarray:
+    """Excerpt of a song folder or wav file, padded with silence to its length; (2, S) float32."""
+    files = _files(source)
+    info = soundfile.info(files[0])
+    n_samples = round(excerpt_s * info.samplerate)
+    latest = max(info.frames - n_samples, 0)
+    start = (
+        int(rng.integers(latest + 1))
+        if start_s is None and rng is not None
+        else round((start_s or 0.0) * info.samplerate)
+    )
+    mix = np.zeros((2, n_samples), dtype=np.float32)
+    for file in files:
+        piece, _ = soundfile.read(
+            file, frames=n_samples, start=min(start, info.frames), dtype="float32", always_2d=True
+        )
+        mix[:, : len(piece)] += piece.T
+    return mix
+
+
+class ExcerptSampler:
+    """Draws excerpts with random gain; `recordings_share` of them from recordings."""
+
+    def __init__(self, songs: list[Path], recordings: list[Path], recordings_share: float, seed: int) -> None:
+        self.songs, self.recordings = songs, recordings
+        self.recordings_share = recordings_share if recordings else 0.0
+        self.reseed(seed)
+
+    def reseed(self, seed: int) -> None:
+        """Every training step seeds anew, so that a resumed run draws what an unbroken one would."""
+        self.rng = np.random.default_rng(seed)
+
+    def draw(self, excerpt_s: float) -> np.ndarray:
+        """(2, S) float32; longer recordings are not drawn more often than short ones."""
+        pool = self.recordings if self.rng.random() < self.recordings_share else self.songs
+        source = pool[int(self.rng.integers(len(pool)))]
+        gain = 10.0 ** (self.rng.uniform(-6.0, 3.0) / 20)
+        return np.clip(read_excerpt(source, None, excerpt_s, self.rng) * gain, -1.0, 1.0).astype(np.float32)
+
+
+class StemSampler:
+    """Draws (drums, rest) excerpts: of one song or of two, at random gains, some without one of them."""
+
+    def __init__(self, songs: list[Path], excerpt_s: float, remix_share: float, silent_share: float) -> None:
+        self.songs, self.excerpt_s = songs, excerpt_s
+        self.remix_share, self.silent_share = remix_share, silent_share
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Stems (2, 1, S) of drums and rest; their sum stays within [-1, 1]."""
+        song = self.songs[int(rng.integers(len(self.songs)))]
+        other = self.songs[int(rng.integers(len(self.songs)))]
+        remixed = rng.random() < self.remix_share
+        drums, rest = self._stems(song, rng)
+        if remixed:
+            rest = self._stems(other, rng)[1]
+        gains = 10.0 ** (rng.uniform((-8.0, -6.0), (4.0, 4.0)) / 20.0)
+        stems = np.stack([drums * gains[0], rest * gains[1]])[:, None].astype(np.float32)  # (2, 1, S)
+        chance = rng.random()
+        if chance < self.silent_share:
+            stems[0] = 0.0
+        elif chance < 1.5 * self.silent_share:
+            stems[1] = 0.0
+        return np.asarray(stems / max(1.0, float(np.abs(stems.sum(0)).max())))
+
+    def _stems(self, song: Path, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        info = soundfile.info(song / "drums.wav")
+        start_s = float(rng.uniform(0.0, max(0.0, info.duration - self.excerpt_s)))
+        drums, *rest = (
+            read_excerpt(song / f"{stem}.wav", start_s, self.excerpt_s, None).mean(axis=0)
+            for stem in ("drums", *REST_STEMS)
+        )
+        return drums, np.sum(rest, axis=0)
+
 
 _SPLIT_SEEDS = {"train": 0, "valid": 1, "test": 2}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from features.audio import READABLE_SUFFIXES
 from features.cache import content_hash
 from features.controls import CONTROL_NAMES
 from flowmusic.composer.score import STEMS
-from flowmusic.data.same_content import same_content
 from flowmusic.data.shards import SPLITS
 
 SONG_FILE = "song.json"
@@ -184,3 +183,50 @@ def _hash(parts: list[str]) -> str:
 
 def _unit_hash(text: str) -> float:
     return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
+
+
+_SAMPLE_BYTES = 4096
+
+
+def same_content(items: Sequence[Sequence[Path]]) -> list[list[int]]:
+    """Indices of `items`, each a few files, in groups that hold the same bytes; sorted.
+
+    Only what has equal sizes is opened, and only what is alike in the middle is read. An item that
+    cannot be read is like no other.
+    """
+    groups = [list(range(len(items)))] if items else []
+    for identify in (_sizes, _middles, _hashes):
+        groups = [part for group in groups for part in _apart(group, items, identify)]
+    return sorted(groups)
+
+
+def _apart(
+    group: list[int], items: Sequence[Sequence[Path]], identify: Callable[[Sequence[Path]], Hashable]
+) -> list[list[int]]:
+    if len(group) < 2:
+        return [group]
+    parts: dict[Hashable, list[int]] = {}
+    for index in group:
+        try:
+            parts.setdefault(identify(items[index]), []).append(index)
+        except OSError:
+            parts[index] = [index]
+    return list(parts.values())
+
+
+def _sizes(files: Sequence[Path]) -> Hashable:
+    return tuple(path.stat().st_size for path in files)
+
+
+def _middles(files: Sequence[Path]) -> Hashable:
+    """Some bytes of each; beginnings and ends are often silent alike."""
+    found = []
+    for path in files:
+        with path.open("rb") as file:
+            file.seek(path.stat().st_size // 2)
+            found.append(file.read(_SAMPLE_BYTES))
+    return tuple(found)
+
+
+def _hashes(files: Sequence[Path]) -> Hashable:
+    return tuple(content_hash(path) for path in files)

@@ -1,4 +1,4 @@
-"""What all trainings share: the averaged copy, the schedule of the rate, checks of loss and precision."""
+"""What all trainings share: optimiser and average, seeds and modes, checks, and sound files of predictions."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from features.audio import Audio, normalise_peak, write_audio
 from flowmusic.data.order import seed_of
 from flowmusic.data.stepped import Batch, SteppedData
-from flowmusic.training.clips import Clips, write_clips
 from flowmusic.training.precision import check_precision
-from flowmusic.training.schedule import learning_rate_at
 
 PREDICTIONS_FOLDER = "predictions"
 _FSDP = "_fsdp_wrapped_module."
@@ -200,3 +200,30 @@ class Training(pl.LightningModule):
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         about = data.describe() if isinstance(data, SteppedData) else {}
         checkpoint["flowmusic"] = self.describe() | {"data": about}
+
+
+def learning_rate_at(step: int, peak: float, warmup_steps: int, total_steps: int, decay_steps: int) -> float:
+    """Linear warm-up, a constant stretch, a linear decay to a hundredth over the last `decay_steps`."""
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    left = total_steps - step
+    return peak * max(min(1.0, left / max(decay_steps, 1)), 0.01)
+
+
+Clips = dict[str, Audio]
+"""Sounds of one item of a batch, by what they are."""
+
+
+def sound_of(samples: Tensor, sample_rate: int) -> Audio:
+    """(C, S) of a network as sound that does not clip."""
+    values = samples.float().cpu().numpy()
+    return Audio(
+        normalise_peak(values, 0.95) if np.abs(values).max(initial=0.0) > 0.95 else values, sample_rate
+    )
+
+
+def write_clips(folder: Path, items: Sequence[Clips], first: int) -> None:
+    """FOLDER/<number>-<name>.wav; the items are numbered from `first`."""
+    for number, clips in enumerate(items, first):
+        for name, clip in clips.items():
+            write_audio(folder / f"{number:04d}-{name}.wav", clip.samples, clip.sample_rate)

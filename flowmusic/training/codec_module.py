@@ -15,10 +15,8 @@ from flowmusic.codec.bands import LOG_FLOOR, BandStft
 from flowmusic.codec.decoder import MagnitudeDecoder
 from flowmusic.codec.files import read_codec
 from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
-from flowmusic.data.excerpts import ExcerptSampler
-from flowmusic.data.sound_data import SoundBatch, SoundData
-from flowmusic.training.base import Optimisation, Training
-from flowmusic.training.clips import Clips, sound_of
+from flowmusic.data.sound_data import ExcerptSampler, SoundBatch, SoundData
+from flowmusic.training.base import Clips, Optimisation, Training, sound_of
 
 log = logging.getLogger(__name__)
 COMPONENTS_EXCERPT_S = 6.0

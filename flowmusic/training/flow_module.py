@@ -23,8 +23,7 @@ from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solver import noise, solve
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
-from flowmusic.training.base import Optimisation, Training
-from flowmusic.training.clips import Clips, sound_of
+from flowmusic.training.base import Clips, Optimisation, Training, sound_of
 from flowmusic.training.init_from import load_flow_weights
 from flowmusic.training.style import encode_styles
 

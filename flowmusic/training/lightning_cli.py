@@ -11,7 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from flowmusic.training.checkpoint_io import LAST, LastCheckpoint
+from flowmusic.training.checkpoint import LAST, LastCheckpoint
 
 LINKS = (
     ("model.init_args.config", "data.init_args.config"),
@@ -30,7 +30,7 @@ TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the data modules give each process its own streams
     "max_epochs": -1,  # everything counts in steps
     "check_val_every_n_epoch": None,
-    "plugins": [{"class_path": "flowmusic.training.checkpoint_io.WholeFileCheckpoints"}],
+    "plugins": [{"class_path": "flowmusic.training.checkpoint.WholeFileCheckpoints"}],
 }
 
 

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from features.separators import build_demucs
 from flowmusic.data.sound_data import SoundBatch
-from flowmusic.training.base import Optimisation, Training
-from flowmusic.training.clips import Clips, sound_of
+from flowmusic.training.base import Clips, Optimisation, Training, sound_of
 from flowmusic.weights import load_exactly, read_weights
 
 SOURCES = ("drums", "rest")

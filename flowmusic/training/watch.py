@@ -16,7 +16,7 @@ from features.controls import CONTROL_NAMES, Controls
 from features.frames import CONTROL_FRAME_RATE
 from flowmusic.codec.files import read_codec
 from flowmusic.data.flow_data import FlowBatch, FlowData
-from flowmusic.training.clips import sound_of
+from flowmusic.training.base import sound_of
 from flowmusic.training.flow_module import FlowTraining
 
 SAMPLES_FOLDER = "samples"

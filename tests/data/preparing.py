@@ -13,10 +13,8 @@ from features.extract import Extractors
 from flowmusic.codec.build import AnyCodec
 from flowmusic.commands.prepare import data_info
 from flowmusic.conditioning.text import TextTokens
-from flowmusic.data.prepare import Preparer
-from flowmusic.data.prepare_run import Preparation, Report
-from flowmusic.data.shard_store import Share
-from flowmusic.data.shards import DataInfo, read_listing, shard_files
+from flowmusic.data.prepare import Preparation, Preparer, Report
+from flowmusic.data.shards import DataInfo, Share, read_listing, shard_files
 from flowmusic.data.sources import find_sources
 
 RATE = 32_000

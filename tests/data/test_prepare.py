@@ -17,10 +17,8 @@ from flowmusic.cli import main
 from flowmusic.codec.build import AnyCodec
 from flowmusic.commands.prepare import data_info
 from flowmusic.conditioning.style_features import CodecFeatures
-from flowmusic.data.prepare import Piece, Preparer
-from flowmusic.data.prepare_run import Preparation, check_data
-from flowmusic.data.shard_store import Share
-from flowmusic.data.shards import DataInfo, ShardReader, read_listing, shard_files
+from flowmusic.data.prepare import Piece, Preparation, Preparer, check_data
+from flowmusic.data.shards import DataInfo, ShardReader, Share, read_listing, shard_files
 from flowmusic.data.sources import Source, find_sources
 from flowmusic.data.style_excerpts import extract_in_parts
 from tests.data.preparing import RATE, contents, info, manifest, preparer, run, tone

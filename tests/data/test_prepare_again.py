@@ -12,10 +12,9 @@ import safetensors.torch
 import torch
 
 from flowmusic.codec.build import AnyCodec
-from flowmusic.data import shard_store
-from flowmusic.data.prepare_run import Preparation, check_data
-from flowmusic.data.shard_store import ShardStore, Share
-from flowmusic.data.shards import shard_files, write_shard
+from flowmusic.data import shards
+from flowmusic.data.prepare import Preparation, check_data
+from flowmusic.data.shards import ShardStore, Share, shard_files, write_shard
 from flowmusic.data.sources import find_sources
 from tests.data.preparing import contents, info, manifest, preparer, run
 
@@ -136,10 +135,10 @@ def test_another_process_may_tidy_up_first(
 ) -> None:
     out = tmp_path / "data"
 
-    def write_and_start_another(path: Path, songs: shard_store.Songs) -> None:
+    def write_and_start_another(path: Path, songs: shards.Songs) -> None:
         write_shard(path, songs)
         ShardStore(out, Share(1, 2), 3)
 
-    monkeypatch.setattr(shard_store, "write_shard", write_and_start_another)
+    monkeypatch.setattr(shards, "write_shard", write_and_start_another)
     assert run(manifest(tmp_path / "music", 2), out, codec, Share(0, 2)).failures == []
     assert not list((out / "pending").rglob("*.safetensors"))

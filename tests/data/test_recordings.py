@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from features.audio import read_audio, write_audio
-from flowmusic.data.recordings import main
+from tools.recordings import main
 
 TONE = np.sin(np.arange(8000) * 0.1, dtype=np.float32)[None] * 0.25
 

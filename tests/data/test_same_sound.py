@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from flowmusic.codec.build import AnyCodec
-from flowmusic.data.prepare_run import check_data
-from flowmusic.data.same_content import same_content
-from flowmusic.data.shard_store import ShardStore, Share
-from flowmusic.data.sources import find_sources
+from flowmusic.data.prepare import check_data
+from flowmusic.data.shards import ShardStore, Share
+from flowmusic.data.sources import find_sources, same_content
 from tests.data.preparing import contents, manifest, run
 
 

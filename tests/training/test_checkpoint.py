@@ -8,10 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from flowmusic.training.base import Ema, Optimisation
-from flowmusic.training.checkpoint import read_checkpoint
-from flowmusic.training.checkpoint_io import WholeFileCheckpoints
-from flowmusic.training.schedule import learning_rate_at
+from flowmusic.training.base import Ema, Optimisation, learning_rate_at
+from flowmusic.training.checkpoint import WholeFileCheckpoints, read_checkpoint
 from flowmusic.weights import save_tensors
 
 

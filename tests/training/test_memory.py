@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from benchmarks.training import training_memory
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
-from flowmusic.training.memory import training_memory
 
 CONFIG = FlowConfig(latent_dim=8, width=32, depth=4, heads=2, text_dim=16, style_dim=8, time_channels=16)
 

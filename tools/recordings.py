@@ -58,7 +58,7 @@ def _folder_of(entry: dict[str, Any], package: Path) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m flowmusic.data.recordings`."""
+    """`python -m tools.recordings`."""
     parser = argparse.ArgumentParser(prog="recordings", description="Tracks of packages, as wav files.")
     parser.add_argument("--listing", type=Path, default=Path("configs/data/recordings.json"))
     parser.add_argument(
