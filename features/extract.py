@@ -14,15 +14,16 @@ from torch import Tensor
 
 from features import choices
 from features.audio import Audio
-from features.chord_labels import ChordSegment, pack_segments, segments_mask, segments_to_channels
-from features.controls import Controls
+from features.chord_labels import pack_segments, segments_mask, segments_to_channels
+from features.control_specs import SYMBOL_BLUR_S
+from features.controls import CONTROLS, Controls
 from features.drums import DRUMS_VERSION, ONSETS_VERSION, drum_stem, energies, onsets
 from features.filters import fit_frames
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
-from features.notation import F0Track, hits_to_drum_energies
+from features.notation import F0Track
 from features.references import ChordChart, Reference, ReferenceSource, open_reference
 from features.separators import NoSeparator
-from features.symbols import DrumHit, Note, f0_to_salience, notes_to_salience
+from features.symbols import f0_to_salience
 
 if TYPE_CHECKING:
     from features.cache import FeatureCache
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 # Sound heard beyond the end of the clip, so that the extractors' last frames have a future.
 _LOOK_AHEAD_S = 1.0
-# The blur of extracted melodies: notes and recordings are to look alike to the model.
-_SYMBOL_BLUR_S = 0.02
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, parts done, parts in all)."""
@@ -102,7 +101,7 @@ class Extractors:
         progress: Progress = no_progress,
         stems: dict[str, Audio] | None = None,
     ) -> Controls:
-        """Controls of `duration_s` seconds from at most one reference for each of drums, melody, chords.
+        """Controls of `duration_s` seconds from at most one reference for each control.
 
         A longer reference is cut; after the end of a shorter one its control is absent (a chord
         chart in bars starts again instead if `loop_chords`). The melody is heard in what is left of a
@@ -140,7 +139,9 @@ class Extractors:
             raise ValueError(f"{reference.name} is not a recording: there is nothing to hear")
         audio, role = _cut(reference.content, duration_s + _LOOK_AHEAD_S), reference.role
         key = content_key(audio)
-
+        spec = CONTROLS.get(role)
+        if (extract := spec.extract) is not None:
+            return self._cached(key, role, spec.version, lambda: {"value": extract(audio)})
         if role == "drums":
             version = f"{self.separator.version}|{DRUMS_VERSION}"
             return self._cached(
@@ -148,6 +149,8 @@ class Extractors:
             )
         if role == "chords":
             return self._cached(key, "chords", self.chords.version, lambda: self._chord_tensors(audio))
+        if role != "melody":
+            raise ValueError(f"{reference.name}: {role} cannot be taken from a recording")
         if isinstance(self.separator, NoSeparator):  # nothing was taken out that could be left out
             return self._cached(key, "melody", self.melody.version, lambda: self._melody_tensors(audio))
         version = f"{self.separator.version}|{self.melody.version}"
@@ -201,16 +204,17 @@ def read_symbols(reference: Reference, grid: FrameGrid, loop_chords: bool = True
         segments = content.segments(grid.duration_s, loop_chords)
         return segments_to_channels(segments, grid), segments_mask(segments, grid)
     if isinstance(content, F0Track):
-        salience = f0_to_salience(content.times_s, content.f0_hz, grid, _SYMBOL_BLUR_S, content.confidence)
+        salience = f0_to_salience(content.times_s, content.f0_hz, grid, SYMBOL_BLUR_S, content.confidence)
         return salience, _mask_until(reference.duration_s, grid)
-    if reference.role == "chords":
-        chords = [item for item in content if isinstance(item, ChordSegment)]
-        return segments_to_channels(chords, grid), segments_mask(chords, grid)
-    if reference.role == "melody":
-        notes = [item for item in content if isinstance(item, Note)]
-        return notes_to_salience(notes, grid, _SYMBOL_BLUR_S), _mask_until(reference.duration_s, grid)
-    hits = [item for item in content if isinstance(item, DrumHit)]
-    return hits_to_drum_energies(hits, grid), _mask_until(reference.duration_s, grid)
+    spec = CONTROLS.get(reference.role).symbols
+    if spec is None:
+        raise ValueError(f"{reference.name}: {reference.role} can only be taken from a recording")
+    mask = (
+        segments_mask(reference.chord_segments(grid.duration_s), grid)
+        if reference.role == "chords"
+        else _mask_until(reference.duration_s, grid)
+    )
+    return spec.render(reference.symbols, grid), mask
 
 
 def extract_controls(
@@ -223,10 +227,12 @@ def extract_controls(
     beats_per_bar: float = 4,
     loop_chords: bool = True,
     progress: Progress = no_progress,
+    **others: ReferenceSource | None,
 ) -> Controls:
-    """Controls from up to three references, each a recording or symbols.
+    """Controls from at most one reference for each, a recording or symbols.
 
     Args:
+        others: references of further controls (`features.controls.CONTROLS`) by name.
         duration_s: length of the controls; by default that of the longest reference.
         listener: the extractors; by default the embedded ones, without a cache.
         bpm, beats_per_bar: of chord charts that do not say so themselves.
@@ -234,14 +240,14 @@ def extract_controls(
     Raises:
         ValueError: a reference that cannot be used (AudioError, NotationError), or none given.
     """
-    sources = {"drums": drums, "melody": melody, "chords": chords}
+    sources = {"drums": drums, "melody": melody, "chords": chords} | others
     references = [
         open_reference(role, source, bpm, beats_per_bar)
         for role, source in sources.items()
         if source is not None
     ]
     if not references:
-        raise ValueError("expected at least one reference (drums, melody or chords), got none")
+        raise ValueError("expected at least one reference (drums, melody, chords ...), got none")
     if duration_s is None:
         duration_s = max(reference.duration_s for reference in references)
     return (extractors or Extractors()).extract(references, duration_s, loop_chords, progress)

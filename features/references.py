@@ -24,7 +24,7 @@ from features.audio import (
     what_is_amiss,
 )
 from features.chord_labels import ChordSegment
-from features.controls import CONTROL_NAMES
+from features.controls import CONTROLS
 from features.notation import (
     CHART_SUFFIXES,
     LAB_SUFFIXES,
@@ -33,8 +33,6 @@ from features.notation import (
     F0Track,
     names_a_file,
     read_chords,
-    read_drums,
-    read_melody,
 )
 from features.symbols import DrumHit, NotationError, Note
 
@@ -43,14 +41,7 @@ MIN_REFERENCE_S = 0.1
 _SILENCE = 1e-4  # -80 dB
 _LOUDEST = 1e3  # 60 dB above full scale: no recording; far beyond it extractors hear NaN
 _LAST_HIT_S = 0.25  # a drum reference lasts so long after its last stroke
-_SYMBOL_SUFFIXES = {
-    "drums": MIDI_SUFFIXES,
-    "melody": MIDI_SUFFIXES + TABLE_SUFFIXES,
-    "chords": LAB_SUFFIXES + CHART_SUFFIXES,
-}
 _ALL_SYMBOL_SUFFIXES = MIDI_SUFFIXES + TABLE_SUFFIXES + LAB_SUFFIXES + CHART_SUFFIXES
-_KINDS: dict[str, type] = {"drums": DrumHit, "melody": Note, "chords": ChordSegment}
-_KIND_NAMES = {"drums": "drum hits", "melody": "melody notes", "chords": "chords"}
 
 Symbols = Sequence[ChordSegment] | Sequence[Note] | Sequence[DrumHit] | F0Track
 ReferenceSource = str | Path | Audio | tuple[np.ndarray, int] | Symbols
@@ -74,7 +65,7 @@ class ChordChart:
 class Reference:
     """One opened reference: `content` is a recording, or symbols of the kind that `role` needs.
 
-    `role` is "drums", "melody" or "chords"; `name` is what messages and sidecars call it.
+    `role` is the name of a control (`features.controls.CONTROLS`); `name` is what messages and sidecars call it.
     """
 
     role: str
@@ -113,8 +104,7 @@ def open_reference(
         AudioError: a recording that cannot be used (missing, corrupt, silent, too long ...).
         NotationError: symbols that cannot be read, or hold nothing for this control.
     """
-    if role not in CONTROL_NAMES:
-        raise ValueError(f"unknown control {role!r}; expected one of {', '.join(CONTROL_NAMES)}")
+    CONTROLS.check(role)
     if isinstance(source, Audio) or _is_array(source):
         return _recording(role, source)
     if isinstance(source, str) and not source.strip():
@@ -132,21 +122,22 @@ def _from_file(role: str, path: Path, bpm: float | None, beats_per_bar: float) -
         raise NotationError(f"{path} is a folder; expected {_expected(role)}")
     if not path.is_file():
         raise NotationError(f"{path} {what_is_amiss(path)}; expected {_expected(role)}")
-    if suffix in _SYMBOL_SUFFIXES[role]:
-        if role == "drums":
-            return _symbols(role, str(path), read_drums(path))
-        if role == "melody":
-            return _symbols(role, str(path), read_melody(path))
-        return _chart(path, bpm, beats_per_bar)
+    spec = CONTROLS.get(role).symbols
+    if spec is not None and suffix in spec.suffixes:
+        if role == "chords":
+            return _chart(path, bpm, beats_per_bar)
+        return _symbols(role, str(path), spec.read(path))
     if suffix in _ALL_SYMBOL_SUFFIXES:
         raise NotationError(f"{path} cannot be a {role} reference; expected {_expected(role)}")
     return _recording(role, path)
 
 
 def _expected(role: str) -> str:
+    recording, spec = f"a recording ({', '.join(READABLE_SUFFIXES)})", CONTROLS.get(role).symbols
+    if spec is None:
+        return recording
     text = ", or a chord chart such as 'Am | F C | G7'" if role == "chords" else ""
-    symbols = ", ".join(_SYMBOL_SUFFIXES[role])
-    return f"a recording ({', '.join(READABLE_SUFFIXES)}) or symbols ({symbols}){text}"
+    return f"{recording} or symbols ({', '.join(spec.suffixes)}){text}"
 
 
 def _chart(source: str | Path, bpm: float | None, beats_per_bar: float) -> Reference:
@@ -174,15 +165,14 @@ def _symbols(role: str, name: str, symbols: Symbols) -> Reference:
         if not (symbols.f0_hz > 0).any():
             raise NotationError(f"{name} holds no voiced pitch; expected a frequency above 0 Hz somewhere")
         return Reference(role, name, float(symbols.times_s[-1]), symbols)
-    if not isinstance(symbols, Sequence):
+    spec = CONTROLS.get(role).symbols
+    if spec is None or not isinstance(symbols, Sequence):
         raise NotationError(f"{name}: got {type(symbols).__name__}; expected {_expected(role)}")
     if len(symbols) == 0:
-        raise NotationError(f"{name} hold no {_KIND_NAMES[role]}; expected at least one")
-    wrong = next((item for item in symbols if not isinstance(item, _KINDS[role])), None)
+        raise NotationError(f"{name} hold no {spec.noun}; expected at least one")
+    wrong = next((item for item in symbols if not isinstance(item, spec.kind)), None)
     if wrong is not None:
-        raise NotationError(
-            f"{name} must be {_KIND_NAMES[role]} ({_KINDS[role].__name__}), got {type(wrong).__name__}"
-        )
+        raise NotationError(f"{name} must be {spec.noun} ({spec.kind.__name__}), got {type(wrong).__name__}")
     ends = [item.time_s + _LAST_HIT_S if isinstance(item, DrumHit) else item.end_s for item in symbols]
     return Reference(role, name, max(ends), symbols)
 

@@ -84,7 +84,7 @@ def test_absent_frames_are_shaded(tmp_path: Path) -> None:
     whole = plot_features(controls(), tmp_path / "whole.png")
     mask = torch.ones(GRID.n_frames, dtype=torch.bool)
     mask[:40] = mask[100:] = False
-    part = plot_features(replace(controls(), drums_mask=mask), tmp_path / "part.png")
+    part = plot_features(controls().having(drums_mask=mask), tmp_path / "part.png")
     assert png_size(whole) == png_size(part)
     assert whole.read_bytes() != part.read_bytes()
 
@@ -101,7 +101,7 @@ def test_silence_can_be_drawn(tmp_path: Path) -> None:
     empty = replace(
         extracted(), chords=(), onsets_s=np.zeros(0), f0_hz=np.zeros(150), confidence=np.zeros(150)
     )
-    nothing = replace(controls(), melody=torch.zeros(150, 53), chords=torch.zeros(150, 37))
+    nothing = controls().having(melody=torch.zeros(150, 53), chords=torch.zeros(150, 37))
     png_size(plot_controls(nothing, empty, silent, tmp_path / "silent.png"))
 
 

@@ -43,7 +43,9 @@ def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tensors", "meta", "says"),
     [
-        ({"bass": torch.zeros(2, 4)}, {}, "holds 'bass'; expected some of chords, chords_mask, drums"),
+        ({"bass": torch.zeros(2, 4)}, {}, "unknown control 'bass'; expected one of drums, melody, chords"),
+        ({"n_frames": torch.zeros(2, 4)}, {}, "unknown control 'n_frames'"),
+        ({"drums_mask": torch.ones(2).bool()}, {}, "drums_mask is given without drums"),
         ({}, {"n_frames": None}, "does not say its n_frames"),
         ({}, {"n_frames": "two"}, "'two'"),
         ({"drums": torch.zeros(3, 4)}, {}, r"drums must have shape \(2, 4\), got \(3, 4\)"),
