@@ -58,14 +58,14 @@ def time_features(options: argparse.Namespace) -> dict[str, float]:
     samples, sample_rate = reference_audio(options.reference, options.duration)
     audio = Audio(samples[None], sample_rate)
     extractors = Extractors()
-    extractors = (extractors.separator, extractors.melody, extractors.chords)
+    made = (extractors.separator, extractors.melody, extractors.chords)
     loaded = time.perf_counter()
     extract_controls(audio, audio, audio, options.duration, extractors)
     first = time.perf_counter()
     extract_controls(audio, audio, audio, options.duration, extractors)
     again = time.perf_counter()
     return {
-        f"features: imports, {len(extractors)} extractors loaded": loaded - start,
+        f"features: imports, {len(made)} extractors loaded": loaded - start,
         "features: first recording": first - loaded,
         "features: every further one": again - first,
     }

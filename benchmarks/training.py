@@ -120,17 +120,16 @@ def shape_of(recipe: Path) -> FlowConfig:
 
 def random_batch(config: FlowConfig, batch_size: int, n_frames: int) -> FlowBatch:
     """Every control and a text of 32 tokens are given."""
-    null = Condition.null(batch_size, n_frames, config)
-    values = {name: torch.rand(null.get(name).shape) for name in ("drums", "melody", "chords")}
+    null = Condition.null(batch_size, n_frames, config.condition_shape)
+    values = {name: torch.rand(null.get(name).shape) for name in null.controls}
     masks = {f"{name}_mask": torch.ones_like(null.mask(name)) for name in values}
-    fields = {key: getattr(null, key) for key in null.__dataclass_fields__} | values | masks
     text = TextTokens(
         torch.randn(batch_size, 32, config.text_dim), torch.ones(batch_size, 32, dtype=torch.bool)
     )
     x_1 = torch.randn(batch_size, n_frames, config.latent_dim)
     known = torch.zeros(batch_size, n_frames, dtype=torch.bool)
     kept = torch.ones(batch_size, dtype=torch.bool)
-    return FlowBatch(0, x_1, Condition(**fields).with_tokens(text), known, (0,), None, kept)
+    return FlowBatch(0, x_1, null.having(**values, **masks).with_tokens(text), known, (0,), None, kept)
 
 
 def memory_table() -> None:

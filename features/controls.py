@@ -71,8 +71,8 @@ class ControlSpec:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name.endswith(_MASK) or self.name in _RESERVED:
             raise ValueError(
-                f"a control's name must be lower-case letters, digits and underscores, must not end in {_MASK} "
-                f"and must not be one of {', '.join(_RESERVED)}, got {self.name!r}"
+                "a control's name must be lower-case letters, digits and underscores, must not end in "
+                f"{_MASK} and must not be one of {', '.join(_RESERVED)}, got {self.name!r}"
             )
         if self.channels < 1:
             raise ValueError(f"the control {self.name} must have at least 1 channel, got {self.channels}")

@@ -65,7 +65,8 @@ class ChordChart:
 class Reference:
     """One opened reference: `content` is a recording, or symbols of the kind that `role` needs.
 
-    `role` is the name of a control (`features.controls.CONTROLS`); `name` is what messages and sidecars call it.
+    `role` is the name of a control (`features.controls.CONTROLS`); `name` is what messages and sidecars
+    call it.
     """
 
     role: str

@@ -48,13 +48,6 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"flowmusic {__version__}\n"
 
 
-def test_solvers_are_those_of_the_solver() -> None:
-    from flowmusic.commands.options import SOLVERS
-    from flowmusic.flow.solver import METHODS
-
-    assert set(SOLVERS) == set(METHODS)
-
-
 def test_generate_from_a_chart(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "clip.wav"
     arguments = ["generate", "--chords", "Am | F C", "--duration", "1.5", "--checkpoint", str(tiny_model)]

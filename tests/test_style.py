@@ -23,9 +23,9 @@ from flowmusic.batch.sources import write_manifest
 from flowmusic.cli import main
 from flowmusic.conditioning.inversion import Inversion
 from flowmusic.conditioning.pseudo_words import encoder_fingerprint
+from flowmusic.conditioning.style import StyleConfig
 from flowmusic.conditioning.style_encoder import pad_features
 from flowmusic.conditioning.text import TransformersTextEncoder
-from flowmusic.model.config import StyleConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.runtime import using_threads
 

@@ -36,7 +36,7 @@ def model() -> Iterator[FlowTransformer]:
 def condition_of(n_frames: int) -> Condition:
     generator = torch.Generator().manual_seed(1)
     drums = torch.rand(2 * n_frames, 4, generator=generator)
-    return Condition.from_controls([Controls(2 * n_frames, drums=drums)], CONFIG)
+    return Condition.from_controls([Controls(2 * n_frames, drums=drums)], CONFIG.condition_shape)
 
 
 @settings(max_examples=60, deadline=None)
@@ -81,7 +81,7 @@ def test_each_window_has_the_controls_of_its_own_frames() -> None:
     condition = condition_of(40)
     part = take_frames(condition, torch.tensor([38, 39, 0, 1]), 2)
     assert part.n_frames == 4
-    assert torch.equal(part.drums[0], condition.drums[0, [76, 77, 78, 79, 0, 1, 2, 3]])
+    assert torch.equal(part.get("drums")[0], condition.get("drums")[0, [76, 77, 78, 79, 0, 1, 2, 3]])
     assert all(part.mask(name).shape == (1, 8) for name in CONTROL_NAMES)
 
 
@@ -143,8 +143,8 @@ def test_tokens_are_read_once_a_clip(model: FlowTransformer, monkeypatch: pytest
     guidance = Guidance.parse("drums=2,text=3; t=0-0.5")  # rows: all, all but the drums, all but the text
     condition = condition_of(60).with_tokens(text)
     field = WindowedVelocity(model, condition, guidance, WindowPlan(60, 30, (0, 15, 30)))
-    solve(field, noise([1], 60, 6), steps=4, apart=False)
-    assert field.rows == 3 and sorted(map(sorted, read)) == [[], ["text"]]
+    solve(field, noise([1], 60, 6), steps=4, per_clip=False)
+    assert field.n_sets == 3 and sorted(map(sorted, read)) == [[], ["text"]]
 
 
 def test_bytes_do_not_depend_on_the_neighbours(model: FlowTransformer) -> None:

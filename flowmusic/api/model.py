@@ -25,7 +25,7 @@ from flowmusic.codec.decoding import decode_clip
 from flowmusic.codec.protocol import encode_audio
 from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.text import TransformersTextEncoder
-from flowmusic.flow.solver import SolveResult, VelocityField, noise, solve
+from flowmusic.flow.solver import SolveResult, VelocityField, check_finite, noise, solve
 from flowmusic.flow.windows import WindowedVelocity, clip_windows
 
 if TYPE_CHECKING:
@@ -135,6 +135,8 @@ class FlowMusic:
         canvas, request = prepared.canvas, prepared.request
         n_samples = round(prepared.duration_s * self.sample_rate)
         decoded = decode_clip(self.model.codec, latents, n_samples, canvas is not None and canvas.loop)
+        sampler = prepared.sampler
+        check_finite(torch.as_tensor(decoded), sampler.guidance_text, sampler.steps, sampler.solver)
         audio, gain = finished(decoded, self.sample_rate, self.model.defaults.peak, canvas, request.loudness)
         done = time.perf_counter()
         seconds = prepared.seconds | {"sampling": sampled - started, "decoding": done - sampled}
@@ -179,7 +181,9 @@ class FlowMusic:
     ) -> tuple[SolveResult, int]:
         """Latents (B, T, D) of a clip for each seed, and the condition sets evaluated in each step."""
         config, canvas, sampler = self.model.flow.config, prepared.canvas, prepared.sampler
-        one = Condition.from_controls([prepared.controls], config, prepared.text, prepared.style)
+        one = Condition.from_controls(
+            [prepared.controls], config.condition_shape, prepared.text, prepared.style
+        )
         if canvas is not None:
             one = one.with_context(canvas.context, canvas.known)
         condition = one.repeat(len(seeds)).to(self.device)
@@ -199,9 +203,10 @@ class FlowMusic:
             steps=sampler.steps,
             shift=sampler.time_shift,
             start=start,
+            guidance=sampler.guidance_text,
             progress=lambda share: progress("generating", round(100 * share), 100),
         )
-        return solved, windowed.rows
+        return solved, windowed.n_sets
 
     @torch.no_grad()
     def resynthesise(self, audio: AudioSource) -> Audio:

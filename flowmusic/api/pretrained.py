@@ -27,7 +27,7 @@ from flowmusic.api.request import MAX_STEPS
 from flowmusic.codec.build import AnyCodec, build_codec
 from flowmusic.conditioning.text import EMBEDDED_ENCODER
 from flowmusic.flow.schedule import Guidance
-from flowmusic.flow.solver import check_method
+from flowmusic.flow.solvers import SOLVERS
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.weights import CONFIG_FILE, load_exactly, read_weights, save_tensors
@@ -68,7 +68,7 @@ class GenerationDefaults:
 
 def check_solver(solver: str, steps: int) -> None:
     """ValueError unless these can solve the ODE."""
-    check_method(solver)
+    SOLVERS.check(solver)
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= MAX_STEPS:
         raise ValueError(f"steps must be a whole number from 1 to {MAX_STEPS}, got {steps!r}")
 

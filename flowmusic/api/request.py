@@ -210,9 +210,9 @@ class Request(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Request:
         if self.solver is not None:
-            from flowmusic.flow.solver import check_method
+            from flowmusic.flow.solvers import SOLVERS
 
-            check_method(self.solver)
+            SOLVERS.check(self.solver)
         if self.guidance is not None:
             from flowmusic.flow.schedule import Guidance
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flowmusic.api.pretrained import GenerationDefaults, check_solver
 from flowmusic.flow.schedule import Guidance
-from flowmusic.flow.solver import FIXED_METHODS
+from flowmusic.flow.solvers import SOLVERS
 
 
 @dataclass(frozen=True)
@@ -41,4 +41,4 @@ class SamplerSettings:
     @property
     def is_adaptive(self) -> bool:
         """Whether the solver chooses its own steps."""
-        return self.solver not in FIXED_METHODS
+        return SOLVERS.get(self.solver).stages == 0

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from features import choices
 from flowmusic.api.request import REQUEST_FIELDS, kind_of, range_of
+from flowmusic.flow.solvers import SOLVERS
 
 if TYPE_CHECKING:
     from features.extract import Extractors, Progress
-
-# Repeated here because flowmusic.flow imports torch, and --help should not; a test compares them.
-SOLVERS = ("euler", "midpoint", "heun", "rk4", "dopri5")
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from features.controls import CONTROL_NAMES
 from features.filters import gaussian_blur
 from flowmusic.conditioning.condition import Condition
 
@@ -34,9 +33,9 @@ class ControlErrors:
 def disturb(
     condition: Condition, errors: ControlErrors, generator: torch.Generator, frame_rate: float
 ) -> Condition:
-    """`condition` with disturbed drums, melody and chords; values stay within [0, 1]."""
+    """`condition` with disturbed controls; values stay within [0, 1]."""
     fields = {}
-    for name in CONTROL_NAMES:
+    for name in condition.controls:
         value = condition.get(name)  # (B, F, C)
         draws = torch.rand(value.shape[0], 5, generator=generator).tolist()
         items = [
@@ -44,7 +43,7 @@ def disturb(
             for item, draw in zip(value, draws, strict=True)
         ]
         fields[name] = torch.stack(items)
-    return replace(condition, **fields)
+    return condition.having(**fields)
 
 
 def _disturb_item(

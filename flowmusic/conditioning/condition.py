@@ -1,51 +1,65 @@
-"""Condition: everything the model is told about a batch of clips, and what it is not told."""
+"""Condition: everything that conditions the model on a batch of clips, and what is hidden from it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from features.controls import CONTROL_CHANNELS, CONTROL_NAMES, Controls
+from features.controls import CONTROL_NAMES, CONTROLS, Controls
 from flowmusic.conditioning.style import StyleTokens
 from flowmusic.conditioning.text import TextTokens
-from flowmusic.model.config import FlowConfig
 
-CONDITION_NAMES = (*CONTROL_NAMES, "text", "style", "context")
 _TOKENS = ("text", "style")
+_OTHERS = (*_TOKENS, "context")
+_MASK = "_mask"
 
 
 @dataclass(frozen=True)
-class Condition:
-    """What is known of each clip of a batch. Where a mask is False the value is never read.
+class ConditionShape:
+    """What a model's conditions look like.
 
-    Shape (F control frames = control_fold * T latent frames):
-        drums   (B, F, 4)    energies in [0, 1]            drums_mask   (B, F) bool
-        melody  (B, F, 53)   salience in [0, 1]            melody_mask  (B, F) bool
-        chords  (B, F, 37)   chord channels in [0, 1]      chords_mask  (B, F) bool
-        text    (B, L, E)    states of a text encoder      text_mask    (B, L) bool
-        style   (B, M, N)    style tokens, M may be 0      style_mask   (B, M) bool
-        context (B, T, D)    latents that are known        context_mask (B, T) bool, True = known
+    controls       names of the controls that the model was trained with, in the order of its weights
+    control_fold   control frames F for each latent frame
+    latent_dim     channels D of the latents
+    text_dim       channels E of the states of the text encoder
+    style_dim      channels N of a style token
     """
 
-    drums: Tensor
-    drums_mask: Tensor
-    melody: Tensor
-    melody_mask: Tensor
-    chords: Tensor
-    chords_mask: Tensor
-    text: Tensor
-    text_mask: Tensor
-    style: Tensor
-    style_mask: Tensor
-    context: Tensor
-    context_mask: Tensor
+    latent_dim: int
+    text_dim: int
+    style_dim: int
+    control_fold: int = 2
+    controls: tuple[str, ...] = CONTROL_NAMES
+
+    def check_controls(self, names: Sequence[str]) -> None:
+        """ValueError for a control that the model was not trained with."""
+        for name in names:
+            if name not in self.controls:
+                raise ValueError(
+                    f"the model was trained with {', '.join(self.controls)}; it knows no control {name!r}"
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """What is known of each clip of a batch, by name. Where a mask is False the value is never read.
+
+    Shape (F control frames = control_fold * T latent frames, C channels of the control):
+        values[control]    (B, F, C)    in [0, 1]                     masks[control]   (B, F) bool
+        values["text"]     (B, L, E)    states of a text encoder      masks["text"]    (B, L) bool
+        values["style"]    (B, M, N)    style tokens, M may be 0      masks["style"]   (B, M) bool
+        values["context"]  (B, T, D)    latents that are known        masks["context"] (B, T) bool
+    """
+
+    values: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
 
     def __post_init__(self) -> None:
-        for name in CONDITION_NAMES:
-            value, mask = self.get(name), self.mask(name)
+        for name, value in self.values.items():
+            mask = self.masks[name]
             if value.ndim != 3 or value.shape[:2] != mask.shape or mask.dtype != torch.bool:
                 raise ValueError(
                     f"the condition's {name} must be (B, frames, channels) with a bool mask (B, frames), "
@@ -57,6 +71,31 @@ class Condition:
                 )
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All conditions that there may be: the controls, then text, style and context."""
+        return tuple(self.values)
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        return tuple(name for name in self.values if name not in _OTHERS)
+
+    @property
+    def text(self) -> Tensor:
+        return self.values["text"]
+
+    @property
+    def style(self) -> Tensor:
+        return self.values["style"]
+
+    @property
+    def context(self) -> Tensor:
+        return self.values["context"]
+
+    @property
+    def context_mask(self) -> Tensor:
+        return self.masks["context"]
+
+    @property
     def batch_size(self) -> int:
         return self.context.shape[0]
 
@@ -66,53 +105,66 @@ class Condition:
         return self.context.shape[1]
 
     def get(self, name: str) -> Tensor:
-        value: Tensor = getattr(self, name)
-        return value
+        return self.values[name]
 
     def mask(self, name: str) -> Tensor:
-        mask: Tensor = getattr(self, f"{name}_mask")
-        return mask
+        return self.masks[name]
 
     @property
     def given(self) -> tuple[str, ...]:
         """Names of what is given to at least one item."""
-        return tuple(name for name in CONDITION_NAMES if bool(self.mask(name).any()))
+        return tuple(name for name, mask in self.masks.items() if bool(mask.any()))
 
     @classmethod
-    def null(cls, batch_size: int, n_frames: int, config: FlowConfig) -> Condition:
+    def null(cls, batch_size: int, n_frames: int, shape: ConditionShape) -> Condition:
         """Nothing is known: every mask is False."""
-        frames = config.control_fold * n_frames
-        sizes = {name: (frames, channels) for name, channels in CONTROL_CHANNELS.items()}
-        sizes |= {"text": (0, config.text_dim), "style": (0, config.style_dim)}
-        sizes |= {"context": (n_frames, config.latent_dim)}
-        tensors = {name: torch.zeros(batch_size, *size) for name, size in sizes.items()}
-        tensors |= {
-            f"{name}_mask": torch.zeros(batch_size, sizes[name][0], dtype=torch.bool) for name in sizes
-        }
-        return cls(**tensors)
+        frames = shape.control_fold * n_frames
+        sizes = {name: (frames, CONTROLS.get(name).channels) for name in shape.controls}
+        sizes |= {"text": (0, shape.text_dim), "style": (0, shape.style_dim)}
+        sizes |= {"context": (n_frames, shape.latent_dim)}
+        return cls(
+            {name: torch.zeros(batch_size, *size) for name, size in sizes.items()},
+            {name: torch.zeros(batch_size, size[0], dtype=torch.bool) for name, size in sizes.items()},
+        )
 
     @classmethod
     def from_controls(
         cls,
         controls: Sequence[Controls],
-        config: FlowConfig,
+        shape: ConditionShape,
         text: TextTokens | None = None,
         style: StyleTokens | None = None,
     ) -> Condition:
-        """Of one `Controls` per item, all of one length, a multiple of `config.control_fold` frames."""
+        """The condition of one `Controls` per item, all of one length.
+
+        Raises:
+            ValueError: controls of several lengths, or of one that is no multiple of `shape.control_fold`
+                frames; a control that the model was not trained with.
+        """
         lengths = sorted({item.n_frames for item in controls})
-        if len(lengths) != 1 or lengths[0] % config.control_fold:
+        if len(lengths) != 1 or lengths[0] % shape.control_fold:
             raise ValueError(
-                f"controls must all have one length, a multiple of {config.control_fold}, got {lengths}"
+                f"controls must all have one length, a multiple of {shape.control_fold}, got {lengths}"
             )
-        condition = cls.null(len(controls), lengths[0] // config.control_fold, config)
-        fields: dict[str, Tensor] = {}
-        for name, channels in CONTROL_CHANNELS.items():
-            empty = torch.zeros(lengths[0], channels)
+        for item in controls:
+            shape.check_controls(item.given)
+        condition = cls.null(len(controls), lengths[0] // shape.control_fold, shape)
+        tensors: dict[str, Tensor] = {}
+        for name in shape.controls:
+            empty = condition.get(name)[0]
             values = [empty if (value := item.get(name)) is None else value.float() for item in controls]
-            fields[name] = torch.stack(values)
-            fields[f"{name}_mask"] = torch.stack([item.mask(name) for item in controls])
-        return replace(condition, **fields).with_tokens(text, style)
+            tensors[name] = torch.stack(values)
+            tensors[name + _MASK] = torch.stack([item.mask(name) for item in controls])
+        return condition.having(**tensors).with_tokens(text, style)
+
+    def having(self, **values_and_masks: Tensor) -> Condition:
+        """The same with other tensors: values by their name, masks by name_mask."""
+        values, masks = dict(self.values), dict(self.masks)
+        for key, tensor in values_and_masks.items():
+            name = key.removesuffix(_MASK)
+            self._check_names((name,))
+            (masks if key.endswith(_MASK) else values)[name] = tensor
+        return Condition(values, masks)
 
     def with_tokens(self, text: TextTokens | None = None, style: StyleTokens | None = None) -> Condition:
         """The same with other tokens of text or style (None: as they are)."""
@@ -121,28 +173,28 @@ class Condition:
             fields |= {"text": text.states, "text_mask": text.mask}
         if style is not None:
             fields |= {"style": style.tokens, "style_mask": style.mask}
-        return replace(self, **fields)
+        return self.having(**fields)
 
     def with_context(self, context: Tensor, context_mask: Tensor) -> Condition:
         """The same with known latents (B, T, D) where context_mask (B, T) is True."""
-        return replace(self, context=context, context_mask=context_mask)
+        return self.having(context=context, context_mask=context_mask)
 
     def keep(self, name: str, kept: Tensor) -> Condition:
         """`name` only where `kept` is True: (B,) by item, or of the shape of its mask."""
-        _check_names((name,))
+        self._check_names((name,))
         mask = self.mask(name)
         wanted = kept.to(mask.device)
-        return replace(self, **{f"{name}_mask": mask & (wanted[:, None] if wanted.ndim == 1 else wanted)})
+        return self.having(**{name + _MASK: mask & (wanted[:, None] if wanted.ndim == 1 else wanted)})
 
     def without(self, *names: str) -> Condition:
-        """The same, not told `names`: exactly what dropout in training makes of it."""
-        _check_names(names)
-        return replace(self, **{f"{name}_mask": torch.zeros_like(self.mask(name)) for name in names})
+        """The same with `names` hidden: exactly what dropout in training makes of it."""
+        self._check_names(names)
+        return self.having(**{name + _MASK: torch.zeros_like(self.mask(name)) for name in names})
 
     def only(self, *names: str) -> Condition:
-        """The same, told nothing but `names`."""
-        _check_names(names)
-        return self.without(*(name for name in CONDITION_NAMES if name not in names))
+        """The same with all but `names` hidden."""
+        self._check_names(names)
+        return self.without(*(name for name in self.values if name not in names))
 
     def item(self, index: int) -> Condition:
         """One clip as a batch of one, without the padding that its neighbours needed."""
@@ -152,7 +204,7 @@ class Condition:
             held = one.mask(name)[0].nonzero()
             length = int(held.max()) + 1 if held.numel() else 0
             fields |= {name: one.get(name)[:, :length], f"{name}_mask": one.mask(name)[:, :length]}
-        return replace(one, **fields)
+        return one.having(**fields)
 
     def repeat(self, times: int) -> Condition:
         """The whole batch `times` times over, one copy after the other."""
@@ -163,28 +215,30 @@ class Condition:
         """Join along the batch; shorter token sequences are padded with masked tokens."""
         if not conditions:
             raise ValueError("expected at least one condition to join, got none")
-        fields: dict[str, Tensor] = {}
-        for name in CONDITION_NAMES:
-            values, masks = [c.get(name) for c in conditions], [c.mask(name) for c in conditions]
+        values: dict[str, Tensor] = {}
+        masks: dict[str, Tensor] = {}
+        for name in conditions[0].names:
+            of_name, masks_of_name = [c.get(name) for c in conditions], [c.mask(name) for c in conditions]
             if name in _TOKENS:
-                longest = max(mask.shape[1] for mask in masks)
-                values = [_pad_frames(value, longest) for value in values]
-                masks = [_pad_frames(mask, longest) for mask in masks]
-            fields |= {name: torch.cat(values), f"{name}_mask": torch.cat(masks)}
-        return Condition(**fields)
+                longest = max(mask.shape[1] for mask in masks_of_name)
+                of_name = [_pad_frames(value, longest) for value in of_name]
+                masks_of_name = [_pad_frames(mask, longest) for mask in masks_of_name]
+            values[name], masks[name] = torch.cat(of_name), torch.cat(masks_of_name)
+        return Condition(values, masks)
 
     def to(self, device: torch.device | str) -> Condition:
         return self._map(lambda tensor: tensor.to(device))
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Condition:
-        names = [key for name in CONDITION_NAMES for key in (name, f"{name}_mask")]
-        return Condition(**{key: function(getattr(self, key)) for key in names})
+        return Condition(
+            {name: function(value) for name, value in self.values.items()},
+            {name: function(mask) for name, mask in self.masks.items()},
+        )
 
-
-def _check_names(names: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in CONDITION_NAMES]
-    if unknown:
-        raise ValueError(f"unknown condition {unknown}; expected some of {list(CONDITION_NAMES)}")
+    def _check_names(self, names: Sequence[str]) -> None:
+        unknown = [name for name in names if name not in self.values]
+        if unknown:
+            raise ValueError(f"unknown condition {unknown}; expected some of {list(self.values)}")
 
 
 def _pad_frames(tensor: Tensor, length: int) -> Tensor:

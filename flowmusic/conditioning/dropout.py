@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from features.controls import CONTROL_NAMES
 from flowmusic.conditioning.condition import Condition
 
 
@@ -15,28 +15,36 @@ from flowmusic.conditioning.condition import Condition
 class DropoutRates:
     """Probabilities, each drawn per item.
 
-    everything       all controls, text and style together: the null that guidance refers to
-    controls         drums, melody and chords together: so that words and styles also learn to do without
-    drums .. style   each by itself
-    span             a control that is left is given for a part of the clip only
-    no_context       no latent is known; otherwise one or two spans are, as for inpainting
+    everything    all controls, text and style together: the null that guidance refers to
+    controls      all controls together: so that words and styles also learn to do without
+    each          each control by itself
+    by_control    each control that it names by itself, instead of `each`
+    text, style   each by itself
+    span          a control that is left is given for a part of the clip only
+    no_context    no latent is known; otherwise one or two spans are, as for inpainting
     """
 
     everything: float = 0.15
     controls: float = 0.25
-    drums: float = 0.35
-    melody: float = 0.35
-    chords: float = 0.35
+    each: float = 0.35
     text: float = 0.3
     style: float = 0.4
     span: float = 0.2
     no_context: float = 0.6
+    by_control: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            rate = getattr(self, field.name)
+        names = ("everything", "controls", "each", "text", "style", "span", "no_context")
+        rates = {name: getattr(self, name) for name in names}
+        for name, rate in (
+            rates | {f"by_control.{key}": rate for key, rate in self.by_control.items()}
+        ).items():
             if not 0 <= rate <= 1:
-                raise ValueError(f"DropoutRates.{field.name} must be a probability from 0 to 1, got {rate}")
+                raise ValueError(f"DropoutRates.{name} must be a probability from 0 to 1, got {rate}")
+
+    def of(self, name: str) -> float:
+        """The rate of a control, of text or of style by itself."""
+        return {"text": self.text, "style": self.style}.get(name, self.by_control.get(name, self.each))
 
 
 def drop_conditions(condition: Condition, rates: DropoutRates, generator: torch.Generator) -> Condition:
@@ -47,11 +55,12 @@ def drop_conditions(condition: Condition, rates: DropoutRates, generator: torch.
     batch_size = condition.batch_size
     kept_any = torch.rand(batch_size, generator=generator) >= rates.everything
     kept_controls = kept_any & (torch.rand(batch_size, generator=generator) >= rates.controls)
-    for name in (*CONTROL_NAMES, "text", "style"):
-        kept = kept_controls if name in CONTROL_NAMES else kept_any
-        kept = kept & (torch.rand(batch_size, generator=generator) >= getattr(rates, name))
+    controls = condition.controls
+    for name in (*controls, "text", "style"):
+        kept = kept_controls if name in controls else kept_any
+        kept = kept & (torch.rand(batch_size, generator=generator) >= rates.of(name))
         condition = condition.keep(name, kept)
-        if name in CONTROL_NAMES:
+        if name in controls:
             frames = condition.mask(name).shape[1]
             condition = condition.keep(name, _span_masks(batch_size, frames, rates.span, generator))
     return condition

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,37 @@ from torch import Tensor
 
 MIN_EXCERPT_S, MAX_EXCERPT_S = 1.5, 4.5
 """Of a recording that style is taken from, in training and in use (arXiv 2407.12563, §4)."""
+
+
+@dataclass(frozen=True)
+class StyleConfig:
+    """Shape of a `StyleConditioner`. The defaults are those of a mono model without style.
+
+    features      what the excerpt is turned into: 'codec' (the model's own latents), or a feature
+                  extractor of transformers (a folder, or an id of the hub)
+    feature_dim   channels F of the features
+    feature_rate  features a second
+    depth         transformer blocks
+    heads         attention heads
+    codebooks     codebooks of the residual quantiser
+    codes         codes of each codebook
+    token_every   every how many features there is a style token
+    """
+
+    features: str = "codec"
+    feature_dim: int = 160
+    feature_rate: float = 25.0
+    depth: int = 2
+    heads: int = 4
+    codebooks: int = 6
+    codes: int = 256
+    token_every: int = 5
+
+    def __post_init__(self) -> None:
+        check_positive(self, ("feature_dim", "depth", "heads", "codebooks", "codes", "token_every"))
+        check_positive(self, ("feature_rate",), whole=False)
+        if not isinstance(self.features, str) or not self.features:
+            raise ValueError(f"StyleConfig.features must name a feature extractor, got {self.features!r}")
 
 
 @dataclass(frozen=True)
@@ -34,3 +66,12 @@ class StyleTokens:
     def null(cls, batch_size: int, style_dim: int) -> StyleTokens:
         """No style: a sequence of no tokens."""
         return cls(torch.zeros(batch_size, 0, style_dim), torch.zeros(batch_size, 0, dtype=torch.bool))
+
+
+def check_positive(config: object, names: Sequence[str], whole: bool = True) -> None:
+    """ValueError, naming the field, unless all of these fields of a configuration are positive numbers."""
+    for name in names:
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or value <= 0:
+            kind = "a positive whole number" if whole else "a positive number"
+            raise ValueError(f"{type(config).__name__}.{name} must be {kind}, got {value!r}")

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from flowmusic.attention import Rotation, SelfAttention, rotation
 from flowmusic.conditioning.quantise import ResidualQuantiser
-from flowmusic.conditioning.style import StyleTokens
-from flowmusic.model.attention import Rotation, SelfAttention, rotation
-from flowmusic.model.config import StyleConfig
+from flowmusic.conditioning.style import StyleConfig, StyleTokens
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def pad_features(excerpts: Sequence[Tensor]) -> StyleFeatures:
 
 @dataclass(frozen=True)
 class StyleEncoding:
-    """Style tokens, the codes of each of them (B, M, books), and the commitment loss of training."""
+    """Style tokens, the codes of each of them (B, M, codebooks), and the commitment loss of training."""
 
     tokens: StyleTokens
     codes: Tensor
@@ -69,7 +68,7 @@ class StyleBlock(nn.Module):
 class StyleConditioner(nn.Module):
     """Transformer -> batch norm -> residual quantiser -> every n-th frame (arXiv 2407.12563, §3).
 
-    Fewer books say less: the tokens of one book alone hold the broadest traits. The tokens carry no
+    Fewer codebooks say less: the tokens of one codebook alone hold the broadest traits. The tokens carry no
     positions, so what attends to them cannot read off in which order things came.
 
     Shape: StyleFeatures of (B, T, F) -> StyleTokens of (B, ceil(T / token_every), style_dim)
@@ -90,7 +89,7 @@ class StyleConditioner(nn.Module):
         codebooks: int | Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> StyleEncoding:
-        """books: how many to use (all), for the batch or (B,) by item. generator: needed in training."""
+        """codebooks: how many to use (all), for the batch or (B,) by item. generator: needed in training."""
         if features.values.shape[2] != self.config.feature_dim:
             raise ValueError(
                 f"style features must have {self.config.feature_dim} channels, got {features.values.shape[2]}"
@@ -99,7 +98,7 @@ class StyleConditioner(nn.Module):
         mask = features.mask
         if self.training and int(mask.sum()) < 2:
             raise ValueError("training of the style conditioner needs at least one excerpt in a batch")
-        by_frame = None if codebooks is None else self._books(codebooks, mask)[mask]
+        by_frame = None if codebooks is None else self._codebooks(codebooks, mask)[mask]
         quantised = self.quantiser(self._normalise(encoded[mask]), by_frame, generator)
         every = self.config.token_every
         tokens = quantised.values.new_zeros(*mask.shape, encoded.shape[2])
@@ -125,8 +124,8 @@ class StyleConditioner(nn.Module):
             out: Tensor = self.norm(vectors)
         return out
 
-    def _books(self, codebooks: int | Tensor, mask: Tensor) -> Tensor:
-        """(B, T): how many books each frame uses."""
+    def _codebooks(self, codebooks: int | Tensor, mask: Tensor) -> Tensor:
+        """(B, T): how many codebooks each frame uses."""
         wanted = torch.as_tensor(codebooks, device=mask.device)
         if wanted.ndim > 1 or bool(((wanted < 1) | (wanted > self.config.codebooks)).any()):
             raise ValueError(

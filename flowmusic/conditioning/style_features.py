@@ -12,7 +12,7 @@ from torch import Tensor
 from features.audio import Audio
 from features.hub import load_model, load_settings
 from flowmusic.codec.protocol import Codec, encode_audio
-from flowmusic.model.config import StyleConfig
+from flowmusic.conditioning.style import StyleConfig
 
 CODEC_FEATURES = "codec"
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.text import mean_state
 from flowmusic.conditioning.text_adapter import TextAdapter
-from flowmusic.model.config import FlowConfig
 
 
 class TokenConditioner(nn.Module):
@@ -21,21 +20,17 @@ class TokenConditioner(nn.Module):
     Shape: Condition -> tokens (B, L + M + 2, H), mask (B, L + M + 2) bool
     """
 
-    def __init__(self, config: FlowConfig) -> None:
+    def __init__(self, text_dim: int, style_dim: int, width: int) -> None:
         super().__init__()
-        self.kinds = {"text": config.text_dim, "style": config.style_dim}
+        self.kinds = {"text": text_dim, "style": style_dim}
         self.project = nn.ModuleDict(
             {
-                name: nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, config.width))
+                name: nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, width))
                 for name, dim in self.kinds.items()
             }
         )
-        self.types = nn.ParameterDict(
-            {name: nn.Parameter(0.02 * torch.randn(config.width)) for name in self.kinds}
-        )
-        self.nulls = nn.ParameterDict(
-            {name: nn.Parameter(0.02 * torch.randn(config.width)) for name in self.kinds}
-        )
+        self.types = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(width)) for name in self.kinds})
+        self.nulls = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(width)) for name in self.kinds})
 
     def forward(self, condition: Condition) -> tuple[Tensor, Tensor]:
         tokens, masks = [], []
@@ -56,22 +51,21 @@ class TokenSummary(nn.Module):
 
     Attention takes long to find out what a sequence is about; the mean says it at once, as pooled text
     does in Stable Diffusion 3 (arXiv 2403.03206, §4). It starts at zero: a model may grow it later. With
-    `config.text_adapter`, what the text says is first put as plain words would put it.
+    an `adapter` (its hidden channels), what the text says is first put as plain words would put it.
 
     Shape: Condition -> (B, 1, H)
     """
 
-    def __init__(self, config: FlowConfig) -> None:
+    def __init__(self, text_dim: int, style_dim: int, width: int, adapter: int = 0) -> None:
         super().__init__()
-        kinds = {"text": config.text_dim, "style": config.style_dim}
-        layers = {name: nn.Linear(dim, config.width) for name, dim in kinds.items()}
+        kinds = {"text": text_dim, "style": style_dim}
+        layers = {name: nn.Linear(dim, width) for name, dim in kinds.items()}
         for layer in layers.values():
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.project = nn.ModuleDict(layers)
-        self.nulls = nn.ParameterDict({name: nn.Parameter(torch.zeros(config.width)) for name in kinds})
-        hidden = config.text_adapter
-        self.adapter = TextAdapter(config.text_dim, hidden) if hidden else None
+        self.nulls = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in kinds})
+        self.adapter = TextAdapter(text_dim, adapter) if adapter else None
         if self.adapter is not None:  # trained by itself: with the flow, it would learn what `project` should
             self.adapter.requires_grad_(False)
 

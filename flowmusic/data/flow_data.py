@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from features.controls import CONTROL_CHANNELS, CONTROL_NAMES
 from features.frames import CONTROL_FRAME_RATE
 from flowmusic.conditioning.augment import ControlErrors, disturb
 from flowmusic.conditioning.condition import Condition
@@ -28,9 +27,7 @@ HEARD_SHARE_OF_CONTROLS = 0.8
 LEAKY_SHARE = 0.5
 """Shares of controls that are as heard, where an excerpt has both, and of true drum stems with a leak."""
 
-EVERYTHING_GIVEN = DropoutRates(
-    everything=0, controls=0, drums=0, melody=0, chords=0, text=0, style=0, span=0, no_context=1
-)
+EVERYTHING_GIVEN = DropoutRates(everything=0, controls=0, each=0, text=0, style=0, span=0, no_context=1)
 _TRAIN, _VALID = 17, 29  # so that no two purposes share their random numbers
 
 
@@ -180,7 +177,7 @@ class FlowData(SteppedData):
         stand_in = torch.zeros(size, 1, self.config.style_dim)
         condition = condition.with_tokens(style=StyleTokens(stand_in, torch.ones(size, 1, dtype=torch.bool)))
         condition = drop_conditions(condition, rates, generator)
-        kept = condition.style_mask[:, 0]
+        kept = condition.mask("style")[:, 0]
         condition = condition.with_tokens(style=StyleTokens.null(size, self.config.style_dim))
         known = context_masks(size, self.excerpt_frames, rates, generator)
         seed = seed_of(self.seed, purpose, stream, number, 1)
@@ -204,13 +201,14 @@ class FlowData(SteppedData):
         song = self._reader.song(excerpt.place.shard, excerpt.place.song.key)
         span = slice(excerpt.start, excerpt.start + self.excerpt_frames)
         fast = slice(span.start * self.config.control_fold, span.stop * self.config.control_fold)
-        draws = torch.rand(4, generator=generator).tolist()
+        names = self.config.controls
+        *draws, text_draw = torch.rand(len(names) + 1, generator=generator).tolist()
         item = {"latents": song["latents"][span].float()}
-        for name, draw in zip(CONTROL_NAMES, draws[:3], strict=True):
+        for name, draw in zip(names, draws, strict=True):
             key = _which(song, name, from_heard, draw, fast.stop)
             if key is not None:
                 item[name] = song[key][fast].float() / 255.0
-        item["text"] = _caption(song, draws[3])
+        item["text"] = _caption(song, text_draw)
         if self.config.style is not None:
             features = style_features(song, self.config.style, excerpt.place.song.name)
             item["style"], item["style_within"] = draw_style_pair(
@@ -225,16 +223,15 @@ class FlowData(SteppedData):
 
     def _collate(self, items: list[dict[str, Tensor]]) -> tuple[Tensor, Condition]:
         x_1 = torch.stack([item["latents"] for item in items])  # (B, T, D)
-        condition = Condition.null(len(items), self.excerpt_frames, self.config)
+        condition = Condition.null(len(items), self.excerpt_frames, self.config.condition_shape)
         fields: dict[str, Tensor] = {}
-        for name, channels in CONTROL_CHANNELS.items():
-            frames = self.excerpt_frames * self.config.control_fold
-            empty = torch.zeros(frames, channels)
+        for name in condition.controls:
+            empty = condition.get(name)[0]
             fields[name] = torch.stack([item.get(name, empty) for item in items])
             given = torch.tensor([name in item for item in items])
-            fields[f"{name}_mask"] = given[:, None].expand(-1, frames).clone()
+            fields[f"{name}_mask"] = given[:, None].expand(-1, empty.shape[0]).clone()
         text = TextTokens.of_prompts([item["text"] for item in items], self.config.text_dim)
-        return x_1, replace(condition, **fields).with_tokens(text)
+        return x_1, condition.having(**fields).with_tokens(text)
 
 
 def _cat_pairs(pairs: Sequence[StyleFeatures]) -> StyleFeatures | None:

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from features.audio import Audio
-from flowmusic.conditioning.style import MAX_EXCERPT_S, MIN_EXCERPT_S
+from flowmusic.conditioning.style import MAX_EXCERPT_S, MIN_EXCERPT_S, StyleConfig
 from flowmusic.conditioning.style_features import StyleExtractor
 from flowmusic.data.shards import Slices
-from flowmusic.model.config import StyleConfig
 
 
 def extract_in_parts(extractor: StyleExtractor, audio: Audio) -> Tensor:

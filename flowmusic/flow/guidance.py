@@ -11,22 +11,57 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
-from features.controls import CONTROL_NAMES
+from features.controls import CONTROLS
 
-GUIDED_NAMES = (*CONTROL_NAMES, "text", "style")
+Key = TypeVar("Key", bound=Hashable)
+TOKENS = ("text", "style")
 MAX_SCALE = 1000.0
 EXAMPLES = "'2', 'jasco:3,1', 'double:3,2' or 'drums=2,chords=3,text=1.5'"
 
 
+def guided_names() -> tuple[str, ...]:
+    """All conditions that guidance may name: every control, text and style."""
+    return (*CONTROLS.names(), *TOKENS)
+
+
+def is_guided(name: str) -> bool:
+    """Whether guidance may name this condition."""
+    return name in TOKENS or name in CONTROLS
+
+
+@dataclass(frozen=True)
+class ConditionSet:
+    """The conditions that are named; or, where `all_but`, all conditions but those that are named."""
+
+    names: frozenset[str] = frozenset()
+    all_but: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = sorted(name for name in self.names if not is_guided(name))
+        if unknown:
+            raise ValueError(
+                f"guidance names unknown conditions {unknown}; expected some of {guided_names()}"
+            )
+
+    def among(self, given: frozenset[str]) -> frozenset[str]:
+        """Those of the conditions `given` that are in the set."""
+        return given - self.names if self.all_but else given & self.names
+
+
+NOTHING = ConditionSet()
+EVERYTHING = ConditionSet(all_but=True)
+
+
 @dataclass(frozen=True)
 class WeightedSet:
-    """The velocity given only what is `told`, taken `weight` times."""
+    """The velocity given only a set of conditions, taken `weight` times."""
 
     weight: float
-    conditions: frozenset[str]
+    conditions: ConditionSet
 
 
 @dataclass(frozen=True)
@@ -37,46 +72,44 @@ class GuidanceSpec:
 
     def __post_init__(self) -> None:
         for item in self.sets:
-            unknown = sorted(item.conditions - set(GUIDED_NAMES))
-            if unknown:
-                raise ValueError(
-                    f"guidance names unknown conditions {unknown}; expected some of {GUIDED_NAMES}"
-                )
             if not math.isfinite(item.weight):
                 raise ValueError(f"guidance weights must be finite numbers, got {item.weight}")
         total = math.fsum(item.weight for item in self.sets)
         if abs(total - 1) > 1e-6:
             raise ValueError(f"guidance weights must sum to 1, got {total}")
-        object.__setattr__(self, "sets", merged(self.sets))
+        summed = summed_weights((item.conditions, item.weight) for item in self.sets)
+        object.__setattr__(self, "sets", tuple(WeightedSet(weight, of) for of, weight in summed.items()))
 
     @classmethod
-    def of(cls, *pairs: tuple[float, Sequence[str]]) -> GuidanceSpec:
-        """From pairs of a weight and the names told."""
-        return cls(tuple(WeightedSet(float(weight), frozenset(names)) for weight, names in pairs))
+    def of(cls, *pairs: tuple[float, ConditionSet]) -> GuidanceSpec:
+        """From pairs of a weight and a set of conditions."""
+        return cls(tuple(WeightedSet(float(weight), conditions) for weight, conditions in pairs))
 
     @classmethod
     def none(cls) -> GuidanceSpec:
         """v_all."""
-        return cls.of((1.0, GUIDED_NAMES))
+        return cls.of((1.0, EVERYTHING))
 
     @classmethod
     def simple(cls, scale: float) -> GuidanceSpec:
         """v_null + scale (v_all - v_null)   (classifier-free guidance, arXiv 2207.12598)."""
-        return cls.of((scale, GUIDED_NAMES), (1 - scale, ()))
+        return cls.of((scale, EVERYTHING), (1 - scale, NOTHING))
 
     @classmethod
     def jasco(cls, w_all: float, w_text: float) -> GuidanceSpec:
         """w_all v_all + w_text v_text + (1 - w_all - w_text) v_null   (JASCO, arXiv 2406.10970)."""
-        return cls.of((w_all, GUIDED_NAMES), (w_text, ("text",)), (1 - w_all - w_text, ()))
+        text = ConditionSet(frozenset({"text"}))
+        return cls.of((w_all, EVERYTHING), (w_text, text), (1 - w_all - w_text, NOTHING))
 
     @classmethod
     def double(cls, alpha: float, beta: float) -> GuidanceSpec:
         """v_null + alpha (v_s + beta (v_ts - v_s) - v_null)   (double guidance, arXiv 2407.12563).
 
-        v_ts knows all, v_s all but the text: controls in time, if given, are on the side of the style.
+        v_ts has all conditions, v_s all but the text: controls in time, if given, are on the side of the
+        style.
         """
-        style = [name for name in GUIDED_NAMES if name != "text"]
-        return cls.of((alpha * beta, GUIDED_NAMES), (alpha * (1 - beta), style), (1 - alpha, ()))
+        style = ConditionSet(frozenset({"text"}), all_but=True)
+        return cls.of((alpha * beta, EVERYTHING), (alpha * (1 - beta), style), (1 - alpha, NOTHING))
 
     @classmethod
     def per_control(cls, scales: Mapping[str, float]) -> GuidanceSpec:
@@ -85,15 +118,10 @@ class GuidanceSpec:
         A scale of 1 costs nothing. Each difference is taken beside all other conditions, so they keep
         saying what goes together; where only c is given, this is `simple(g_c)`.
         """
-        unknown = sorted(set(scales) - set(GUIDED_NAMES))
-        if unknown:
-            raise ValueError(f"guidance names unknown conditions {unknown}; expected some of {GUIDED_NAMES}")
-        pairs: list[tuple[float, Sequence[str]]] = [
-            (1 + math.fsum(g - 1 for g in scales.values()), GUIDED_NAMES)
+        all_but = [
+            (1 - scale, ConditionSet(frozenset({name}), all_but=True)) for name, scale in scales.items()
         ]
-        for name, scale in scales.items():
-            pairs.append((1 - scale, [other for other in GUIDED_NAMES if other != name]))
-        return cls.of(*pairs)
+        return cls.of((1 + math.fsum(g - 1 for g in scales.values()), EVERYTHING), *all_but)
 
     @classmethod
     def parse(cls, text: str) -> GuidanceSpec:
@@ -108,22 +136,27 @@ class GuidanceSpec:
         scales: dict[str, float] = {}
         for part in text.split(","):
             name, _, scale = (piece.strip() for piece in part.partition("="))
-            if name not in GUIDED_NAMES or name in scales:
-                problem = (
-                    "twice" if name in scales else f"where one of {', '.join(GUIDED_NAMES)} was expected"
-                )
-                raise ValueError(f"guidance {text!r} names {name!r} {problem}")
+            check_named(name, scales, text)
             scales[name] = number(scale, text)
         return cls.per_control(scales)
 
 
-def merged(sets: Sequence[WeightedSet]) -> tuple[WeightedSet, ...]:
-    """Equal sets as one, in order of first appearance; those that cancel out to weight zero left out."""
-    weights: dict[frozenset[str], list[float]] = {}
-    for item in sets:
-        weights.setdefault(item.conditions, []).append(item.weight)
-    summed = [WeightedSet(math.fsum(parts), conditions) for conditions, parts in weights.items()]
-    return tuple(item for item in summed if abs(item.weight) > 1e-9)
+def summed_weights(weights: Iterable[tuple[Key, float]]) -> dict[Key, float]:
+    """The sum of the weights of each key, in order of first appearance, without those that sum to zero."""
+    parts: dict[Key, list[float]] = {}
+    for key, weight in weights:
+        parts.setdefault(key, []).append(weight)
+    sums = {key: math.fsum(values) for key, values in parts.items()}
+    return {key: total for key, total in sums.items() if abs(total) > 1e-9}
+
+
+def check_named(name: str, earlier: Container[str], text: str) -> None:
+    """ValueError unless the guidance `text` may name this condition here, and has not named it before."""
+    if name in earlier:
+        raise ValueError(f"guidance {text!r} names {name!r} twice")
+    if not is_guided(name):
+        expected = ", ".join(guided_names())
+        raise ValueError(f"guidance {text!r} names {name!r} where one of {expected} was expected")
 
 
 def number(text: str, whole: str) -> float:

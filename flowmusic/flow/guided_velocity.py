@@ -1,4 +1,4 @@
-"""The guided velocity of a batch of clips: all rows of a step are one batch of the model."""
+"""The guided velocity of a batch of clips: the condition sets of a step are one batch of the model."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor
 
 from features.frames import CONTROL_FRAME_RATE
 from flowmusic.conditioning.condition import Condition
-from flowmusic.flow.guidance import GUIDED_NAMES, GuidanceSpec, WeightedSet, merged
+from flowmusic.flow.guidance import TOKENS, GuidanceSpec, summed_weights
 from flowmusic.flow.schedule import Guidance
 from flowmusic.model.transformer import FlowTransformer, Prepared, ReadTokens
 
 
 class TokenReader:
-    """Keys and values of a batch's text and style, told or not: each combination is read once a clip."""
+    """Keys and values of a batch's text and style, given or hidden: each combination once a clip."""
 
     def __init__(self, model: FlowTransformer, condition: Condition) -> None:
         self.model, self.condition = model, condition
         self._read: dict[frozenset[str], ReadTokens] = {}
 
-    def rows(self, sets: Sequence[frozenset[str]]) -> ReadTokens:
-        """Of the batch once for each set of what is told."""
-        return ReadTokens.cat([self._of(conditions & {"text", "style"}) for conditions in sets])
+    def batch_rows(self, sets: Sequence[frozenset[str]]) -> ReadTokens:
+        """The tokens of the whole batch for each condition set, one set after the other."""
+        return ReadTokens.cat([self._of(conditions.intersection(TOKENS)) for conditions in sets])
 
     def _of(self, conditions: frozenset[str]) -> ReadTokens:
         if conditions not in self._read:
@@ -33,10 +33,11 @@ class TokenReader:
 
 
 class GuidedVelocity:
-    """Weighted sets of conditions, evaluated together; what depends on neither x_t nor t is made once.
+    """Velocities of weighted condition sets, summed; what depends on neither x_t nor t is computed once.
 
-    Sets that come to the same for this condition are one row; a set whose weight is zero on all frames is
-    none. `rows`: sets evaluated per clip where guidance acts.
+    Sets that come to the same for this condition are one; a set whose weight is zero on all frames is none.
+    `n_sets`: condition sets that are evaluated per clip where guidance acts. In a batch of the model, its
+    rows are the B clips under the first set, then the B clips under the second, and so on.
 
     guidance     a rule, or one with spans, a part of the ODE, or rescaling
     frame_mask   None or (B, T): False where a clip is padded
@@ -56,22 +57,19 @@ class GuidedVelocity:
         self.model, self.condition, self.frame_mask, self.frames = model, condition, frame_mask, frames
         self.reader = reader or TokenReader(model, condition)
         self.guidance = Guidance.of(guidance) if isinstance(guidance, GuidanceSpec) else guidance
+        self.given = frozenset(condition.given) - {"context"}
         weights = self._weights()
-        self.conditions = list(weights)
-        self.rows = len(self.conditions)
-        self.weights = torch.stack([weights[conditions] for conditions in self.conditions]).to(
+        self.sets = list(weights)
+        self.n_sets = len(self.sets)
+        self.weights = torch.stack([weights[conditions] for conditions in self.sets]).to(
             condition.context.device
         )
 
     def _weights(self) -> dict[frozenset[str], Tensor]:
-        """Weight of each row: (), or (T, 1) where it changes along the clip."""
-        given = frozenset(self.condition.given) & set(GUIDED_NAMES)
+        """Weight of each condition set: (), or (T, 1) where it changes along the clip."""
         spans = self.guidance.spans
         by_span = [
-            {
-                item.conditions: item.weight
-                for item in merged([WeightedSet(s.weight, s.conditions & given) for s in span.spec.sets])
-            }
+            summed_weights((item.conditions.among(self.given), item.weight) for item in span.spec.sets)
             for span in spans
         ]
         if len(spans) == 1:
@@ -84,7 +82,7 @@ class GuidedVelocity:
                 if bool(weight.any()):
                     weights[conditions] = weight
         if self.guidance.rescale > 0:  # needs v_all beside the guided velocity
-            weights.setdefault(given, torch.zeros_like(next(iter(weights.values()))))
+            weights.setdefault(self.given, torch.zeros_like(next(iter(weights.values()))))
         return weights
 
     def _span_of_each_frame(self, starts_s: list[float]) -> Tensor:
@@ -95,11 +93,11 @@ class GuidedVelocity:
 
     @cached_property
     def prepared(self) -> Prepared:
-        mask = None if self.frame_mask is None else self.frame_mask.repeat(self.rows, 1)
+        mask = None if self.frame_mask is None else self.frame_mask.repeat(self.n_sets, 1)
         return self.model.prepare(
-            Condition.cat([self.condition.only(*conditions, "context") for conditions in self.conditions]),
+            Condition.cat([self.condition.only(*conditions, "context") for conditions in self.sets]),
             mask,
-            self.reader.rows(self.conditions),
+            self.reader.batch_rows(self.sets),
         )
 
     @cached_property
@@ -122,17 +120,18 @@ class GuidedVelocity:
         return guided if bool(acts.all()) else torch.where(acts[:, None, None], guided, self.plain(x_t, t))
 
     def _guided(self, x_t: Tensor, t: Tensor) -> Tensor:
-        velocities = self.model.velocity(x_t.repeat(self.rows, 1, 1), t.repeat(self.rows), self.prepared)
-        if self.rows == 1:  # of weight one
+        n_sets = self.n_sets
+        velocities = self.model.velocity(x_t.repeat(n_sets, 1, 1), t.repeat(n_sets), self.prepared)
+        if n_sets == 1:  # of weight one
             return velocities
-        by_row = velocities.reshape(self.rows, *x_t.shape)  # (rows, B, T, D)
+        by_set = velocities.reshape(n_sets, *x_t.shape)  # (sets, B, T, D)
         if self.weights.ndim == 1:
-            guided = torch.tensordot(self.weights.to(by_row.dtype), by_row, dims=1)  # (B, T, D)
+            guided = torch.tensordot(self.weights.to(by_set.dtype), by_set, dims=1)  # (B, T, D)
         else:
-            guided = (self.weights.to(by_row.dtype)[:, None] * by_row).sum(dim=0)
+            guided = (self.weights.to(by_set.dtype)[:, None] * by_set).sum(dim=0)
         if self.guidance.rescale == 0:
             return guided
-        plain = by_row[self.conditions.index(frozenset(self.condition.given) & set(GUIDED_NAMES))]
+        plain = by_set[self.sets.index(self.given)]
         share = self.guidance.rescale
         return share * rescaled(guided, plain, self.frame_mask) + (1 - share) * guided
 

@@ -1,4 +1,4 @@
-"""When guidance acts: over spans of the clip, over a part of the way from noise to music, and how hard."""
+"""When guidance acts: over spans of the clip, over a part of the ODE from noise to latents, and how hard."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from flowmusic.flow.guidance import GUIDED_NAMES, GuidanceSpec, number
+from flowmusic.flow.guidance import GuidanceSpec, check_named, number
 
 OPTIONS = "'t=FROM-TO' and 'rescale=SHARE'"
-_PART = re.compile(r"(?:([a-z]*)\s*=)?\s*([^@=]*?)\s*(?:@\s*([^-]*)-([^-]*))?")
+_PART = re.compile(r"(?:([a-z0-9_]*)\s*=)?\s*([^@=]*?)\s*(?:@\s*([^-]*)-([^-]*))?")
 
 
 @dataclass(frozen=True)
@@ -123,11 +123,7 @@ def _read_scales(rule: str, text: str) -> dict[str, list[tuple[float, float, flo
             )
         if match[1] is not None:
             name = match[1]
-            if name not in GUIDED_NAMES or name in scales:
-                problem = (
-                    "twice" if name in scales else f"where one of {', '.join(GUIDED_NAMES)} was expected"
-                )
-                raise ValueError(f"guidance {text!r} names {name!r} {problem}")
+            check_named(name, scales, text)
         if name and "" in scales:
             raise ValueError(f"guidance {text!r} has scales with and without a name: expected one of both")
         start_s = number(match[3], text) if match[3] else 0.0

@@ -9,19 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-FIXED_METHODS = {"euler": "euler", "midpoint": "midpoint", "heun": "heun2", "rk4": "rk4"}
-"""Our names of methods of fixed step -> torchdiffeq's."""
-
-STAGES = {"euler": 1, "midpoint": 2, "heun": 2, "rk4": 4}
-"""Evaluations of the velocity in one step."""
-
-METHODS = (*FIXED_METHODS, "dopri5")
-
-
-def check_method(name: str) -> None:
-    """ValueError unless there is a solver of this name."""
-    if name not in METHODS:
-        raise ValueError(f"unknown solver {name!r}; expected one of {', '.join(METHODS)}")
+from flowmusic.flow.solvers import SOLVERS
 
 
 class VelocityField(Protocol):
@@ -88,41 +76,53 @@ def solve(
     steps: int = 10,
     shift: float = 1.0,
     tolerance: float = 1e-5,
-    apart: bool = True,
+    per_clip: bool = True,
     start: float = 0.0,
+    guidance: str = "1",
     progress: Callable[[float], None] | None = None,
 ) -> SolveResult:
     """Follow the field from noise x_0 (B, T, D) at t = 0, or from x_t at t = `start`, to latents at t = 1.
 
-    method     'euler', 'midpoint', 'heun', 'rk4' (fixed steps), or 'dopri5' (adaptive: steps and
-               shift have no part in it, tolerance is both the relative and the absolute one)
-    apart      each clip by itself, so that its bytes do not depend on the batch: matrix products round
-               differently in other shapes. False: all in one batch (for a GPU). dopri5 is always
-               apart, because its step size would couple the clips.
-    start      t of x_0, where that is not noise but a mix on the way to latents
+    method     a name in `SOLVERS`: 'euler', 'midpoint', 'heun', 'rk4' (fixed steps), 'dopri5' (adaptive:
+               steps and shift have no part in it, tolerance is both the relative and the absolute one) ...
+    per_clip   each clip by itself, so that its bytes do not depend on the batch: matrix products round
+               differently in other shapes. False: all in one batch (for a GPU). An adaptive solver always
+               has one clip at a time, because its step size would couple the clips.
+    start      t of x_0, where that is not noise but a mix of noise and latents
+    guidance   how the guidance of the field was written, for the message where the result is not finite
     progress   called after each evaluation with the share that is done, from 0 to 1
-    Raises ValueError for unknown methods, ArithmeticError where the result is not finite.
+    Raises ValueError for unknown solvers, ArithmeticError where the result has NaN or Inf.
     """
-    check_method(method)
+    solver = SOLVERS.get(method)
     if not 0 <= start < 1:
         raise ValueError(f"the ODE must start at a t from 0 to below 1, got {start}")
     grid = start + (1 - start) * time_grid(steps, shift)
-    alone = apart or method == "dopri5"
+    alone = per_clip or solver.stages == 0
     groups = [x_0[i : i + 1] for i in range(x_0.shape[0])] if alone else [x_0]
     latents, evaluations = [], []
     for index, group in enumerate(groups):
         group_field = field.item(index) if alone else field
         counted = _Counted(group_field, index, len(groups), progress)
-        latents.append(_integrate(counted, group, method, grid, tolerance))
+        with torch.no_grad():
+            latents.append(solver(counted, group, grid.to(group.dtype).to(group.device), tolerance))
         evaluations += [counted.evaluations] * group.shape[0]
     if progress is not None:
         progress(1.0)
     result = torch.cat(latents) if latents else x_0
-    if not torch.isfinite(result).all():
-        raise ArithmeticError(
-            f"the solver {method!r} with {steps} steps left finite numbers: lower the guidance"
-        )
+    check_finite(result, guidance, steps, method)
     return SolveResult(result, tuple(evaluations))
+
+
+def check_finite(values: Tensor, guidance: str, steps: int, method: str) -> None:
+    """ArithmeticError, saying how they came about and what to try, where some value is NaN or Inf.
+
+    For latents, and for what is decoded from them: latents of 1e9 are finite, but overflow in a decoder.
+    """
+    if not torch.isfinite(values).all():
+        raise ArithmeticError(
+            f"guidance {guidance!r} in {steps} steps of the solver {method!r} produced NaN or Inf: "
+            "try a lower guidance, more steps, or rescaling, as in '3; rescale=0.5'"
+        )
 
 
 class _Counted:
@@ -142,16 +142,43 @@ class _Counted:
         return velocity
 
 
-@torch.no_grad()
-def _integrate(function: _Counted, x_0: Tensor, method: str, grid: Tensor, tolerance: float) -> Tensor:
-    from torchdiffeq import odeint
+@dataclass(frozen=True)
+class FixedStep:
+    """A method of torchdiffeq of as many steps as `times` has; `stages` evaluations in each."""
 
-    times = grid.to(x_0.dtype).to(x_0.device)  # cast first: not every device has float64
-    ends = times[[0, -1]]
-    if method == "dopri5":
-        states = odeint(function, x_0, ends, method="dopri5", rtol=tolerance, atol=tolerance)
-    else:
+    method: str
+    stages: int
+
+    def __call__(
+        self, velocity: Callable[[Tensor, Tensor], Tensor], x_0: Tensor, times: Tensor, tolerance: float
+    ) -> Tensor:
+        from torchdiffeq import odeint
+
         options = {"grid_constructor": lambda _func, _x_0, _t: times}
-        states = odeint(function, x_0, ends, method=FIXED_METHODS[method], options=options)
-    final: Tensor = states[-1]
-    return final
+        states: Tensor = odeint(velocity, x_0, times[[0, -1]], method=self.method, options=options)
+        return states[-1]
+
+
+@dataclass(frozen=True)
+class AdaptiveStep:
+    """A method of torchdiffeq that chooses its steps by an estimate of the error."""
+
+    method: str
+    stages: int = 0
+
+    def __call__(
+        self, velocity: Callable[[Tensor, Tensor], Tensor], x_0: Tensor, times: Tensor, tolerance: float
+    ) -> Tensor:
+        from torchdiffeq import odeint
+
+        states: Tensor = odeint(
+            velocity, x_0, times[[0, -1]], method=self.method, rtol=tolerance, atol=tolerance
+        )
+        return states[-1]
+
+
+EULER = FixedStep("euler", 1)
+MIDPOINT = FixedStep("midpoint", 2)
+HEUN = FixedStep("heun2", 2)
+RK4 = FixedStep("rk4", 4)
+DOPRI5 = AdaptiveStep("dopri5")

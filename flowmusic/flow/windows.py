@@ -8,13 +8,12 @@ no border to hide afterwards. A circular plan joins the end of the clip to its s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from features.controls import CONTROL_NAMES
 from flowmusic.conditioning.condition import Condition
 from flowmusic.flow.guidance import GuidanceSpec
 from flowmusic.flow.guided_velocity import GuidedVelocity, TokenReader
@@ -107,11 +106,10 @@ def take_frames(condition: Condition, frames: Tensor, control_fold: int) -> Cond
     """The condition of some latent frames (N,) of a clip, with the control frames that they fold."""
     fine = (frames[:, None] * control_fold + torch.arange(control_fold)).flatten()  # (N * fold,)
     fields: dict[str, Tensor] = {}
-    for name, index in [(name, fine) for name in CONTROL_NAMES] + [("context", frames)]:
-        for key in (name, f"{name}_mask"):
-            value: Tensor = getattr(condition, key)
-            fields[key] = value[:, index.to(value.device)]
-    return replace(condition, **fields)
+    for name, index in [(name, fine) for name in condition.controls] + [("context", frames)]:
+        value, mask = condition.get(name), condition.mask(name)
+        fields |= {name: value[:, index.to(value.device)], f"{name}_mask": mask[:, index.to(mask.device)]}
+    return condition.having(**fields)
 
 
 class WindowedVelocity:
@@ -138,7 +136,7 @@ class WindowedVelocity:
             if not part.context_mask.all():
                 field = GuidedVelocity(model, part, guidance, frames=frames, reader=reader)
                 self.windows.append((frames.to(self.taper.device), field))
-        self.rows = max((field.rows for _, field in self.windows), default=0)
+        self.n_sets = max((field.n_sets for _, field in self.windows), default=0)
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """x_t (B, T, D), t (B,) -> (B, T, D)."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flowmusic.model.attention import CrossAttention, KeysValues, Rotation, SelfAttention
+from flowmusic.attention import CrossAttention, KeysValues, Rotation, SelfAttention
 from flowmusic.model.config import FlowConfig
 
 TIME_SCALE = 1000.0

@@ -3,40 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-
-@dataclass(frozen=True)
-class StyleConfig:
-    """Shape of a `StyleConditioner`. The defaults are those of a mono model without style.
-
-    features      what the excerpt is turned into: 'codec' (the model's own latents), or a feature
-                  extractor of transformers (a folder, or an id of the hub)
-    feature_dim   channels F of the features
-    feature_rate  features a second
-    depth         transformer blocks
-    heads         attention heads
-    books         codebooks of the residual quantiser
-    codes         codes of each book
-    token_every   every how many features there is a style token
-    """
-
-    features: str = "codec"
-    feature_dim: int = 160
-    feature_rate: float = 25.0
-    depth: int = 2
-    heads: int = 4
-    codebooks: int = 6
-    codes: int = 256
-    token_every: int = 5
-
-    def __post_init__(self) -> None:
-        _check_positive(self, ("feature_dim", "depth", "heads", "codebooks", "codes", "token_every"))
-        _check_positive(self, ("feature_rate",), whole=False)
-        if not isinstance(self.features, str) or not self.features:
-            raise ValueError(f"StyleConfig.features must name a feature extractor, got {self.features!r}")
+from features.controls import CONTROL_NAMES, CONTROLS
+from flowmusic.conditioning.condition import ConditionShape
+from flowmusic.conditioning.style import StyleConfig, check_positive
 
 
 @dataclass(frozen=True)
@@ -52,6 +24,7 @@ class FlowConfig:
     conv_kernel     frames that the depthwise convolution of the feed-forward part sees (odd)
     cross_every     every how many blocks the tokens of text and style are attended to
     control_fold    control frames per latent frame
+    controls        names of the controls that it follows, in the order of the weights' channels
     text_dim        channels E of the text encoder's states
     style_dim       channels of a style token
     token_summary   whether the mean tokens of text and style are added to every frame as well
@@ -75,11 +48,12 @@ class FlowConfig:
     style: StyleConfig | None = None
     image_dim: int = 0
     text_adapter: int = 0
+    controls: tuple[str, ...] = CONTROL_NAMES
 
     def __post_init__(self) -> None:
-        others = ("mlp_ratio", "token_summary", "style", "image_dim", "text_adapter")
-        _check_positive(self, [field.name for field in fields(self) if field.name not in others])
-        _check_positive(self, ("mlp_ratio",), whole=False)
+        others = ("mlp_ratio", "token_summary", "style", "image_dim", "text_adapter", "controls")
+        check_positive(self, [field.name for field in fields(self) if field.name not in others])
+        check_positive(self, ("mlp_ratio",), whole=False)
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise ValueError(
                 f"FlowConfig.width must be an even multiple of heads, got {self.width} and {self.heads}"
@@ -105,6 +79,10 @@ class FlowConfig:
                 "FlowConfig.image_dim must be from 0 to less than latent_dim, "
                 f"got {self.image_dim} of {self.latent_dim}"
             )
+        if len(set(self.controls)) < len(self.controls):
+            raise ValueError(f"FlowConfig.controls must not name a control twice, got {self.controls}")
+        for name in self.controls:
+            CONTROLS.check(name)
         if self.style is not None:
             self._check_style(self.style)
 
@@ -126,6 +104,13 @@ class FlowConfig:
         return self.latent_dim - self.image_dim
 
     @property
+    def condition_shape(self) -> ConditionShape:
+        """The shape of the conditions that the model takes."""
+        return ConditionShape(
+            self.latent_dim, self.text_dim, self.style_dim, self.control_fold, self.controls
+        )
+
+    @property
     def hidden(self) -> int:
         """Channels inside the feed-forward part."""
         return round(self.width * self.mlp_ratio)
@@ -137,6 +122,8 @@ class FlowConfig:
     def from_dict(cls, values: object, source: str = "the flow configuration") -> FlowConfig:
         """From plain values. ValueError, naming `source`, for unknown keys; missing ones are the defaults."""
         settings = _known(values, cls, source)
+        if "controls" in settings:
+            settings["controls"] = _names(settings["controls"], source)
         style = settings.pop("style", None)
         if style is not None:
             settings["style"] = StyleConfig(**_known(style, StyleConfig, f"style in {source}"))
@@ -163,9 +150,7 @@ def _known(values: object, kind: type[FlowConfig] | type[StyleConfig], source: s
     return dict(values)
 
 
-def _check_positive(config: FlowConfig | StyleConfig, names: Sequence[str], whole: bool = True) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or value <= 0:
-            kind = "a positive whole number" if whole else "a positive number"
-            raise ValueError(f"{type(config).__name__}.{name} must be {kind}, got {value!r}")
+def _names(values: object, source: str) -> tuple[str, ...]:
+    if not isinstance(values, (list, tuple)) or not all(isinstance(name, str) for name in values):
+        raise ValueError(f"controls in {source} must be a list of names, got {values!r}")
+    return tuple(values)

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from flowmusic.model.attention import Rotation
+from flowmusic.attention import Rotation
 from flowmusic.model.blocks import MODULATIONS, Block, modulate
 from flowmusic.model.config import FlowConfig
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from flowmusic.attention import KeysValues, Rotation, rotation
 from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.style_encoder import StyleConditioner
 from flowmusic.conditioning.temporal import TemporalConditioner
 from flowmusic.conditioning.tokens import TokenConditioner, TokenSummary
-from flowmusic.model.attention import KeysValues, Rotation, rotation
 from flowmusic.model.blocks import MODULATIONS, Block, TimeEmbedding, modulate
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.image import ImageHead
@@ -66,8 +66,8 @@ class FlowTransformer(nn.Module):
         super().__init__()
         self.config = config
         self.recompute = False  # in training, blocks are computed again for the backward pass: less memory
-        self.temporal = TemporalConditioner(config)
-        self.tokens = TokenConditioner(config)
+        self.temporal = TemporalConditioner(config.condition_shape, config.sound_dim, config.width)
+        self.tokens = TokenConditioner(config.text_dim, config.style_dim, config.width)
         self.project_in = nn.Linear(config.sound_dim, config.width, bias=False)
         self.time = TimeEmbedding(config.time_channels, config.width)
         self.modulation = nn.Linear(config.width, MODULATIONS * config.width)
@@ -76,7 +76,11 @@ class FlowTransformer(nn.Module):
         self.modulation_out = nn.Linear(config.width, 2 * config.width)
         self.project_out = nn.Linear(config.width, config.sound_dim)
         self.image = ImageHead(config) if config.image_dim else None
-        self.summary = TokenSummary(config) if config.token_summary else None
+        self.summary = (
+            TokenSummary(config.text_dim, config.style_dim, config.width, config.text_adapter)
+            if config.token_summary
+            else None
+        )
         self.style = None if config.style is None else StyleConditioner(config.style, config.style_dim)
         for layer in (self.modulation, self.modulation_out, self.project_out):
             nn.init.zeros_(layer.weight)

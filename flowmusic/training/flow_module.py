@@ -115,7 +115,7 @@ class FlowTraining(Training):
         condition, _ = self.conditions(self.average, batch)
         ways = {"loss": condition}
         if self.config.style is not None:
-            tokens = StyleTokens(condition.style.roll(1, 0), condition.style_mask.roll(1, 0))
+            tokens = StyleTokens(condition.style.roll(1, 0), condition.mask("style").roll(1, 0))
             ways["loss_other_style"] = condition.with_tokens(style=tokens)
             ways["loss_no_style"] = condition.without("style")
         for name, conditions in ways.items():

@@ -155,7 +155,9 @@ class _Learner:
             states.expand(self.plan.batch, -1, -1),
             torch.ones(self.plan.batch, states.shape[0], dtype=torch.bool),
         )
-        condition = Condition.null(self.plan.batch, self.plan.excerpt_frames, self.flow.config)
+        condition = Condition.null(
+            self.plan.batch, self.plan.excerpt_frames, self.flow.config.condition_shape
+        )
         prepared = self.flow.prepare(condition.with_tokens(text).to(x_1.device))
         return cfm_loss(
             lambda x_t, t: self.flow.velocity(x_t, t, prepared),

@@ -12,7 +12,7 @@ from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
 from features.audio import Audio, read_audio, write_audio
-from features.controls import CONTROL_NAMES, Controls
+from features.controls import Controls
 from features.frames import CONTROL_FRAME_RATE
 from flowmusic.codec.files import read_codec
 from flowmusic.data.flow_data import FlowBatch, FlowData
@@ -120,9 +120,10 @@ class Watch(pl.Callback):
 
 def _controls(batch: FlowBatch, index: int) -> Controls:
     condition = batch.condition
-    fields = {name: condition.get(name)[index].cpu() for name in CONTROL_NAMES}
-    masks = {f"{name}_mask": condition.mask(name)[index].cpu() for name in CONTROL_NAMES}
-    return Controls(condition.drums.shape[1], CONTROL_FRAME_RATE, **fields, **masks)
+    fields = {name: condition.get(name)[index].cpu() for name in condition.controls}
+    masks = {f"{name}_mask": condition.mask(name)[index].cpu() for name in condition.controls}
+    n_frames = next(iter(fields.values())).shape[0]
+    return Controls(n_frames, CONTROL_FRAME_RATE, **fields, **masks)
 
 
 def log_sound(trainer: pl.Trainer, name: str, path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from flowmusic.conditioning.style import StyleConfig
 from flowmusic.conditioning.style_encoder import StyleConditioner, StyleFeatures, pad_features
-from flowmusic.model.config import FlowConfig, StyleConfig
+from flowmusic.model.config import FlowConfig
 
 CONFIG = StyleConfig(feature_dim=6, depth=1, heads=2, codebooks=3, codes=16)
 
@@ -73,7 +74,7 @@ def test_gradients_reach_the_encoder(conditioner: StyleConditioner) -> None:
 def test_shapes_in_the_configuration_are_checked() -> None:
     config = FlowConfig(style=StyleConfig(codebooks=3))
     assert FlowConfig.from_json(config.to_json()) == config
-    with pytest.raises(ValueError, match=r"StyleConfig\.books must be a positive whole number, got 0"):
+    with pytest.raises(ValueError, match=r"StyleConfig\.codebooks must be a positive whole number, got 0"):
         StyleConfig(codebooks=0)
     with pytest.raises(ValueError, match=r"unknown keys \['book'\]"):
         FlowConfig.from_dict({"style": {"book": 3}})

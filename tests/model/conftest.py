@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flowmusic.conditioning.condition import CONDITION_NAMES, Condition
+from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.style import StyleTokens
 from flowmusic.conditioning.text import TextTokens
 from flowmusic.model.config import FlowConfig
@@ -45,14 +45,14 @@ def model() -> FlowTransformer:
 def condition() -> Condition:
     """Three items of 20 frames: texts of 5, 2 and no tokens, styles of no, 3 and 1; item 1 has context."""
     generator = torch.Generator().manual_seed(1)
-    null = Condition.null(3, 20, CONFIG)
-    values = {name: torch.rand(null.get(name).shape, generator=generator) for name in CONDITION_NAMES}
-    masks = {f"{name}_mask": torch.ones_like(null.mask(name)) for name in CONDITION_NAMES}
+    null = Condition.null(3, 20, CONFIG.condition_shape)
+    values = {name: torch.rand(null.get(name).shape, generator=generator) for name in null.names}
+    masks = {f"{name}_mask": torch.ones_like(null.mask(name)) for name in null.names}
     text = TextTokens(torch.randn(3, 5, 16, generator=generator), lengths_mask([5, 2, 0], 5))
     style = StyleTokens(torch.randn(3, 3, 8, generator=generator), lengths_mask([0, 3, 1], 3))
     known = torch.zeros(3, 20, dtype=torch.bool)
     known[1, 4:9] = True
-    return Condition(**values, **masks).with_tokens(text, style).with_context(values["context"], known)
+    return null.having(**values, **masks).with_tokens(text, style).with_context(values["context"], known)
 
 
 def lengths_mask(lengths: list[int], longest: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from flowmusic.conditioning.condition import Condition
-from flowmusic.flow.guidance import GuidanceSpec
+from flowmusic.flow.guidance import ConditionSet, GuidanceSpec
 from flowmusic.flow.guided_velocity import GuidedVelocity, rescaled
 from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solver import noise, solve
@@ -24,10 +24,10 @@ def check(
     x_t: torch.Tensor,
     guidance: str,
     plain: torch.Tensor,
-    rows: int,
+    n_sets: int,
 ) -> None:
     guided = GuidedVelocity(model, condition, Guidance.parse(guidance))
-    assert guided.rows == rows
+    assert guided.n_sets == n_sets
     t = torch.tensor([0.1, 0.5, 0.9])
     torch.testing.assert_close(guided(x_t, t), plain, atol=2e-5, rtol=1e-4)
 
@@ -57,9 +57,13 @@ def test_any_sets_and_weights_equal_their_sum(
 ) -> None:
     t = torch.tensor([0.1, 0.5, 0.9])
     pairs = [(1.5, ("drums", "text")), (0.75, ("style",)), (-0.5, ("melody", "chords")), (-0.75, ())]
-    guided = GuidedVelocity(model, condition, GuidanceSpec.of(*pairs))
+    guided = GuidedVelocity(
+        model,
+        condition,
+        GuidanceSpec.of(*((weight, ConditionSet(frozenset(names))) for weight, names in pairs)),
+    )
     plain = sum(weight * model(x_t, t, condition.only(*names, "context")) for weight, names in pairs)
-    assert guided.rows == 4
+    assert guided.n_sets == 4
     torch.testing.assert_close(guided(x_t, t), plain, atol=2e-5, rtol=1e-4)
 
 
@@ -103,7 +107,7 @@ def test_clips_solved_in_one_batch_agree(
 ) -> None:
     field = GuidedVelocity(model, condition, GuidanceSpec.simple(2))
     apart = solve(field, x_t, "heun", steps=4)
-    together = solve(field, x_t, "heun", steps=4, apart=False)
+    together = solve(field, x_t, "heun", steps=4, per_clip=False)
     assert apart.evaluations == together.evaluations == 8
     torch.testing.assert_close(apart.latents, together.latents, atol=1e-4, rtol=1e-4)
 
@@ -134,7 +138,7 @@ def test_spans_equal_the_rule_of_each_span(
     plain[:, 10:] = (v_null + 2.5 * (v_all - v_null))[:, 10:]
     halves = Guidance.parse("chords=3@0-0.4").spans[0], Guidance.parse("1@0-0.4,2.5@0.4-").spans[1]
     guided = GuidedVelocity(model, condition, Guidance(halves))
-    assert guided.rows == 3
+    assert guided.n_sets == 3
     torch.testing.assert_close(guided(x_t, t), plain, atol=2e-5, rtol=1e-4)
 
 
@@ -163,7 +167,7 @@ def test_a_part_of_a_clip_takes_the_spans_of_its_own_frames(
     late = GuidedVelocity(model, condition, guidance, frames=torch.arange(25, 45))
     expected = GuidedVelocity(model, condition, Guidance.parse("chords=3"))(x_t, t)
     torch.testing.assert_close(late(x_t, t), expected, atol=2e-5, rtol=1e-4)
-    assert GuidedVelocity(model, condition, guidance, frames=torch.arange(5, 25)).rows == 1
+    assert GuidedVelocity(model, condition, guidance, frames=torch.arange(5, 25)).n_sets == 1
 
 
 def test_guidance_acts_for_its_times_only(

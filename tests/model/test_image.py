@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from flowmusic.conditioning.condition import Condition
-from flowmusic.model.config import FlowConfig, StyleConfig
+from flowmusic.conditioning.style import StyleConfig
+from flowmusic.model.config import FlowConfig
 from flowmusic.model.image import gaussian_velocity
 from flowmusic.model.transformer import FlowTransformer
 
@@ -24,7 +25,7 @@ def model() -> FlowTransformer:
 
 @torch.no_grad()
 def velocity(net: FlowTransformer, x_t: Tensor, t: float = 0.4) -> Tensor:
-    condition = Condition.null(x_t.shape[0], x_t.shape[1], net.config)
+    condition = Condition.null(x_t.shape[0], x_t.shape[1], net.config.condition_shape)
     out: Tensor = net(x_t, torch.full((x_t.shape[0],), t), condition)
     return out
 

@@ -20,10 +20,10 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 from torch.multiprocessing.spawn import spawn
 
+from flowmusic.attention import SelfAttention
 from flowmusic.cli import main
 from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.quantise import ResidualQuantiser
-from flowmusic.model.attention import SelfAttention
 from flowmusic.model.blocks import ConvFeedForward
 from flowmusic.model.config import FlowConfig, StyleConfig
 from flowmusic.model.transformer import FlowTransformer
@@ -132,7 +132,7 @@ def clip_shards(rank: int, meeting: str) -> None:
     )
     module.__dict__["_trainer"] = SimpleNamespace(strategy=SimpleNamespace(model=root))
     x = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(rank))
-    condition = Condition.null(2, 6, module.config)
+    condition = Condition.null(2, 6, module.config.condition_shape)
     module.__dict__["forward"] = lambda: module.net(x, torch.full((2,), 0.5), condition).square().sum()
     root().backward()
 

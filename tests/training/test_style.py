@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from flowmusic.conditioning.dropout import DropoutRates
+from flowmusic.conditioning.style import StyleConfig
 from flowmusic.conditioning.style_encoder import StyleConditioner, pad_features
 from flowmusic.data.flow_data import FlowData
-from flowmusic.model.config import FlowConfig, StyleConfig
+from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.flow_module import FlowTraining
 from flowmusic.training.style import contrast, encode_styles

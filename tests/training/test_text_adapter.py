@@ -71,7 +71,7 @@ def test_means_encoded_together_are_those_of_each_alone() -> None:
 
 def test_a_summary_without_adapter_cannot_be_trained() -> None:
     flow = load_pretrained().flow
-    summary = TokenSummary(replace(flow.config, text_adapter=0))
+    summary = TokenSummary(flow.config.text_dim, flow.config.style_dim, flow.config.width)
     torch.nn.init.normal_(next(summary.project["text"].parameters()))
     pairs = [("a", "b"), ("c", "d"), ("e", "f")]
     means = {text: torch.nn.functional.normalize(torch.randn(384), dim=0) for pair in pairs for text in pair}
