@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flowmusic.evaluation.listening import Ears, ExtractedStore
+
 from features.extract import Extractors
 from flowmusic.api.model import FlowMusic
 from flowmusic.api.request import Request
 from flowmusic.commands.evaluate import add_references, add_sampling, heading_of, sampling_of
 from flowmusic.evaluation.clip_store import ClipStore, FlowMaker
-from flowmusic.evaluation.listening import Ears, ExtractedStore
 from flowmusic.evaluation.references import Clip, find_references, load_clip
 from flowmusic.evaluation.report import write_lines, write_text
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from flowmusic.evaluation.listening import ExtractedStore
 
 from benchmarks.common import Bench, bar, load_clips, options_of
 from features.audio import Audio, read_audio, write_audio
@@ -25,7 +26,6 @@ from flowmusic.api.editing import BORDER_FADE_S
 from flowmusic.evaluation.adherence import HEADLINE
 from flowmusic.evaluation.clip_store import digest
 from flowmusic.evaluation.estimates import Estimate, mean
-from flowmusic.evaluation.listening import ExtractedStore
 from flowmusic.evaluation.protocol import ExtractedReference, Trial, judge
 from flowmusic.evaluation.references import MIN_CLIP_S, Clip
 from flowmusic.evaluation.report import SAME, Result, adherence_table, markdown_table, summarise

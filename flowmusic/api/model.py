@@ -24,7 +24,7 @@ from flowmusic.api.request import Request
 from flowmusic.codec.decoding import decode_clip
 from flowmusic.codec.protocol import encode_audio
 from flowmusic.conditioning.condition import Condition
-from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.conditioning.encoders import text_encoder
 from flowmusic.flow.solver import SolveResult, VelocityField, check_finite, noise, solve
 from flowmusic.flow.windows import WindowedVelocity, clip_windows
 
@@ -84,7 +84,7 @@ class FlowMusic:
     def text_encoder(self) -> TextEncoder:
         """The text encoder that the model was trained with, loaded when it is first needed."""
         if self._text_encoder is None:
-            self._text_encoder = TransformersTextEncoder(self.model.defaults.text_encoder)
+            self._text_encoder = text_encoder(self.model.defaults.text_encoder)
         return self._text_encoder
 
     def generate(

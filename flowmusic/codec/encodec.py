@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from features.hub import load_model
+from flowmusic.codec.protocol import CodecModule
 
 if TYPE_CHECKING:
     from transformers import EncodecModel
@@ -41,8 +43,10 @@ class EncodecLatentsConfig:
         return cls(**{key: value for key, value in values.items() if key != "kind"})
 
 
-class EncodecLatents(nn.Module):
+class EncodecLatents(CodecModule):
     """Mono sound <-> latents (B, T, D); satisfies `flowmusic.codec.protocol.Codec`."""
+
+    config: EncodecLatentsConfig
 
     def __init__(self, config: EncodecLatentsConfig) -> None:
         super().__init__()
@@ -59,6 +63,10 @@ class EncodecLatents(nn.Module):
         self.sample_rate, self.latent_dim = int(shape.sampling_rate), int(shape.hidden_size)
         self.hop, self.channels = int(shape.hop_length), 1
         self.frame_rate = self.sample_rate / self.hop
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EncodecLatents:
+        return cls(EncodecLatentsConfig.from_dict(dict(values)))
 
     @classmethod
     def from_transformers(cls, source: str) -> EncodecLatents:

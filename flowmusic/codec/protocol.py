@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from features.audio import Audio
 
@@ -36,6 +37,45 @@ class Codec(Protocol):
         `generated`: they come out of a model, not of `encode`, and may not agree with themselves everywhere.
         """
         ...
+
+
+class CodecConfig(Protocol):
+    """The shape of a codec, as plain values."""
+
+    def to_dict(self) -> dict[str, object]:
+        """What `CodecModule.from_dict` reads: numbers, texts, lists and tables, with the codec's "kind"."""
+        ...
+
+
+class CodecModule(nn.Module):
+    """A `Codec` with weights: it can be stored in a model's folder and built again by its kind.
+
+    A kind of codec is a class of this type in `flowmusic.codec.build.CODECS`. What it computes with are
+    parameters and buffers; `config` says all else.
+    """
+
+    config: CodecConfig
+    sample_rate: int
+    frame_rate: float
+    latent_dim: int
+    channels: int
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """A codec of the shape that `config.to_dict()` gave, weights yet to be read.
+
+        Raises:
+            ValueError: unknown settings, or ones that do not go together.
+        """
+        raise NotImplementedError
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """(B, C, S) sound -> (B, T, D) latents, as `Codec.encode`."""
+        raise NotImplementedError
+
+    def decode(self, latents: Tensor, generated: bool = False) -> Tensor:
+        """(B, T, D) latents -> (B, C, S) sound, as `Codec.decode`."""
+        raise NotImplementedError
 
 
 @torch.no_grad()

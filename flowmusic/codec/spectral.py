@@ -10,8 +10,9 @@ are `stereo_components`, the last latents of a frame tell where it comes from (f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from flowmusic.codec.analysis import DEFAULT_RESOLUTIONS, BandAnalysis, Resoluti
 from flowmusic.codec.bands import DEFAULT_BANDS, BandStft, DecoderBand, from_log10
 from flowmusic.codec.decoder import MagnitudeDecoder
 from flowmusic.codec.phase import Stft
+from flowmusic.codec.protocol import CodecModule
 from flowmusic.codec.refinement import LevelMaps
 from flowmusic.codec.stereo import StereoImage
 
@@ -75,9 +77,10 @@ class SpectralCodecConfig:
         return cls(**parsed)  # type: ignore[arg-type]
 
 
-class SpectralCodec(nn.Module):
+class SpectralCodec(CodecModule):
     """Sound <-> latents (B, T, D) of unit variance; satisfies `flowmusic.codec.protocol.Codec`."""
 
+    config: SpectralCodecConfig
     components: Tensor
     offset: Tensor
     scale: Tensor
@@ -137,6 +140,10 @@ class SpectralCodec(nn.Module):
         self.scale.copy_(values[keep].flip(0).clamp(min=1e-9).sqrt())
         self.offset.copy_(mean)
         return float(values[keep].sum() / values.sum())
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SpectralCodec:
+        return cls(SpectralCodecConfig.from_dict({k: v for k, v in values.items() if k != "kind"}))
 
     def encode(self, audio: Tensor) -> Tensor:
         """(B, C, S) -> (B, T, D), T = ceil(S / hop); one channel is the middle of a stereo codec."""

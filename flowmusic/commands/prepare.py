@@ -87,13 +87,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     from features.extract import Extractors
+    from flowmusic.conditioning.encoders import text_encoder
     from flowmusic.conditioning.style import MAX_EXCERPT_S
     from flowmusic.conditioning.style_features import TransformersFeatures
-    from flowmusic.conditioning.text import TransformersTextEncoder
     from flowmusic.data.prepare import Preparer
 
     codec = read_any_codec(args.codec)
-    text = TransformersTextEncoder(args.text_encoder)
+    text = text_encoder(args.text_encoder)
     separator = "embedded" if args.separator == "stems" else args.separator
     extractors = Extractors(separator, args.melody_extractor, args.chord_recogniser)
     if args.fast:

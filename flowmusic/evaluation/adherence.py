@@ -8,8 +8,8 @@ holds nothing to follow (no drums, no melody, no chord) the metric is None: not 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from features.chord_labels import NO_CHORD, UNKNOWN_CHORD, ChordSegment, majmin, parse_chord
 from features.chroma import SILENT
 from features.extracted import Extracted
+from features.registry import Registry
 
 ONSET_WINDOW_S = 0.05
 VOICED_CONFIDENCE = 0.5
@@ -25,40 +26,26 @@ MIN_ONSETS = 2
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Adherence of one clip; each in [0, 1], or None where the reference has nothing to follow."""
+class Metric:
+    """One way to measure how well a clip follows a control.
 
-    chord_overlap: float | None
-    chord_iou: float | None
-    drum_onset_f1: float | None
-    melody_chroma_cosine: float | None
-    melody_raw_pitch: float | None
-    melody_raw_chroma: float | None
+    control   the control that it is about
+    title     what tables call it
+    measure   (reference, estimate) -> a number in [0, 1], or None where the reference has nothing to follow
+    """
 
-    def get(self, name: str) -> float | None:
-        value: float | None = getattr(self, name)
-        return value
-
-    def as_dict(self) -> dict[str, float | None]:
-        return {name: self.get(name) for name in METRICS}
+    control: str
+    title: str
+    measure: Callable[[Extracted, Extracted], float | None]
 
 
-METRICS = tuple(field.name for field in fields(Scores))
 HEADLINE = {"drums": "drum_onset_f1", "melody": "melody_raw_chroma", "chords": "chord_overlap"}
 """The metric that stands for each control."""
 
 
-def score(reference: Extracted, estimate: Extracted) -> Scores:
-    """Every metric of `estimate` against `reference`."""
-    pitch, chroma = melody_accuracy(reference, estimate)
-    return Scores(
-        chord_overlap=chord_overlap(reference.chords, estimate.chords),
-        chord_iou=chord_iou(reference.chords, estimate.chords),
-        drum_onset_f1=drum_onset_f1(reference.onsets_s, estimate.onsets_s),
-        melody_chroma_cosine=chroma_cosine(reference.chroma, estimate.chroma),
-        melody_raw_pitch=pitch,
-        melody_raw_chroma=chroma,
-    )
+def score(reference: Extracted, estimate: Extracted) -> dict[str, float | None]:
+    """Every metric in `METRICS` of `estimate` against `reference`, by name."""
+    return {name: METRICS.get(name).measure(reference, estimate) for name in METRICS.names()}
 
 
 def chord_overlap(reference: Sequence[ChordSegment], estimate: Sequence[ChordSegment]) -> float | None:
@@ -181,3 +168,34 @@ def chroma_cosine(reference: np.ndarray, estimate: np.ndarray) -> float | None:
     extracted = np.full_like(reference, SILENT)
     extracted[: len(estimate)] = estimate[: len(reference)]
     return float((extracted == reference)[sounding].mean())
+
+
+CHORD_OVERLAP = Metric(
+    "chords", "chords, overlap (maj/min)", lambda asked, got: chord_overlap(asked.chords, got.chords)
+)
+CHORD_IOU = Metric("chords", "chords, IoU", lambda asked, got: chord_iou(asked.chords, got.chords))
+DRUM_ONSET_F1 = Metric(
+    "drums", "drums, onset F1 (50 ms)", lambda asked, got: drum_onset_f1(asked.onsets_s, got.onsets_s)
+)
+MELODY_CHROMA_COSINE = Metric(
+    "melody", "melody, one-hot chroma cosine", lambda asked, got: chroma_cosine(asked.chroma, got.chroma)
+)
+MELODY_RAW_PITCH = Metric(
+    "melody", "melody, raw pitch accuracy", lambda asked, got: melody_accuracy(asked, got)[0]
+)
+MELODY_RAW_CHROMA = Metric(
+    "melody", "melody, raw chroma accuracy", lambda asked, got: melody_accuracy(asked, got)[1]
+)
+
+METRICS: Registry[Metric] = Registry(
+    "metrics",
+    "metric",
+    {
+        "chord_overlap": "flowmusic.evaluation.adherence:CHORD_OVERLAP",
+        "chord_iou": "flowmusic.evaluation.adherence:CHORD_IOU",
+        "drum_onset_f1": "flowmusic.evaluation.adherence:DRUM_ONSET_F1",
+        "melody_chroma_cosine": "flowmusic.evaluation.adherence:MELODY_CHROMA_COSINE",
+        "melody_raw_pitch": "flowmusic.evaluation.adherence:MELODY_RAW_PITCH",
+        "melody_raw_chroma": "flowmusic.evaluation.adherence:MELODY_RAW_CHROMA",
+    },
+)

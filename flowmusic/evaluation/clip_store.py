@@ -66,8 +66,9 @@ def describe_request(version: str, request: Request) -> dict[str, Any]:
 
     Sound and controls in memory are there by their content, files by path and content.
     """
-    files = {name: hashlib.sha256(Path(path).read_bytes()).hexdigest() for name, path in
-    request.files.items()}
+    files = {
+        name: hashlib.sha256(Path(path).read_bytes()).hexdigest() for name, path in request.files.items()
+    }
     fields = {name: _plain(value) for name, value in sorted(dict(request).items())}
     return {"maker": version, "files": files, **fields}
 

@@ -22,12 +22,11 @@ from features.audio import Audio
 from features.controls import CONTROL_NAMES, Controls
 from features.extracted import Extracted
 from flowmusic.api.request import Request
-from flowmusic.evaluation.adherence import HEADLINE, score
+from flowmusic.evaluation.adherence import HEADLINE, METRICS, score
 from flowmusic.evaluation.clip_store import ClipStore, digest, request_key
 from flowmusic.evaluation.references import Clip
 from flowmusic.evaluation.report import (
     LABELS,
-    METRIC_CONTROL,
     SAME,
     SECOND,
     Result,
@@ -263,10 +262,10 @@ def judge(
             continue
         by = SAME if name == LABELS else name  # who extracts from the clip
         originals = {control: item.originals[name] for control, item in sources.items()}
-        floors = [score(item.originals[name], estimates[by]).as_dict() for item in others]
+        floors = [score(item.originals[name], estimates[by]) for item in others]
         scores[name] = {
             "own": _by_control(originals, dict.fromkeys(CONTROL_NAMES, estimates[by])),
-            "floor": {metric: _mean([table[metric] for table in floors]) for metric in METRIC_CONTROL},
+            "floor": {metric: _mean([table[metric] for table in floors]) for metric in METRICS.names()},
             "ceiling": _by_control(originals, {c: item.resyntheses[by] for c, item in sources.items()}),
         }
         if name == LABELS:
@@ -284,9 +283,14 @@ def judge(
 
 
 def _by_control(references: Mapping[str, Extracted], estimates: Mapping[str, Extracted]) -> Values:
-    """Each metric from the pair of its own control."""
-    tables = {control: score(references[control], estimates[control]).as_dict() for control in references}
-    return {metric: tables[control][metric] for metric, control in METRIC_CONTROL.items()}
+    """Each metric from the pair of its own control; None where there is no such reference."""
+    values: Values = {}
+    for name in METRICS.names():
+        metric = METRICS.get(name)
+        control = metric.control
+        applies = control in references
+        values[name] = metric.measure(references[control], estimates[control]) if applies else None
+    return values
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

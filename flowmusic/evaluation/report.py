@@ -11,25 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from features.files import whole_file
-from flowmusic.evaluation.adherence import HEADLINE
+from flowmusic.evaluation.adherence import HEADLINE, METRICS
 from flowmusic.evaluation.estimates import Estimate, gap_closed, mean
 
-METRIC_CONTROL = {
-    "chord_overlap": "chords",
-    "chord_iou": "chords",
-    "drum_onset_f1": "drums",
-    "melody_chroma_cosine": "melody",
-    "melody_raw_pitch": "melody",
-    "melody_raw_chroma": "melody",
-}
-METRIC_TITLES = {
-    "chord_overlap": "chords, overlap (maj/min)",
-    "chord_iou": "chords, IoU",
-    "drum_onset_f1": "drums, onset F1 (50 ms)",
-    "melody_chroma_cosine": "melody, one-hot chroma cosine",
-    "melody_raw_pitch": "melody, raw pitch accuracy",
-    "melody_raw_chroma": "melody, raw chroma accuracy",
-}
 SAME, LABELS, SECOND = "same extractors", "exact labels", "second extractors"
 """Who judges: what made the controls, the labels of rendered references, or what had no part in the
 controls.
@@ -117,7 +101,9 @@ def summary_tables(results: Sequence[Result]) -> dict[str, list[Summary]]:
     for protocol in dict.fromkeys(result.protocol for result in results):
         chosen = [result for result in results if result.protocol == protocol]
         judges = [judge for judge in (SAME, LABELS, SECOND) if any(judge in item.scores for item in chosen)]
-        tables[protocol] = [summarise(chosen, metric, judge) for metric in METRIC_TITLES for judge in judges]
+        tables[protocol] = [
+            summarise(chosen, metric, judge) for metric in METRICS.names() for judge in judges
+        ]
     return tables
 
 
@@ -142,14 +128,14 @@ def adherence_table(summaries: Sequence[Summary]) -> str:
     for row in summaries:
         count = f"{row.score.n}" + (f" ({row.not_applicable} n/a)" if row.not_applicable else "")
         rows.append(
-            [METRIC_TITLES[row.metric], row.judge, count, str(row.score), row.floor, row.ceiling]
+            [METRICS.get(row.metric).title, row.judge, count, str(row.score), row.floor, row.ceiling]
             + [str(row.gap_closed), row.original]
         )
     return markdown_table(header, rows)
 
 
 def _alone_table(alone: dict[str, list[Summary]]) -> str:
-    header = ["control given", "n", *(METRIC_TITLES[metric] for metric in HEADLINE.values())]
+    header = ["control given", "n", *(METRICS.get(metric).title for metric in HEADLINE.values())]
     rows: list[list[str | float | None]] = []
     for control, summaries in alone.items():
         by_metric = {row.metric: row for row in summaries if row.judge == SAME}

@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from flowmusic.evaluation.listening import ExtractedStore
 
 from benchmarks.common import Bench
 from benchmarks.holes import (
@@ -31,7 +32,6 @@ from flowmusic.api.model import FlowMusic
 from flowmusic.api.request import Request
 from flowmusic.evaluation.adherence import Extracted
 from flowmusic.evaluation.clip_store import ClipStore, FlowMaker
-from flowmusic.evaluation.listening import ExtractedStore
 from flowmusic.evaluation.references import Clip
 from flowmusic.evaluation.report import summarise
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from flowmusic.evaluation.adherence import METRICS
 from flowmusic.evaluation.report import (
     CEILING_NOTE,
     LABELS,
-    METRIC_CONTROL,
     SAME,
     Result,
     append_result,
@@ -23,7 +23,7 @@ from flowmusic.evaluation.report import (
 
 def result(name: str, own: float | None, floor: float | None = 0.2, protocol: str = "all") -> Result:
     def table(value: float | None) -> dict[str, float | None]:
-        return dict.fromkeys(METRIC_CONTROL, value)
+        return dict.fromkeys(METRICS, value)
 
     same = {"own": table(own), "floor": table(floor), "ceiling": table(1.0)}
     labels = {"own": table(own), "floor": table(floor), "ceiling": table(0.8), "original": table(0.9)}
@@ -53,7 +53,7 @@ def test_no_gap_where_floor_and_ceiling_meet() -> None:
 
 def test_every_judge_has_a_row() -> None:
     rows = summary_tables([result("a", 0.5), result("b", 0.7)])["all"]
-    assert [row.judge for row in rows[:2]] == [SAME, LABELS] and len(rows) == 2 * len(METRIC_CONTROL)
+    assert [row.judge for row in rows[:2]] == [SAME, LABELS] and len(rows) == 2 * len(METRICS.names())
     assert rows[1].ceiling == pytest.approx(0.8) and rows[1].original == pytest.approx(0.9)
 
 

@@ -1,0 +1,26 @@
+"""The text encoders by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from features.registry import Registry
+from flowmusic.conditioning.text import EMBEDDED_ENCODER, TextEncoder, TransformersTextEncoder
+
+TEXT_ENCODERS: Registry[Callable[[], TextEncoder]] = Registry(
+    "text_encoders",
+    "text encoder",
+    {EMBEDDED_ENCODER: "flowmusic.conditioning.text:TransformersTextEncoder"},
+)
+
+
+def text_encoder(source: str | Path) -> TextEncoder:
+    """The encoder called `source` in `TEXT_ENCODERS`, or one of transformers: a folder, or an id of the hub.
+
+    Raises:
+        ValueError: there is no such encoder, or it cannot be loaded.
+    """
+    if isinstance(source, str) and source in TEXT_ENCODERS:
+        return TEXT_ENCODERS.get(source)()
+    return TransformersTextEncoder(source)
