@@ -85,6 +85,7 @@ CONTROLS: Registry[ControlSpec] = Registry(
         "drums": "features.control_specs:DRUMS",
         "melody": "features.control_specs:MELODY",
         "chords": "features.control_specs:CHORDS",
+        "dynamics": "features.dynamics:DYNAMICS",
     },
 )
 

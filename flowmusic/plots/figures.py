@@ -37,7 +37,7 @@ COLOURS = {"drums": "#b3541e", "melody": "#3a4cc0", "chords": "#1b7a4b"}
 MAPS = {"drums": "Oranges", "melody": "Purples", "chords": "Greens"}
 SCORES = {"drums": "onset F1", "melody": "raw chroma accuracy", "chords": "overlap"}
 ROW_HEIGHTS_IN = {"drums": 0.55, "melody": 1.15, "chords": 0.95}
-SPECTROGRAM_HEIGHT_IN = 1.35
+OTHER_HEIGHT_IN, SPECTROGRAM_HEIGHT_IN = 0.55, 1.35
 DRUM_BAND_NAMES = ("kick", "low", "snare", "hats")
 VOICED_CONFIDENCE = 0.5
 
@@ -76,7 +76,8 @@ def plot_controls(
     rows = []
     for name in controls.given:
         rows.append(_Row(name, "asked", controls, reference))
-        rows.append(_Row(name, "extracted", extracted.controls, extracted))
+        if extracted.controls.get(name) is not None:
+            rows.append(_Row(name, "extracted", extracted.controls, extracted))
     notes = {
         name: f"{SCORES[name]} {value:.2f}"
         for name, value in (scores or {}).items()
@@ -125,7 +126,8 @@ def _draw(
 ) -> Path:
     spans = [row.controls.grid.duration_s for row in rows] + ([audio.duration_s] if audio else [])
     duration_s = audio.duration_s if audio else max(spans)
-    heights_in = [ROW_HEIGHTS_IN[row.control] for row in rows] + ([SPECTROGRAM_HEIGHT_IN] if audio else [])
+    heights_in = [ROW_HEIGHTS_IN.get(row.control, OTHER_HEIGHT_IN) for row in rows]
+    heights_in += [SPECTROGRAM_HEIGHT_IN] if audio else []
     gaps_in = [PAIR_GAP_IN if row.caption == "extracted" else GROUP_GAP_IN for row in rows] + (
         [GROUP_GAP_IN] if audio else []
     )
@@ -136,8 +138,13 @@ def _draw(
             _draw_drums(axis, row)
         elif row.control == "melody":
             _draw_melody(axis, row, melody_range)
-        else:
+        elif row.control == "chords":
             _draw_chords(axis, row, duration_s)
+        elif _matrix(row).shape[0] == 1:
+            axis.fill_between(row.controls.grid.times_s(), _matrix(row)[0], color=_colour(row), linewidth=0)
+            axis.set_ylim(0.0, 1.0)
+        else:
+            _heat_map(axis, row, (0.0, float(_matrix(row).shape[0])))
         _shade_absent(axis, row)
         if row.caption:
             axis.text(
@@ -151,13 +158,17 @@ def _draw(
                 color=FAINT,
             )
         if row.caption != "extracted":
-            write_caption(axis, row.control, COLOURS[row.control], (notes or {}).get(row.control, ""))
+            write_caption(axis, row.control, _colour(row), (notes or {}).get(row.control, ""))
     if audio:
         level = mel_relative_db(mel_levels_db(audio))
         draw_spectrogram(axes[-1], level, audio.duration_s, "magma", MEL_FLOOR_DB, 0.0)
         write_caption(axes[-1], "the result" if any(row.caption for row in rows) else "spectrogram", INK)
     time_axis(axes, duration_s)
     return save_png(figure, path)
+
+
+def _colour(row: _Row) -> str:
+    return COLOURS.get(row.control, INK)
 
 
 def _draw_drums(axis: Axes, row: _Row) -> None:
@@ -221,7 +232,7 @@ def _heat_map(axis: Axes, row: _Row, span: tuple[float, float]) -> None:
         origin="lower",
         aspect="auto",
         extent=extent,
-        cmap=MAPS[row.control],
+        cmap=MAPS.get(row.control, "Greys"),
         vmin=0.0,
         vmax=1.0,
         interpolation="nearest",
