@@ -1,1 +1,1 @@
-"""Scripts that answer a research question each; run from the root of the source: `python -m benchmarks.NAME`."""
+"""Scripts that answer one research question each, run as `python -m benchmarks.NAME` from the source."""

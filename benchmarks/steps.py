@@ -22,7 +22,7 @@ from flowmusic.evaluation.clip_store import ClipStore, FlowMaker
 from flowmusic.evaluation.embeddings import EmbeddingStore
 from flowmusic.evaluation.protocol import Evaluation, Judges, plan_trials, progress_bar
 from flowmusic.evaluation.report import markdown_table, summarise
-from flowmusic.flow.solver import STAGES
+from flowmusic.flow.solvers import SOLVERS
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,16 @@ def plan(solvers: Sequence[str], evaluations: Sequence[int], shifts: Sequence[fl
     Raises:
         ValueError: an unknown solver or one of adaptive step, or no combination at all.
     """
-    unknown = [name for name in solvers if name not in STAGES]
+    fixed = [name for name in SOLVERS.names() if SOLVERS.get(name).stages > 0]
+    unknown = [name for name in solvers if name not in fixed]
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is no solver of fixed step; expected some of {', '.join(STAGES)}")
+        raise ValueError(f"{unknown[0]!r} is no solver of fixed step; expected some of {', '.join(fixed)}")
     settings = [
-        Setting(solver, count, count // STAGES[solver], shift)
+        Setting(solver, count, count // SOLVERS.get(solver).stages, shift)
         for solver in solvers
         for count in evaluations
         for shift in shifts
-        if count >= STAGES[solver] and count % STAGES[solver] == 0
+        if count >= SOLVERS.get(solver).stages and count % SOLVERS.get(solver).stages == 0
     ]
     if not settings:
         raise ValueError(f"no solver of {', '.join(solvers)} can use {list(evaluations)} evaluations")

@@ -85,7 +85,7 @@ def _kept_for_backward(net: FlowTransformer, batch_size: int, n_frames: int, mix
     config = net.config
     text = torch.zeros(batch_size, TEXT_TOKENS, config.text_dim)
     tokens = TextTokens(text, torch.ones(text.shape[:2], dtype=torch.bool))
-    condition = Condition.null(batch_size, n_frames, config).with_tokens(tokens)
+    condition = Condition.null(batch_size, n_frames, config.condition_shape).with_tokens(tokens)
     x_1, t = torch.zeros(batch_size, n_frames, config.latent_dim), torch.zeros(batch_size)
     with (
         torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor),

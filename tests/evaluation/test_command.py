@@ -38,8 +38,17 @@ def test_one_run_gives_adherence_fidelity_novelty_and_second_judges(
 ) -> None:
     write_audio(tmp_path / "training" / "copied.wav", sound(2), RATE)
     write_audio(tmp_path / "training" / "noise.wav", sound(9), RATE)
-    words = ["evaluate", "--references", str(references), "--checkpoint", str(tiny_model), "--duration", "4.5"]
-    words += ["--protocols", "all", "--second-extractors", "--fidelity", "--chord-recogniser", "madmom"]
+    words = ["evaluate", "--references", str(references), "--checkpoint", str(tiny_model)]
+    words += [
+        "--duration",
+        "4.5",
+        "--protocols",
+        "all",
+        "--second-extractors",
+        "--fidelity",
+        "--chord-recogniser",
+        "madmom",
+    ]
     words += ["--training", str(tmp_path / "training"), "--out", str(tmp_path / "out")]
     assert main(words) == 0
     text = capsys.readouterr().out
