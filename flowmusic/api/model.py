@@ -74,7 +74,7 @@ class FlowMusic:
     @property
     def limits(self) -> ModelLimits:
         """What opening a request asks of the model."""
-        return ModelLimits(self.lengths, self.model.defaults)
+        return ModelLimits(self.lengths, self.model.defaults, self.model.flow.config.condition_shape)
 
     @property
     def device(self) -> torch.device:

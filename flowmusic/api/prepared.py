@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.cache import content_hash
-from features.controls import CONTROL_NAMES, Controls
+from features.controls import CONTROL_NAMES, CONTROLS, Controls
 from features.extract import Progress, no_progress
 from features.frames import CONTROL_FRAME_RATE
 from features.references import ChordChart, Reference, open_reference
@@ -23,6 +23,7 @@ from flowmusic.api.sampler import SamplerSettings
 from flowmusic.api.sidecar import with_varied
 from flowmusic.api.style import StyleReference, encode_style, open_style
 from flowmusic.composer.for_text import compose_for
+from flowmusic.conditioning.condition import ConditionShape
 from flowmusic.conditioning.inversion import Inversion, encode_text
 from flowmusic.conditioning.pseudo_words import pseudo_words
 from flowmusic.conditioning.text import EMBEDDED_ENCODER, TransformersTextEncoder
@@ -80,6 +81,7 @@ class ModelLimits:
 
     lengths: LengthRule
     defaults: GenerationDefaults
+    shape: ConditionShape
 
 
 def open_request(model: ModelLimits, request: Request) -> Opened:
@@ -91,6 +93,9 @@ def open_request(model: ModelLimits, request: Request) -> Opened:
     """
     request = with_varied(request)
     _check_on_disk(request)
+    for name in request.sources:
+        CONTROLS.check(name)
+    model.shape.check_controls(tuple(request.sources))
     references = tuple(
         open_reference(role, source, request.bpm, request.beats_per_bar)
         for role, source in request.sources.items()
@@ -102,6 +107,8 @@ def open_request(model: ModelLimits, request: Request) -> Opened:
         raise ValueError(
             f"controls have {controls.frame_rate:g} frames a second; expected {CONTROL_FRAME_RATE:g}"
         )
+    if controls is not None:
+        model.shape.check_controls(controls.given)
     edit = Edit.of(request)
     style = None if request.style is None else open_style(request.style, request.excerpt)
     inversions = tuple(
@@ -166,7 +173,10 @@ def prepare(model: FlowMusic, request: Request, progress: Progress = no_progress
 def _check_on_disk(request: Request) -> None:
     """ValueError where a sidecar speaks of something that was given as an object, and lies in no file."""
     for name, value in request.given().items():
-        for item in value if isinstance(value, tuple) else (value,):
+        several = (
+            value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else (value,)
+        )
+        for item in several:
             if isinstance(item, InMemory):
                 raise ValueError(
                     f"{name} was a Python object ({item.in_memory}), which no file holds: give it again"

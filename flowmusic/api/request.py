@@ -44,7 +44,7 @@ MIN_DURATION_S, MAX_DURATION_S = 0.5, 3600.0
 LOWEST_LUFS, HIGHEST_LUFS = -40.0, -5.0
 MAX_SEED = 2**63 - 1
 MAX_STEPS = 1000
-CONTROL_FIELDS = ("drums", "melody", "chords")
+CONTROL_FIELDS = ("drums", "melody", "chords", "dynamics")
 FILE_FIELDS = (*CONTROL_FIELDS, "controls", "context", "vary", "style")
 _IN_MEMORY = "in_memory"
 
@@ -122,6 +122,12 @@ class Request(BaseModel):
         "chords to follow: a recording, a .lab file, or a chart: 'Am | F C | G7'",
         metavar="FILE|CHART",
     )
+    dynamics: Source | None = _option(
+        FOLLOW, "loudness curve to follow: a recording (for models that were trained with it)", metavar="FILE"
+    )
+    references: dict[str, Source] = _option(
+        FOLLOW, "references of further controls that extensions register; repeat for more", {}, "NAME=FILE"
+    )
     controls: ControlsSource | None = _option(
         FOLLOW, "controls that `flowmusic features` wrote; --drums, --melody and --chords replace theirs",
         metavar="FILE",
@@ -197,6 +203,16 @@ class Request(BaseModel):
         if isinstance(value, (str, Path)) or not isinstance(value, (list, tuple)):
             raise ValueError(f"must be a list of files, got {value!r}")
         return tuple(value)
+
+    @field_validator("references", mode="before")
+    @classmethod
+    def _by_control(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"must be a table of control: file, got {value!r}")
+        twice = sorted(set(value) & set(CONTROL_FIELDS))
+        if twice:
+            raise ValueError(f"must name further controls: {twice[0]} is a field of its own")
+        return dict(value)
 
     @field_validator("guidance", mode="before")
     @classmethod
@@ -283,13 +299,14 @@ class Request(BaseModel):
     @property
     def sources(self) -> dict[str, Source]:
         """The references of the controls, by control."""
-        return {name: value for name in CONTROL_FIELDS if (value := getattr(self, name)) is not None}
+        given = {name: value for name in CONTROL_FIELDS if (value := getattr(self, name)) is not None}
+        return given | self.references
 
     @property
     def is_text_alone(self) -> bool:
         """Whether nothing but a text says what is played: the one place where this is decided."""
-        others = (self.drums, self.melody, self.chords, self.controls, self.style, self.context, self.vary)
-        return self.reads_text and all(item is None for item in others)
+        others = (self.controls, self.style, self.context, self.vary)
+        return self.reads_text and not self.sources and all(item is None for item in others)
 
     @property
     def reads_text(self) -> bool:
@@ -311,16 +328,20 @@ class Request(BaseModel):
             value = getattr(self, name)
             if isinstance(value, Path) or (isinstance(value, str) and not (name == "chords" and self.chart)):
                 found[name] = str(value)
-        for index, value in enumerate(self.inversions):
-            if isinstance(value, (str, Path)):
-                found[f"inversions.{index}"] = str(value)
+        several: dict[str, Any] = {
+            f"inversions.{index}": value for index, value in enumerate(self.inversions)
+        }
+        several |= {f"references.{name}": value for name, value in self.references.items()}
+        found |= {name: str(value) for name, value in several.items() if isinstance(value, (str, Path))}
         return found
 
     def with_files(self, paths: Mapping[str, str]) -> Request:
         """The same with other paths for its `files`."""
         moved = dict(paths)
         inversions = tuple(moved.pop(f"inversions.{i}", item) for i, item in enumerate(self.inversions))
-        return self.replace(**moved, **({"inversions": inversions} if inversions else {}))
+        references = {name: moved.pop(f"references.{name}", item) for name, item in self.references.items()}
+        several = {"inversions": inversions, "references": references}
+        return self.replace(**moved, **{name: value for name, value in several.items() if value})
 
     def beside(self, folder: Path) -> Request:
         """The same with relative paths taken from `folder`, all of them absolute.
@@ -335,13 +356,19 @@ class RequestError(ValueError):
 
 
 REQUEST_FIELDS: dict[str, FieldInfo] = Request.model_fields
-OptionKind = Literal["number", "whole number", "flag", "text", "list"]
+OptionKind = Literal["number", "whole number", "flag", "text", "list", "table"]
 
 
 def kind_of(name: str) -> OptionKind:
     """What kind of value a field takes."""
     annotation = str(REQUEST_FIELDS[name].annotation)
-    for word, kind in (("tuple", "list"), ("bool", "flag"), ("float", "number"), ("int", "whole number")):
+    for word, kind in (
+        ("dict", "table"),
+        ("tuple", "list"),
+        ("bool", "flag"),
+        ("float", "number"),
+        ("int", "whole number"),
+    ):
         if word in annotation:
             return kind  # type: ignore[return-value]
     return "text"
@@ -360,7 +387,9 @@ def expected(name: str) -> str:
     if limits is not None:
         low, high = (f"{value:g}" if kind == "number" else str(value) for value in limits)
         return f"a {kind} from {low} to {high}"
-    return {"flag": "true or false", "list": "a list of files"}.get(kind, "a text")
+    return {"flag": "true or false", "list": "a list of files", "table": "a table of control: file"}.get(
+        kind, "a text"
+    )
 
 
 def _sentence(error: ValidationError) -> str:
@@ -371,7 +400,7 @@ def _sentence(error: ValidationError) -> str:
         return f"unknown key {name!r}; expected some of {', '.join(REQUEST_FIELDS)}"
     if problem["type"] == "value_error":
         reason = str(problem["ctx"]["error"])
-        return f"{name} {reason}" if reason.startswith("must be") else reason
+        return f"{name} {reason}" if reason.startswith("must ") else reason
     return f"{name} must be {expected(name)}, got {problem['input']!r}"
 
 

@@ -25,9 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
     parser.add_argument(
         "--only",
-        choices=CONTROLS,
         action="append",
-        help="extract this control only; repeat for two (default: all)",
+        metavar="CONTROL",
+        help="extract this control only: drums, melody, chords, dynamics, or one of an extension; "
+        "repeat for more (default: drums, melody and chords)",
     )
     parser.add_argument(
         "--duration",
@@ -56,8 +57,7 @@ def run(args: argparse.Namespace) -> int:
         check_writable(picture, (".png",))
     if not args.overwrite:
         check_new([args.out, picture] if args.plot else [args.out])
-    wanted = args.only or CONTROLS
-    references = [open_reference(role, args.audio) for role in CONTROLS if role in wanted]
+    references = [open_reference(role, args.audio) for role in dict.fromkeys(args.only or CONTROLS)]
     duration_s = args.duration or max(reference.duration_s for reference in references)
     with progress_bar() as progress:
         controls = extractors(args).extract(references, duration_s, progress=progress)

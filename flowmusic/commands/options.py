@@ -49,6 +49,14 @@ def whole_number(name: str, low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def named(text: str) -> tuple[str, str]:
+    """A reader of NAME=FILE, for `add_argument(type=...)`."""
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip() or not value.strip():
+        raise argparse.ArgumentTypeError(f"expected NAME=FILE, got {text!r}")
+    return name.strip(), value
+
+
 def span(text: str) -> tuple[float, float]:
     """A reader of seconds `FROM-TO`, for `add_argument(type=...)`."""
     parts = text.split("-")
@@ -77,8 +85,10 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         if kind_of(name) == "flag":
             options |= {"action": argparse.BooleanOptionalAction}
             options["help"] += f" (default: {'yes' if field.default else 'no'})"
-        elif kind_of(name) == "list":
+        elif kind_of(name) in ("list", "table"):
             options |= {"action": "append", "metavar": metavar}
+            if kind_of(name) == "table":
+                options["type"] = named
         elif name == "solver":
             options |= {"choices": SOLVERS}
         else:
@@ -95,7 +105,8 @@ def add_request(parser: argparse.ArgumentParser) -> None:
 
 def asked_options(args: argparse.Namespace) -> dict[str, Any]:
     """The fields of `Request` that the command line gives."""
-    return {name: value for name in REQUEST_FIELDS if (value := getattr(args, name)) is not None}
+    given = {name: value for name in REQUEST_FIELDS if (value := getattr(args, name)) is not None}
+    return {name: dict(value) if kind_of(name) == "table" else value for name, value in given.items()}
 
 
 def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
