@@ -54,7 +54,7 @@ def test_a_model_with_encodec_latents_is_saved_read_and_generates(folder: Path, 
     model = Pretrained("tiny", "", codec, flow.eval(), GenerationDefaults(steps=1, duration_s=1.0))
     save_pretrained(model, tmp_path / "model")
     assert load_pretrained(tmp_path / "model").codec.frame_rate == 50.0
-    clip = FlowMusic.from_pretrained(tmp_path / "model").generate(chords="Am | F", duration_s=1.0)
+    clip = FlowMusic.from_pretrained(tmp_path / "model").generate(chords="Am | F", duration=1.0)
     assert clip.sample_rate == 16_000 and clip.audio.shape == (1, 16_000)
 
 
