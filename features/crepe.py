@@ -30,6 +30,7 @@ _STRIDE = 4
 _BATCH_NORM_EPSILON = 0.0010000000474974513
 _TINY_WEIGHTS = Path(__file__).parent / "assets" / "crepe_tiny.safetensors"
 _SILENT_STD = 1e-10
+_CHECKED_WINDOWS = 16
 
 
 class CrepeNetwork(nn.Module):
@@ -131,5 +132,6 @@ def load_crepe(capacity: str = "tiny", dtype: torch.dtype = torch.float32) -> Cr
         state = convert_weights(loaded)
     network = CrepeNetwork(capacity)
     network.load_state_dict(state)
-    dtype = supported_dtype(network, dtype, f"CREPE {capacity}")
-    return network.eval().to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    windows = torch.randn(_CHECKED_WINDOWS, WINDOW, generator=torch.Generator().manual_seed(0))
+    return network.to(supported_dtype(network, dtype, f"CREPE {capacity}", windows))

@@ -88,14 +88,41 @@ def relative_error(operation: Operation, dtype: torch.dtype, device: str, gradie
     shape = operation.weight if product else operation.input_shape()
     values = [torch.randn(size, generator=generator) for size in (shape, operation.weight)]
     formats = [torch.contiguous_format] + ([torch.channels_last] if len(shape) == 4 else [])
-    worst = 0.0
-    for layout in formats:
-        rounded = [value.to(device, dtype).contiguous(memory_format=layout) for value in values]
-        found, exact = (_results(operation, rounded, kind, gradients) for kind in (dtype, torch.float32))
-        for result, reference in zip(found, exact, strict=True):
-            error = float((result - reference).norm() / reference.norm())
-            worst = max(worst, error if error == error else float("inf"))
-    return worst
+    laid_out = [[value.to(device).contiguous(memory_format=layout) for value in values] for layout in formats]
+    return max(_error(operation, values, dtype, gradients) for values in laid_out)
+
+
+def errors_in_use(model: nn.Module, example: Tensor, dtype: torch.dtype) -> dict[Operation, float]:
+    """Errors as of `relative_error`, of each layer on its input while `model` computes `example`.
+
+    These are the very sizes and layouts in use; kernels are chosen by them.
+    """
+    errors: dict[Operation, float] = {}
+
+    def compare(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        operation = Operation.of(layer)
+        assert operation is not None and isinstance(layer.weight, Tensor)
+        error = _error(operation, [inputs[0], layer.weight.detach()], dtype, False)
+        errors[operation] = max(error, errors.get(operation, 0.0))
+
+    layers = [layer for layer in model.modules() if Operation.of(layer) is not None]
+    hooks = [layer.register_forward_hook(compare) for layer in layers]
+    try:
+        with torch.no_grad():
+            model(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return errors
+
+
+def _error(operation: Operation, values: list[Tensor], dtype: torch.dtype, gradients: bool) -> float:
+    """Largest RMS error relative to float32; inf where NaN comes out."""
+    rounded = [value.to(dtype) for value in values]
+    found, exact = (_results(operation, rounded, kind, gradients) for kind in (dtype, torch.float32))
+    pairs = zip(found, exact, strict=True)
+    errors = [float((result - reference).norm() / reference.norm()) for result, reference in pairs]
+    return max(error if error == error else float("inf") for error in errors)
 
 
 def _results(operation: Operation, values: list[Tensor], dtype: torch.dtype, gradients: bool) -> list[Tensor]:
@@ -111,25 +138,35 @@ def _results(operation: Operation, values: list[Tensor], dtype: torch.dtype, gra
 
 
 def wrong_operations(
-    model: nn.Module, dtype: torch.dtype, device: str = "cpu", gradients: bool = False
+    model: nn.Module,
+    dtype: torch.dtype,
+    device: str = "cpu",
+    gradients: bool = False,
+    example: Tensor | None = None,
 ) -> list[tuple[Operation, float]]:
     """The kinds of a model's convolutions and linear layers that come out wrong, with their relative errors.
 
-    Products of matrices, which attention needs, are always among those that are checked.
+    On random numbers, and on an `example` of the model's input if one is given. Products of matrices, which
+    attention needs, are always among those that are checked.
     """
     found = {operation for layer in model.modules() if (operation := Operation.of(layer)) is not None}
+    in_use = {} if example is None else errors_in_use(model, example, dtype)
     errors = [
-        (operation, relative_error(operation, dtype, device, gradients))
+        (operation, max(relative_error(operation, dtype, device, gradients), in_use.get(operation, 0.0)))
         for operation in (*sorted(found, key=str), PRODUCT)
     ]
     return [(operation, error) for operation, error in errors if error > TOLERANCE]
 
 
 def why_wrong(
-    model: nn.Module, dtype: torch.dtype, device: str = "cpu", gradients: bool = False
+    model: nn.Module,
+    dtype: torch.dtype,
+    device: str = "cpu",
+    gradients: bool = False,
+    example: Tensor | None = None,
 ) -> str | None:
     """Half a sentence on what this machine computes wrongly in `dtype`; None where all is right."""
-    wrong = wrong_operations(model, dtype, device, gradients)
+    wrong = wrong_operations(model, dtype, device, gradients, example)
     if not wrong:
         return None
     operation, error = max(wrong, key=lambda item: item[1])
@@ -142,17 +179,17 @@ def cpu_has_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def supported_dtype(model: nn.Module, dtype: torch.dtype, what: str) -> torch.dtype:
+def supported_dtype(model: nn.Module, dtype: torch.dtype, what: str, example: Tensor) -> torch.dtype:
     """`dtype`, or float32 with a warning where the CPU lacks it or computes a layer of `model` wrongly in it.
 
-    For inference on the CPU; `what` names the model in the warning.
+    For inference on the CPU; `what` names the model in the warning, `example` is an input as it will get.
     """
     if dtype == torch.float32:
         return dtype
     if dtype != torch.bfloat16 or not cpu_has_bf16():
         why: str | None = f"this CPU does not multiply {_name(dtype)}"
     else:
-        why = why_wrong(model, dtype)
+        why = why_wrong(model, dtype, example=example)
     if why is None:
         return dtype
     logger.warning("%s computes in float32: %s", what, why)

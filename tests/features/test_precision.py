@@ -138,6 +138,22 @@ def test_crepe_computes_in_float32_where_bfloat16_is_wrong(
     assert melody.version == CrepeMelody().version
 
 
+def test_a_fault_of_the_sizes_in_use_alone_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of CREPE's second convolution in channels-last memory, in the length that it gets from the first."""
+    network = CrepeNetwork("tiny").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    windows = torch.randn(3, 1024, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = network(windows)
+    broken(monkeypatch, "conv2d", lambda x, weight: x.shape == (3, 128, 1, 191) and not x.is_contiguous())
+    assert not wrong_operations(network, BF16)
+    wrong = wrong_operations(network, BF16, example=windows)
+    assert [(str(item), error > 0.5) for item, error in wrong] == [
+        ("conv2d with a weight of 16 x 128 x 1 x 64", True)
+    ]
+    with torch.no_grad():
+        assert torch.equal(network(windows), before), "the network is as it was"
+
+
 def test_crepe_computes_in_float32_where_the_cpu_lacks_bfloat16(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -150,7 +166,7 @@ def test_crepe_computes_in_bfloat16_where_that_is_right(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
-    monkeypatch.setattr(precision, "wrong_operations", lambda *args: [])
+    monkeypatch.setattr(precision, "wrong_operations", lambda *args, **_: [])
     melody = CrepeMelody(dtype=BF16)
     assert melody.network.dtype_name == "bfloat16" and melody.version.endswith("-bfloat16")
     assert not caplog.records
