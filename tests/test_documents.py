@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 import re
 import shlex
 from pathlib import Path
@@ -20,6 +20,9 @@ DOCUMENTS = [
 ]
 PRESENT = [path for path in DOCUMENTS if path.name != "earlier-figures.md"]
 """Documents of the code as it is: earlier figures name the commands of their own commits."""
+
+GROUPS = re.findall(r"\| `(flowmusic\.\w+)` \|", (ROOT / "docs/extending.md").read_text("utf-8"))
+"""Groups of entry points have names like those of modules."""
 
 PRIVATE_WORDS = re.compile(
     r"\bshare closed\b|\bof the way\b|\bears?\b|\bheard\b|\bthe box\b|\bbox's\b|\bgoes_on\b|\btold\b|\bpace\b"
@@ -46,23 +49,26 @@ def test_names_of_code_exist(path: Path) -> None:
     for name in re.findall(
         r"(?:`|::: )((?:flowmusic|features)\.[a-z][\w.]*)", path.read_text(encoding="utf-8")
     ):
-        assert _exists(name.rstrip(".")), f"{path.name} names {name}"
+        name = name.rstrip(".")
+        assert _exists(name) or name in GROUPS, f"{path.name} names {name}"
 
 
 def _exists(name: str) -> bool:
     """Whether a dotted name is a module, or an attribute of one."""
-    parts = name.split(".")
-    for cut in range(len(parts), 0, -1):
-        try:
-            found: object = importlib.import_module(".".join(parts[:cut]))
-        except ModuleNotFoundError:
-            continue
-        for attribute in parts[cut:]:
-            if not hasattr(found, attribute):
-                return False
-            found = getattr(found, attribute)
-        return True
-    return False
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def test_groups_of_entry_points_are_those_of_the_registries() -> None:
+    rows = re.findall(
+        r"\| `([\w.]+)` \| `(flowmusic\.\w+)` \|", (ROOT / "docs/extending.md").read_text("utf-8")
+    )
+    assert len(rows) >= 6
+    for registry, group in rows:
+        assert pkgutil.resolve_name(registry).group == group
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
