@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.common import Bench, bar, options_of
 from features.audio import Audio, AudioError
-from flowmusic.commands.options import number
+from flowmusic.arguments import number
 from flowmusic.conditioning.style import MAX_EXCERPT_S, MIN_EXCERPT_S
 from flowmusic.evaluation.adherence import HEADLINE, score
 from flowmusic.evaluation.embeddings import EMBEDDING, EmbeddingStore, read_whole

@@ -16,8 +16,8 @@ from features.extract import Extractors
 from features.extracted import Extracted
 from flowmusic.api.clip import Generation
 from flowmusic.api.model import FlowMusic
-from flowmusic.api.pretrained import EMBEDDED
 from flowmusic.evaluation.adherence import HEADLINE, score
+from flowmusic.model_files import BUNDLED_FOLDER
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 DURATION_S = 8.0
@@ -114,4 +114,4 @@ def test_the_box_is_small_enough() -> None:
     root = Path(__file__).parent.parent
     shipped = [path for place in ("flowmusic", "features") for path in (root / place).rglob("assets/**/*")]
     assert sum(path.stat().st_size for path in shipped if path.is_file()) < 50e6
-    assert (EMBEDDED / "README.md").is_file()
+    assert (BUNDLED_FOLDER / "README.md").is_file()

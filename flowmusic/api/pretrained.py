@@ -16,9 +16,8 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -30,14 +29,17 @@ from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solvers import SOLVERS
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
+from flowmusic.model_files import (
+    BUNDLED,
+    CARD_FILE,
+    CODEC_FILE,
+    FLOW_FILE,
+    FORMAT,
+    LICENSE_FILE,
+    read_config,
+    resolve,
+)
 from flowmusic.weights import CONFIG_FILE, load_exactly, read_weights, save_tensors
-
-FORMAT = "flowmusic.model.1"
-BUNDLED = "bundled"
-"""The name of the model that comes with the package."""
-
-EMBEDDED = Path(__file__).parents[1] / "assets" / "default"
-CODEC_FILE, FLOW_FILE, CARD_FILE = "codec.safetensors", "flow.safetensors", "README.md"
 
 
 @dataclass(frozen=True)
@@ -142,58 +144,6 @@ def _fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def resolve(source: str | Path | None) -> Path:
-    """The folder of a model; fetched from the hub where `source` is an id such as `owner/name`."""
-    if source is None or str(source) == BUNDLED:
-        if not (EMBEDDED / CONFIG_FILE).is_file():
-            raise ValueError(f"the bundled model is missing from {EMBEDDED}: install flowmusic again")
-        return EMBEDDED
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.is_file():
-        raise ValueError(f"{source} is a file; expected the folder of a model, with a {CONFIG_FILE} in it")
-    parts = str(source).split("/")
-    if len(parts) != 2 or not all(parts) or str(source).startswith((".", "~")):
-        raise ValueError(f"{source} does not exist; expected the folder of a model, or a hub id owner/name")
-    return _download(str(source))
-
-
-def _download(repo_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-
-    files = [CONFIG_FILE, CODEC_FILE, FLOW_FILE, CARD_FILE]
-    try:
-        return Path(snapshot_download(repo_id, allow_patterns=files, etag_timeout=5))
-    except (HFValidationError, RepositoryNotFoundError) as error:
-        raise ValueError(f"{repo_id} is neither a folder here nor a model on the hub") from error
-    except Exception as error:  # the hub client's network errors have no common type
-        raise ValueError(
-            f"{repo_id} is no folder here and the hub cannot be reached ({type(error).__name__}); "
-            "give the folder of a model, or leave it out for the bundled one"
-        ) from error
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"{path.parent} is not a model: it has no {path.name}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        found = config.get("format") if isinstance(config, dict) else None
-        raise ValueError(f"{path} has format {found!r}; expected {FORMAT!r}")
-    for key in ("codec", "flow", "defaults"):
-        if not isinstance(config.get(key), dict):
-            raise ValueError(f"{path} lacks the section {key!r}")
-    unknown = set(config["defaults"]) - {field.name for field in fields(GenerationDefaults)}
-    if unknown:
-        raise ValueError(f"{path} has unknown defaults {sorted(unknown)}")
-    return config
-
-
 def _fill(module: nn.Module, path: Path) -> None:
     """Fill `module` from a safetensors file that has exactly its tensors, in float32."""
     if not path.is_file():
@@ -234,7 +184,7 @@ def _check_replaceable(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     if names and CONFIG_FILE not in names:
         raise ValueError(f"{refusal} is not a model's folder")
-    others = sorted(names - {CONFIG_FILE, CODEC_FILE, FLOW_FILE, CARD_FILE})
+    others = sorted(names - {CONFIG_FILE, CODEC_FILE, FLOW_FILE, CARD_FILE, LICENSE_FILE})
     if others:
         raise ValueError(f"{refusal} holds {others[0]}, which is no part of a model; choose another folder")
     if names:

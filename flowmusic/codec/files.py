@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from features.files import whole_file
-from flowmusic.api.pretrained import CODEC_FILE, read_config, resolve
 from flowmusic.codec.build import AnyCodec, build_codec
+from flowmusic.model_files import CODEC_FILE, read_config, resolve
 from flowmusic.weights import CONFIG_FILE, load_exactly, read_weights, save_tensors
 
 CODEC_SHAPE_FILE = "codec.json"

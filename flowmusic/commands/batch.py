@@ -10,14 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowmusic.api.request import HIGHEST_LUFS, LOWEST_LUFS
-from flowmusic.commands.options import (
-    add_candidates,
-    add_extraction,
-    add_model,
-    extractors,
-    number,
-    whole_number,
-)
+from flowmusic.arguments import number, whole_number
+from flowmusic.commands.options import add_candidates, add_extraction, add_model, extractors
 
 if TYPE_CHECKING:
     from flowmusic.batch.manifest import Manifest

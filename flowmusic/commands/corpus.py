@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from flowmusic.commands.options import number, whole_number
+from flowmusic.arguments import number, whole_number
 
 EPILOG = """example:
   flowmusic corpus --out corpus --hours 2 --soundfont FluidR3_GM.sf2 --soundfont TimGM6mb.sf2

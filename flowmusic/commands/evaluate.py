@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features import choices
-from flowmusic.commands.options import number, whole_number
+from flowmusic.arguments import number, whole_number
 from flowmusic.flow.solvers import SOLVERS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from flowmusic.commands.options import whole_number
+from flowmusic.arguments import whole_number
 
 EPILOG = """examples:
   flowmusic export runs/flow/checkpoints/last.ckpt model

@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from flowmusic.commands.options import add_extraction, add_overwrite, extractors, number, progress_bar
+from flowmusic.arguments import number
+from flowmusic.commands.options import add_extraction, add_overwrite, extractors, progress_bar
 
 CONTROLS = ("drums", "melody", "chords")
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from flowmusic.commands.options import number, whole_number
+from flowmusic.arguments import number, whole_number
 
 EPILOG = """The word then stands in any prompt, beside references and --style.
 

@@ -3,70 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from features import choices
 from flowmusic.api.request import REQUEST_FIELDS, kind_of, range_of
+from flowmusic.arguments import named, number, whole_number
 from flowmusic.flow.solvers import SOLVERS
 
 if TYPE_CHECKING:
     from features.extract import Extractors, Progress
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
-
-
-def number(name: str, low: float, high: float, low_included: bool = True) -> Callable[[str], float]:
-    """A reader of finite numbers from `low` to `high`, for `add_argument(type=...)`."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (low <= value <= high) or (value == low and not low_included):
-            least = f"{low:g} to {high:g}" if low_included else f"above {low:g} up to {high:g}"
-            raise argparse.ArgumentTypeError(f"expected {name} {least}, got {text!r}")
-        return value
-
-    return read
-
-
-def whole_number(name: str, low: int, high: int) -> Callable[[str], int]:
-    """A reader of whole numbers from `low` to `high`, for `add_argument(type=...)`."""
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"expected {name} from {low} to {high}, got {text!r}")
-        return value
-
-    return read
-
-
-def named(text: str) -> tuple[str, str]:
-    """A reader of NAME=FILE, for `add_argument(type=...)`."""
-    name, sign, value = text.partition("=")
-    if not sign or not name.strip() or not value.strip():
-        raise argparse.ArgumentTypeError(f"expected NAME=FILE, got {text!r}")
-    return name.strip(), value
-
-
-def span(text: str) -> tuple[float, float]:
-    """A reader of seconds `FROM-TO`, for `add_argument(type=...)`."""
-    parts = text.split("-")
-    try:
-        start_s, end_s = (float(part) for part in parts)
-    except ValueError:
-        start_s = end_s = math.nan
-    if not 0 <= start_s < end_s < math.inf:
-        raise argparse.ArgumentTypeError(f"expected seconds such as 10-14, got {text!r}")
-    return start_s, end_s
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features import choices
-from flowmusic.commands.options import number, whole_number
+from flowmusic.arguments import number, whole_number
 
 if TYPE_CHECKING:
     from features.extract import Extractors

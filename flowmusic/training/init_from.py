@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from flowmusic.api.pretrained import FLOW_FILE, read_config, resolve
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
+from flowmusic.model_files import FLOW_FILE, read_config, resolve
 from flowmusic.weights import CONFIG_FILE, check_weights, read_weights
 
 SHAPE_FILE = "flow.json"

@@ -18,12 +18,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from flowmusic.api.pretrained import CARD_FILE, Pretrained, load_pretrained, resolve, save_pretrained
-from flowmusic.commands.options import whole_number
+from flowmusic.api.pretrained import Pretrained, load_pretrained, save_pretrained
+from flowmusic.arguments import whole_number
 from flowmusic.composer.captions import twin_captions
 from flowmusic.conditioning.text import TransformersTextEncoder
 from flowmusic.conditioning.tokens import TokenSummary
 from flowmusic.model.transformer import FlowTransformer
+from flowmusic.model_files import CARD_FILE, resolve
 from flowmusic.training.text_alone import composed_songs, encode_means, fit, n_valid_of
 
 logger = logging.getLogger(__name__)

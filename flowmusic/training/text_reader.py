@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from flowmusic.commands.options import whole_number
+from flowmusic.arguments import whole_number
 from flowmusic.composer.captions import SongFacts, write_caption
 from flowmusic.composer.reader import ATTRIBUTES, TextReader
 from flowmusic.composer.wording import Draws

@@ -1,0 +1,75 @@
+"""The files of a model: where its folder lies, here or on the hub, and its configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from features.hub import split_revision
+from flowmusic.weights import CONFIG_FILE
+
+FORMAT = "flowmusic.model.1"
+BUNDLED = "bundled"
+"""The name of the model that comes with the package."""
+
+BUNDLED_FOLDER = Path(__file__).parent / "assets" / "default"
+CODEC_FILE, FLOW_FILE, CARD_FILE, LICENSE_FILE = (
+    "codec.safetensors",
+    "flow.safetensors",
+    "README.md",
+    "LICENSE",
+)
+
+
+def resolve(source: str | Path | None) -> Path:
+    """The folder of a model; fetched from the hub where `source` is an id such as `owner/name`."""
+    if source is None or str(source) == BUNDLED:
+        if not (BUNDLED_FOLDER / CONFIG_FILE).is_file():
+            raise ValueError(f"the bundled model is missing from {BUNDLED_FOLDER}: install flowmusic again")
+        return BUNDLED_FOLDER
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise ValueError(f"{source} is a file; expected the folder of a model, with a {CONFIG_FILE} in it")
+    repo_id, revision = split_revision(str(source))
+    parts = repo_id.split("/")
+    if len(parts) != 2 or not all(parts) or str(source).startswith((".", "~")):
+        raise ValueError(
+            f"{source} does not exist; expected the folder of a model, or a hub id owner/name[@revision]"
+        )
+    return _download(repo_id, revision)
+
+
+def _download(repo_id: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    files = [CONFIG_FILE, CODEC_FILE, FLOW_FILE, CARD_FILE, LICENSE_FILE]
+    try:
+        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=files, etag_timeout=5))
+    except (HFValidationError, RepositoryNotFoundError) as error:
+        raise ValueError(f"{repo_id} is neither a folder here nor a model on the hub") from error
+    except Exception as error:  # the hub client's network errors have no common type
+        raise ValueError(
+            f"{repo_id} is no folder here and the hub cannot be reached ({type(error).__name__}); "
+            "give the folder of a model, or leave it out for the bundled one"
+        ) from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration of a model. ValueError, naming the file, where it is something else."""
+    if not path.is_file():
+        raise ValueError(f"{path.parent} is not a model: it has no {path.name}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        found = config.get("format") if isinstance(config, dict) else None
+        raise ValueError(f"{path} has format {found!r}; expected {FORMAT!r}")
+    for key in ("codec", "flow", "defaults"):
+        if not isinstance(config.get(key), dict):
+            raise ValueError(f"{path} lacks the section {key!r}")
+    return config
