@@ -22,13 +22,13 @@ def model(tiny_model: Path) -> FlowMusic:
     return FlowMusic.from_pretrained(tiny_model, extractors=Extractors("none", cache=FeatureCache()))
 
 
-def run(model: FlowMusic, jobs: Path, out: Path, scores: bool = False, **changes: object) -> BatchSummary:
+def run(model: FlowMusic, manifest: Path, out: Path, scores: bool = False, **changes: object) -> BatchSummary:
     settings = replace(default_settings(model), scores=scores, **changes)  # type: ignore[arg-type]
-    summary = run_batch(model, jobs, out, settings)
+    summary = run_batch(model, manifest, out, settings)
     assert summary is not None
     return summary
 
 
-def command(tiny_model: Path, jobs: Path, out: Path, *more: str) -> list[str]:
-    words = [sys.executable, "-m", "flowmusic", "batch", str(jobs), "--out", str(out), "--no-scores"]
+def command(tiny_model: Path, manifest: Path, out: Path, *more: str) -> list[str]:
+    words = [sys.executable, "-m", "flowmusic", "batch", str(manifest), "--out", str(out), "--no-scores"]
     return [*words, "--checkpoint", str(tiny_model), "--separator", "none", *more]

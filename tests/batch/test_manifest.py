@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowmusic.api.request import KEYS
+from flowmusic.api.request import REQUEST_FIELDS
 from flowmusic.batch.manifest import Manifest, ManifestError
 from flowmusic.batch.sources import grid_rows, parse_seeds, reference_rows, write_manifest
 
@@ -49,9 +49,11 @@ def test_thirty_bad_rows_of_ten_kinds_among_three_hundred(tmp_path: Path) -> Non
     places = {7 + 9 * index: index % 10 for index in range(30)}
     for place, kind in places.items():
         lines[place] = BAD_ROWS[kind]
-    path = tmp_path / "jobs.jsonl"
+    path = tmp_path / "manifest.jsonl"
     path.write_bytes(b"\n".join(lines))
-    with pytest.raises(ManifestError, match=r"jobs\.jsonl has 30 bad rows; the first is line 8") as caught:
+    with pytest.raises(
+        ManifestError, match=r"manifest\.jsonl has 30 bad rows; the first is line 8"
+    ) as caught:
         Manifest(path)
     found = {problem.line - 1: problem.message for problem in caught.value.problems}
     assert found.keys() == places.keys()
@@ -63,7 +65,7 @@ def test_thirty_bad_rows_of_ten_kinds_among_three_hundred(tmp_path: Path) -> Non
     manifest = Manifest(path)
     assert len(manifest) == 270
     assert [row.line for row in manifest] == [n + 1 for n in range(300) if n not in places]
-    assert manifest.row(7).job.seed == 8, "line 8 is blank now"
+    assert manifest.row(7).request.seed == 8, "line 8 is blank now"
 
 
 @pytest.mark.parametrize(
@@ -81,18 +83,18 @@ def test_thirty_bad_rows_of_ten_kinds_among_three_hundred(tmp_path: Path) -> Non
     ],
 )
 def test_other_bad_manifests(tmp_path: Path, text: bytes, message: str) -> None:
-    (tmp_path / "jobs.jsonl").write_bytes(text)
+    (tmp_path / "manifest.jsonl").write_bytes(text)
     with pytest.raises(ValueError, match=message):
-        Manifest(tmp_path / "jobs.jsonl")
+        Manifest(tmp_path / "manifest.jsonl")
     with pytest.raises(ValueError, match="cannot be read as a manifest"):
         Manifest(tmp_path / "nowhere.jsonl")
 
 
 def test_links_in_a_ring_are_a_bad_row(tmp_path: Path) -> None:
     (tmp_path / "ring.wav").symlink_to(tmp_path / "ring.wav")
-    (tmp_path / "jobs.jsonl").write_bytes(b'{"seed": 1}\n{"melody": "ring.wav"}')
+    (tmp_path / "manifest.jsonl").write_bytes(b'{"seed": 1}\n{"melody": "ring.wav"}')
     with pytest.raises(ManifestError, match="line 2: melody must be the path of a file"):
-        Manifest(tmp_path / "jobs.jsonl")
+        Manifest(tmp_path / "manifest.jsonl")
 
 
 def test_four_thousand_rows_are_planned_without_loading_them(tmp_path: Path) -> None:
@@ -100,7 +102,7 @@ def test_four_thousand_rows_are_planned_without_loading_them(tmp_path: Path) -> 
 
     So a hundred thousand rows take 20 MB at most; to read them takes a minute.
     """
-    path = tmp_path / "jobs.jsonl"
+    path = tmp_path / "manifest.jsonl"
     text = "x" * 800
     n_rows = 4_000
     with path.open("w") as file:
@@ -110,18 +112,18 @@ def test_four_thousand_rows_are_planned_without_loading_them(tmp_path: Path) -> 
     manifest = Manifest(path)
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(manifest) == n_rows and manifest.row(3_999).job.seed == 3_999
+    assert len(manifest) == n_rows and manifest.row(3_999).request.seed == 3_999
     assert kept < 40 * n_rows and peak < 400 * n_rows
 
 
 def test_names_do_not_depend_on_place_or_order(tmp_path: Path) -> None:
     rows = [{"drums": "beat.wav"}, {"chords": "Am | F", "name": "mine"}, {"text": "Slow, slow song!"}]
-    first = Manifest(write_manifest(tmp_path / "a" / "jobs.jsonl", rows))
-    second = Manifest(write_manifest(tmp_path / "b" / "jobs.jsonl", rows[::-1]))
+    first = Manifest(write_manifest(tmp_path / "a" / "manifest.jsonl", rows))
+    second = Manifest(write_manifest(tmp_path / "b" / "manifest.jsonl", rows[::-1]))
     names = [row.name for row in first]
     assert names == [row.name for row in second][::-1]
     assert [name[:-11] for name in names] == ["beat", "mine", "slow-slow-song"]
-    assert first.row(0).job.drums == str(tmp_path / "a" / "beat.wav")
+    assert first.row(0).request.drums == str(tmp_path / "a" / "beat.wav")
 
 
 JSON = st.recursive(
@@ -140,9 +142,9 @@ JSON = st.recursive(
 @given(
     st.lists(
         st.binary(max_size=40)
-        | st.dictionaries(st.sampled_from([*KEYS, "name"]) | st.text(max_size=6), JSON, max_size=4).map(
-            lambda values: json.dumps(values).encode()
-        ),
+        | st.dictionaries(
+            st.sampled_from([*REQUEST_FIELDS, "name"]) | st.text(max_size=6), JSON, max_size=4
+        ).map(lambda values: json.dumps(values).encode()),
         max_size=4,
     )
 )
@@ -176,7 +178,7 @@ def test_a_folder_and_a_grid_become_rows(tmp_path: Path) -> None:
     assert reference_rows(tmp_path, ["drums", "chords"], tmp_path / "sub" / ".." / "out") == rows
     grid = list(grid_rows(["x", "y"], rows, parse_seeds("0-1,5")))
     assert len(grid) == 18 and grid[0] == {"text": "x", "melody": str(tmp_path / "a.mid"), "seed": 0}
-    assert len(Manifest(write_manifest(tmp_path / "jobs.jsonl", grid))) == 18
+    assert len(Manifest(write_manifest(tmp_path / "manifest.jsonl", grid))) == 18
     with pytest.raises(ValueError, match="holds no references"):
         (tmp_path / "nothing").mkdir()
         reference_rows(tmp_path / "nothing")

@@ -22,14 +22,14 @@ from tests.batch.conftest import QUIET, command, run
 
 def made_by(rank: int, out: Path) -> list[Path]:
     sidecars = sorted((out / "clips").glob("[!.]*.json"))
-    return [path for path in sidecars if json.loads(path.read_text())["rank"] == rank]
+    return [path for path in sidecars if json.loads(path.read_text())["row"]["rank"] == rank]
 
 
 def test_no_process_goes_on_without_the_first(tiny_model: Path, model: FlowMusic, tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [{"seed": seed, "duration": 2, "steps": 150} for seed in range(12)]
-    jobs, out = write_manifest(tmp_path / "jobs.jsonl", rows), tmp_path / "out"
+    manifest, out = write_manifest(tmp_path / "manifest.jsonl", rows), tmp_path / "out"
     process = subprocess.Popen(
-        command(tiny_model, jobs, out, "--devices", "2", "--workers", "0"), env=os.environ | QUIET
+        command(tiny_model, manifest, out, "--devices", "2", "--workers", "0"), env=os.environ | QUIET
     )
     try:
         while process.poll() is None and not made_by(1, out):
@@ -40,7 +40,7 @@ def test_no_process_goes_on_without_the_first(tiny_model: Path, model: FlowMusic
     with locked(out / ".rank-1.lock", 60):  # the other has ended
         kept = {path: path.stat().st_mtime_ns for path in out.glob("clips/[!.]*.json")}
         assert 1 <= len(made_by(1, out)) < 6, "it did not do all of its half"
-    assert str(run(model, jobs, out)) == "12 clips"
+    assert str(run(model, manifest, out)) == "12 clips"
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "each clip is made once"
     assert not list(out.glob(".rank-*"))
 
@@ -50,13 +50,16 @@ def test_two_runs_do_not_write_in_one_folder(
     rank: int, model: FlowMusic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranks, "PATIENCE_S", 0.0)
-    jobs, out = write_manifest(tmp_path / "jobs.jsonl", [{"seed": 1, "duration": 1}]), tmp_path / "out"
+    manifest, out = (
+        write_manifest(tmp_path / "manifest.jsonl", [{"seed": 1, "duration": 1}]),
+        tmp_path / "out",
+    )
     out.mkdir()
     with locked(out / f".rank-{rank}.lock"):
         with pytest.raises(ValueError, match=r"another run is still writing in .*out"):
-            run(model, jobs, out)
+            run(model, manifest, out)
         assert not (out / "batch.json").exists() and not (out / "clips").exists()
-    assert str(run(model, jobs, out)) == "1 clips"
+    assert str(run(model, manifest, out)) == "1 clips"
 
 
 def test_ranks_of_one_run_do_not_stop_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

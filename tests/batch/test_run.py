@@ -32,17 +32,17 @@ ROWS: list[dict[str, object]] = [
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> Path:
-    return write_manifest(tmp_path / "jobs.jsonl", ROWS)
+def manifest(tmp_path: Path) -> Path:
+    return write_manifest(tmp_path / "manifest.jsonl", ROWS)
 
 
 def sounds(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((out / "clips").glob("*.wav"))}
 
 
-def test_a_manifest_becomes_clips_and_tables(model: FlowMusic, jobs: Path, tmp_path: Path) -> None:
+def test_a_manifest_becomes_clips_and_tables(model: FlowMusic, manifest: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    summary = run_batch(model, jobs, tmp_path / "out", progress=lambda *step: seen.append(step))
+    summary = run_batch(model, manifest, tmp_path / "out", progress=lambda *step: seen.append(step))
     assert summary is not None and summary.complete and str(summary) == "4 clips"
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
     with summary.table.open(newline="") as file:
@@ -60,19 +60,19 @@ def test_a_manifest_becomes_clips_and_tables(model: FlowMusic, jobs: Path, tmp_p
 
 
 def test_a_clip_of_a_batch_is_made_again_from_its_sidecar(
-    model: FlowMusic, jobs: Path, tmp_path: Path
+    model: FlowMusic, manifest: Path, tmp_path: Path
 ) -> None:
-    run(model, jobs, tmp_path / "out", suffix=".flac")
+    run(model, manifest, tmp_path / "out", suffix=".flac")
     for path in (tmp_path / "out" / "clips").glob("*.json"):
         again = tmp_path / "again.flac"
-        assert main(["generate", "--from", str(path), "-o", str(again)]) == 0
+        assert main(["generate", "--from", str(path), "-o", str(again), "--overwrite"]) == 0
         assert again.read_bytes() == path.with_suffix(".flac").read_bytes()
 
 
 def test_order_does_not_change_the_bytes_and_finished_clips_stay(
-    model: FlowMusic, jobs: Path, tmp_path: Path
+    model: FlowMusic, manifest: Path, tmp_path: Path
 ) -> None:
-    run(model, jobs, tmp_path / "out")
+    run(model, manifest, tmp_path / "out")
     backwards = write_manifest(tmp_path / "backwards.jsonl", ROWS[::-1])
     run(model, backwards, tmp_path / "turned")
     assert sounds(tmp_path / "out") == sounds(tmp_path / "turned")
@@ -80,7 +80,13 @@ def test_order_does_not_change_the_bytes_and_finished_clips_stay(
     before = [(path, path.stat().st_mtime_ns) for path in clips]
     clips[0].unlink()
     (tmp_path / "out" / "failed").mkdir()
-    places = ("clips/.half-1234.wav", "clips/partial-a.wav", "failed/partial-b.json", "partial-table-c.csv")
+    places = (
+        "clips/partial-a-0123456789-77.wav",
+        "clips/partial-partial-a-0123456789-77-abcd1234.wav",
+        "failed/partial-a-0123456789-abcd1234.json",
+        "partial-table-abcd1234.csv",
+        "partial-index-2-abcd1234.html",
+    )
     leftovers = [tmp_path / "out" / place for place in places]
     for leftover in leftovers:
         leftover.write_bytes(b"RIFF")
@@ -100,8 +106,8 @@ def test_what_cannot_be_read_is_in_the_table_and_the_rest_goes_on(
         {"melody": "broken.wav"},
         {"melody": str(music_file), "duration": 1},
     ]
-    jobs = write_manifest(tmp_path / "jobs.jsonl", rows)
-    arguments = ["batch", str(jobs), "--out", str(tmp_path / "out"), "--separator", "none", "--no-scores"]
+    manifest = write_manifest(tmp_path / "manifest.jsonl", rows)
+    arguments = ["batch", str(manifest), "--out", str(tmp_path / "out"), "--separator", "none", "--no-scores"]
     arguments += ["--checkpoint", str(tiny_model), "--workers", "0"]
     assert main(arguments) == 3
     assert "1 clips, 2 failed" in capsys.readouterr().out
@@ -118,10 +124,11 @@ def test_what_cannot_be_read_is_in_the_table_and_the_rest_goes_on(
 def test_bad_rows_stop_the_batch_before_any_work(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "jobs.jsonl").write_text('{"seed": 1}\n{"tempo": 3}\n{"seed": -1}\n')
+    (tmp_path / "manifest.jsonl").write_text('{"seed": 1}\n{"tempo": 3}\n{"seed": -1}\n')
     out = tmp_path / "out"
     assert (
-        main(["batch", str(tmp_path / "jobs.jsonl"), "--out", str(out), "--checkpoint", str(tiny_model)]) == 2
+        main(["batch", str(tmp_path / "manifest.jsonl"), "--out", str(out), "--checkpoint", str(tiny_model)])
+        == 2
     )
     conditions = capsys.readouterr().err
     assert (
@@ -132,52 +139,54 @@ def test_bad_rows_stop_the_batch_before_any_work(
     assert not out.exists()
 
 
-def test_a_folder_of_another_batch_is_refused(model: FlowMusic, jobs: Path, tmp_path: Path) -> None:
-    run(model, jobs, tmp_path / "out")
-    with pytest.raises(ValueError, match=r"other settings \(loudness_lufs differ\)"):
-        run(model, jobs, tmp_path / "out", loudness_lufs=-20.0)
+def test_a_folder_of_another_batch_is_refused(model: FlowMusic, manifest: Path, tmp_path: Path) -> None:
+    run(model, manifest, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"other settings \(loudness differ\)"):
+        run(model, manifest, tmp_path / "out", loudness=-20.0)
 
 
 def test_killed_at_any_time_it_goes_on(tiny_model: Path, model: FlowMusic, tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [{"seed": seed, "duration": 2, "steps": 40} for seed in range(12)]
-    jobs = write_manifest(tmp_path / "jobs.jsonl", rows)
+    manifest = write_manifest(tmp_path / "manifest.jsonl", rows)
     out = tmp_path / "out"
-    process = subprocess.Popen(command(tiny_model, jobs, out, "--workers", "0"), env=os.environ | QUIET)
+    process = subprocess.Popen(command(tiny_model, manifest, out, "--workers", "0"), env=os.environ | QUIET)
     while process.poll() is None and len(list(out.glob("clips/*.json"))) < 2:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     kept = {path: path.stat().st_mtime_ns for path in out.glob("clips/[!.]*.json")}
     assert 2 <= len(kept) < 12 and not (out / "table.csv").exists()
-    assert str(run(model, jobs, out)) == "12 clips"
+    assert str(run(model, manifest, out)) == "12 clips"
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "finished clips are not made again"
-    run(model, jobs, tmp_path / "whole")
+    run(model, manifest, tmp_path / "whole")
     assert sounds(out) == sounds(tmp_path / "whole")
     assert {path.suffix for path in (out / "clips").iterdir()} == {".wav", ".json"}
 
 
 def test_two_processes_share_the_rows_and_make_the_same_bytes(
-    tiny_model: Path, model: FlowMusic, jobs: Path, tmp_path: Path
+    tiny_model: Path, model: FlowMusic, manifest: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "two"
-    arguments = command(tiny_model, jobs, out, "--devices", "2", "--workers", "1", "--verbose")
+    arguments = command(tiny_model, manifest, out, "--devices", "2", "--workers", "1", "--verbose")
     result = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | QUIET, timeout=500)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == f"4 clips: {out / 'table.csv'}"
-    run(model, jobs, tmp_path / "one")
+    run(model, manifest, tmp_path / "one")
     assert sounds(out) == sounds(tmp_path / "one")
-    ranks = [json.loads(path.read_text())["rank"] for path in (out / "clips").glob("*.json")]
+    ranks = [json.loads(path.read_text())["row"]["rank"] for path in (out / "clips").glob("*.json")]
     assert sorted(ranks) == [0, 0, 1, 1], "each process has its half"
 
 
-def test_threads_of_the_caller_do_not_change_the_bytes(model: FlowMusic, jobs: Path, tmp_path: Path) -> None:
+def test_threads_of_the_caller_do_not_change_the_bytes(
+    model: FlowMusic, manifest: Path, tmp_path: Path
+) -> None:
     import torch
 
     before = torch.get_num_threads()
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            run(model, jobs, tmp_path / f"{threads}")
+            run(model, manifest, tmp_path / f"{threads}")
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
@@ -186,7 +195,7 @@ def test_threads_of_the_caller_do_not_change_the_bytes(model: FlowMusic, jobs: P
     assert json.loads(sidecar.read_text())["threads"] == 1
 
 
-def test_a_full_disk_leaves_no_half_clip(tiny_model: Path, jobs: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_half_clip(tiny_model: Path, manifest: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for the end of the disk: writing stops in the middle of a clip."""
     code = (
         "import resource, signal, sys\n"
@@ -195,7 +204,7 @@ def test_a_full_disk_leaves_no_half_clip(tiny_model: Path, jobs: Path, tmp_path:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
-    arguments = command(tiny_model, jobs, tmp_path / "out", "--workers", "0")[3:]
+    arguments = command(tiny_model, manifest, tmp_path / "out", "--workers", "0")[3:]
     result = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=os.environ | QUIET
     )
@@ -206,7 +215,7 @@ def test_a_full_disk_leaves_no_half_clip(tiny_model: Path, jobs: Path, tmp_path:
 
 
 def test_what_goes_wrong_in_writing_is_not_the_row_s_fault(
-    model: FlowMusic, jobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: FlowMusic, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flowmusic.api import clip as generation
 
@@ -215,13 +224,13 @@ def test_what_goes_wrong_in_writing_is_not_the_row_s_fault(
 
     monkeypatch.setattr(generation, "write_audio", full)
     with pytest.raises(OutOfSpaceError, match="No space left on device"):
-        run(model, jobs, tmp_path / "out")
+        run(model, manifest, tmp_path / "out")
     assert not (tmp_path / "out" / "failed").exists()
 
 
 def test_a_batch_of_candidates_keeps_the_best(model: FlowMusic, tmp_path: Path) -> None:
-    jobs = write_manifest(tmp_path / "jobs.jsonl", ROWS[:1])
-    run(model, jobs, tmp_path / "out", scores=True, candidates=2)
+    manifest = write_manifest(tmp_path / "manifest.jsonl", ROWS[:1])
+    run(model, manifest, tmp_path / "out", scores=True, candidates=2)
     (sidecar,) = (tmp_path / "out" / "clips").glob("*.json")
     made = json.loads(sidecar.read_text())
     assert [item["seed"] for item in made["candidates"]] == [0, 1]
@@ -233,9 +242,11 @@ def test_long_tables_have_pages(model: FlowMusic, tmp_path: Path, monkeypatch: p
     from flowmusic.batch.store import ClipStore
 
     monkeypatch.setattr(table, "ROWS_PER_PAGE", 3)
-    jobs = write_manifest(tmp_path / "jobs.jsonl", [{"seed": seed, "text": "<b>"} for seed in range(7)])
+    manifest = write_manifest(
+        tmp_path / "manifest.jsonl", [{"seed": seed, "text": "<b>"} for seed in range(7)]
+    )
     store = ClipStore(tmp_path, default_settings(model))
-    assert str(table.write_tables(Manifest(jobs), store)) == "0 clips, 7 not made"
+    assert str(table.write_tables(Manifest(manifest), store)) == "0 clips, 7 not made"
     pages = [(tmp_path / name).read_text() for name in ("index.html", "index-2.html", "index-3.html")]
     assert [page.count("<tr") - 1 for page in pages] == [3, 3, 1]
     assert "<b>" not in "".join(pages) and all('href="index-2.html"' in page for page in pages)
