@@ -5,11 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from flowmusic.runtime import wait_passively
+
 if TYPE_CHECKING:
     from flowmusic.api.clip import Clip, ClipInfo
     from flowmusic.api.model import FlowMusic
     from flowmusic.api.prepared import Prepared
     from flowmusic.api.request import Request
+
+# A side effect of an import, because nothing later would do: see there.
+wait_passively()
 
 __version__ = "0.1.0"
 __all__ = ["Clip", "ClipInfo", "FlowMusic", "Prepared", "Request", "__version__"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Before torch starts: one thread, so that tests that run beside others do not fight for cores.
+# Before torch starts: one thread, which sleeps while it waits, so that tests do not fight for cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pytest
