@@ -1,7 +1,7 @@
 """The `flowmusic` command: a thin front that loads only the sub-command that was asked for.
 
-Exit codes: 0 done; 1 an unexpected failure; 2 bad input or usage (one sentence on stderr); 3 a batch that is
-not complete; 130 interrupted. Tracebacks only with --debug or FLOWMUSIC_DEBUG=1.
+Exit codes: 0 done; 1 an internal error, or out of memory; 2 bad input or usage (one sentence on stderr); 3 a
+batch that is not complete; 130 interrupted. Tracebacks only with --debug or FLOWMUSIC_DEBUG=1.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from flowmusic import __version__
+from flowmusic.errors import is_bad_input, is_out_of_memory, sentence
 
 COMMANDS = {
     "generate": "make a clip that follows a text, drums, a melody or chords",
@@ -91,20 +92,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run_lightning([word for word in words if word != "--debug"])
         args = _parser(words).parse_args(words)
         logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
+        logging.getLogger("flowmusic").setLevel(logging.DEBUG if debug else logging.NOTSET)
         command = importlib.import_module(f"flowmusic.commands.{args.command}")
         code: int = command.run(args)
         return code
     except SystemExit as done:  # argparse leaves this way after --help and --version
         return done.code if isinstance(done.code, int) else 0
     except KeyboardInterrupt:
-        _complain("interrupted", debug)
+        _complain("error: interrupted", debug)
         return EXIT_INTERRUPTED
-    except (ValueError, OSError) as error:
-        _complain(_sentence(error), debug)
-        return EXIT_BAD_INPUT
     except Exception as error:
-        hint = "" if debug else " (--debug shows where)"
-        _complain(f"{type(error).__name__}: {_sentence(error)}{hint}", debug)
+        if is_bad_input(error):
+            _complain(f"error: {sentence(error)}", debug)
+            return EXIT_BAD_INPUT
+        kind = "error: out of memory" if is_out_of_memory(error) else "internal error"
+        hint = "" if debug else " (--debug shows its traceback)"
+        _complain(f"{kind}: {type(error).__name__}: {sentence(error)}{hint}", debug)
         return EXIT_FAILURE
 
 
@@ -122,14 +125,7 @@ def _run_lightning(words: list[str]) -> int:
     return 0
 
 
-def _sentence(error: BaseException) -> str:
-    """The message of an error on one line; for the system's own errors, with the file's name."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _complain(message: str, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    sys.stderr.write(f"flowmusic: error: {message}\n")
+    sys.stderr.write(f"flowmusic: {message}\n")

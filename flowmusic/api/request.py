@@ -418,8 +418,8 @@ def _span(text: str, name: str, example: str) -> tuple[float, float]:
 def _absolute(name: str, path: str, folder: Path) -> str:
     try:
         absolute = (folder / Path(path).expanduser()).resolve()
-        # Only a link in a ring is one still; before 3.13 resolve() says so. Path.is_symlink would raise
-        # where the system takes no such path, which is found out when the file is opened.
+        # Only a link in a ring is one still; before Python 3.13 resolve() says so. (Path.is_symlink would
+        # raise where the system takes no such path; that is found out when the file is opened.)
         if os.path.islink(absolute):  # noqa: PTH114
             raise OSError("its links lead round in a ring")
         return str(absolute)

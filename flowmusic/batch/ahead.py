@@ -14,15 +14,19 @@ from flowmusic.api.request import Request
 from flowmusic.batch.manifest import Manifest, Row
 from flowmusic.batch.store import BatchSettings, ClipStore
 from flowmusic.conditioning.inversion import check_words
+from flowmusic.errors import reason
 
 
 @dataclass(frozen=True)
 class PreparedRow:
-    """A row whose recordings were extracted (their controls are in the cache now), or why they cannot be."""
+    """A row whose recordings were extracted (their controls are in the cache now), or why they cannot be.
+
+    The reason is a text, because not every error can be sent between processes.
+    """
 
     row: Row
     finished: bool
-    error: Exception | None
+    error: str | None
 
 
 class PreparedRows(Dataset[PreparedRow]):
@@ -46,7 +50,7 @@ class PreparedRows(Dataset[PreparedRow]):
         try:
             request = extract_ahead(row.request, self.extractors, self.model, self.store.settings)
         except Exception as error:  # one row, whatever is wrong with it, never ends a batch
-            return PreparedRow(row, False, as_plain(error))
+            return PreparedRow(row, False, reason(error))
         return PreparedRow(replace(row, request=request), False, None)
 
 
@@ -62,18 +66,11 @@ def extract_ahead(
         ValueError: something that is asked for cannot be used; before anything is extracted.
     """
     opened = open_request(model, request)
+    request = opened.request
     check_words(request.text or "", opened.inversions, settings.model)
     extraction_s = model.lengths.extraction_s(opened.duration_s)
     stems: dict[str, Audio] = {}
     extractors.extract(opened.references, extraction_s, request.loop_chords, stems=stems)
     if settings.scores:
         extract_events(extractors, opened.references, extraction_s, request.loop_chords, stems)
-    return opened.request
-
-
-def as_plain(error: Exception) -> Exception:
-    """The error as one that can be sent between processes; what is no bad input names its type."""
-    message = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, (ValueError, OSError)):
-        return ValueError(message)
-    return RuntimeError(f"{type(error).__name__}: {message}")
+    return request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,11 +17,12 @@ from torch.utils.data import DataLoader
 
 from flowmusic.api.clip import RowInfo
 from flowmusic.api.model import FlowMusic
-from flowmusic.batch.ahead import PreparedRow, PreparedRows, as_plain
-from flowmusic.batch.manifest import Manifest
+from flowmusic.batch.ahead import PreparedRow, PreparedRows
+from flowmusic.batch.manifest import Manifest, Row
 from flowmusic.batch.ranks import alone_in, bound_to_parent
-from flowmusic.batch.store import BatchSettings, ClipStore
+from flowmusic.batch.store import BatchSettings, ClipStore, OutOfSpaceError
 from flowmusic.batch.table import BatchSummary, write_tables
+from flowmusic.errors import is_out_of_memory, reason
 from flowmusic.evaluation.scoring import Choice, Judge, best_clip
 from flowmusic.runtime import using_threads
 
@@ -64,22 +66,38 @@ class ClipMaker(LightningModule):
 
     def make(self, prepared: PreparedRow) -> None:
         """Make the clip of a row, or note why there is none; only a disk that is full ends the batch."""
-        row, (model,) = prepared.row, self.made_with
+        row, failure = prepared.row, prepared.error
         if prepared.finished:
             return
-        if prepared.error is not None:
-            self.store.fail(row.name, prepared.error)
-            return
+        if failure is None:
+            failure = self._why_not_made(row)
+        if failure is not None:
+            self.store.fail(row.name, failure)
+
+    def _why_not_made(self, row: Row) -> str | None:
+        """Make and write the clip of a row; None, or the reason why that cannot be done."""
+        try:
+            self._make(row)
+            return None
+        except OutOfSpaceError:
+            raise
+        except Exception as error:  # whatever is wrong with one row, the others can still be made
+            log.debug("row %s failed", row.name, exc_info=True)
+            failure, starved = reason(error), is_out_of_memory(error)
+        # The error is gone here, and with it the tensors of the frames where it was raised.
+        if starved:
+            gc.collect()
+            if self.made_with[0].device.type == "cuda":
+                torch.cuda.empty_cache()
+        return failure
+
+    def _make(self, row: Row) -> None:
+        (model,) = self.made_with
         request, loudness = row.request, self.store.settings.loudness
         # What is kept of a context has its own level.
         if request.loudness is None and request.context is None and loudness is not None:
             request = request.replace(loudness=loudness)
-        try:
-            clip = best_clip(model, request, self.judge, self.choice)
-        except Exception as error:  # out of memory or anything else: the other rows can still be made
-            log.debug("row %s failed", row.name, exc_info=True)
-            self.store.fail(row.name, as_plain(error))
-            return
+        clip = best_clip(model, request, self.judge, self.choice)
         clip = clip.with_info(row=RowInfo(name=row.name, line=row.line, rank=self.global_rank))
         self.store.save(row.name, clip, model.extractors)
 

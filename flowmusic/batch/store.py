@@ -9,6 +9,7 @@ table.csv, index.html         all rows, written at the end
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,18 @@ OUTPUTS = ("clips", "failed", TABLE_FILE)
 """What a batch writes that could be taken for references."""
 
 SUFFIXES = (".wav", ".flac", ".ogg")
+
+# Names that Clip.save (the row's, the process) and whole_file (any, eight letters or digits) write under.
+# The user may keep other files in these folders, and a clip may be called partial-...
+_HALF_WRITTEN = {
+    "clips": re.compile(
+        rf"{PARTIAL_PREFIX}.+-[0-9a-f]{{10}}-(\d+|\d+-[a-z0-9_]{{8}})\.(wav|flac|ogg|json|png)"
+    ),
+    "failed": re.compile(rf"{PARTIAL_PREFIX}.+-[0-9a-f]{{10}}-[a-z0-9_]{{8}}\.json"),
+    "": re.compile(
+        rf"{PARTIAL_PREFIX}(batch|manifest|table|index(-\d+)?)-[a-z0-9_]{{8}}\.(json|jsonl|csv|html)"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,7 @@ class ClipStore:
         wanted = json.loads(json.dumps(asdict(self.settings)))
         path = self.folder / SETTINGS_FILE
         if path.is_file():
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = _read_json(path)
             differing = sorted(key for key in {*wanted, *kept} if wanted.get(key) != kept.get(key))
             if differing:
                 raise ValueError(
@@ -88,25 +101,30 @@ class ClipStore:
         """Make the folder, or go on in it; remove what a killed run left half-written."""
         if not self.check_settings():
             self._write_json(self.folder / SETTINGS_FILE, asdict(self.settings))
-        partial = f"{PARTIAL_PREFIX}*"
-        for pattern in (f"clips/{partial}", f"failed/{partial}", partial):
-            for leftover in self.folder.glob(pattern):
-                leftover.unlink(missing_ok=True)
+        for place, name in _HALF_WRITTEN.items():
+            for leftover in (self.folder / place).glob(f"{PARTIAL_PREFIX}*"):
+                if name.fullmatch(leftover.name):
+                    leftover.unlink(missing_ok=True)
 
     def save(self, name: str, clip: Clip, plot_with: Any = None) -> None:
-        """Write a clip, its sidecar and its plot. OutOfSpaceError, one sentence, where that fails."""
+        """Write a clip, its sidecar and its plot.
+
+        Raises:
+            OutOfSpaceError: the system takes no file there; one sentence.
+        """
         path = self.audio_path(name)
         try:
             clip.save(path, plot=self.settings.plots, extractors=plot_with)
-        except (OSError, ValueError) as error:
+        except Exception as error:
+            if not isinstance(error, OSError) and not isinstance(error.__cause__, OSError):
+                raise  # the clip's own fault, or its plot's
             raise OutOfSpaceError(_why(path, error)) from error
         self.failure_path(name).unlink(missing_ok=True)
 
-    def fail(self, name: str, error: Exception) -> None:
-        """Note why a row has no clip."""
-        message = " ".join(str(error).split()) or type(error).__name__
+    def fail(self, name: str, reason: str) -> None:
+        """Note why a row has no clip. OutOfSpaceError where that cannot be written."""
         try:
-            self._write_json(self.failure_path(name), {"error": message})
+            self._write_json(self.failure_path(name), {"error": reason})
         except OSError as problem:
             raise OutOfSpaceError(_why(self.failure_path(name), problem)) from problem
 
@@ -115,11 +133,21 @@ class ClipStore:
 
     def read_failure(self, name: str) -> str | None:
         path = self.failure_path(name)
-        return str(json.loads(path.read_text(encoding="utf-8"))["error"]) if path.is_file() else None
+        return str(_read_json(path).get("error", "")) if path.is_file() else None
 
     def _write_json(self, path: Path, values: dict[str, Any]) -> None:
         with whole_file(path) as partial:
             partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not the JSON that a batch writes: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is not what a batch writes; expected an object, got {values!r}")
+    return values
 
 
 def _why(path: Path, error: Exception) -> str:

@@ -73,7 +73,8 @@ class BatchSummary:
 
     def __str__(self) -> str:
         parts = [f"{self.finished} clips"]
-        parts += [f"{self.failed} failed ({self.first_failure})"] if self.failed else []
+        more = "; the others' reasons are in the table" if self.failed > 1 else ""
+        parts += [f"{self.failed} failed ({self.first_failure}{more})"] if self.failed else []
         parts += [f"{self.missing} not made"] if self.missing else []
         return ", ".join(parts)
 

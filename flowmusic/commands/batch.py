@@ -127,7 +127,9 @@ def _manifest_path(args: argparse.Namespace) -> Path:
     references = [] if source is None else reference_rows(source, roles, args.out)
     prompts = list(args.prompt)
     if args.prompts is not None:
-        prompts += [line.strip() for line in args.prompts.read_text(encoding="utf-8").splitlines()]
+        from features.notation import read_text
+
+        prompts += [line.strip() for line in read_text(args.prompts, "prompts, one a line").splitlines()]
     prompts = [prompt for prompt in prompts if prompt]
     return write_manifest(
         args.out / "manifest.jsonl", grid_rows(prompts, references, parse_seeds(args.seeds))
