@@ -1,4 +1,4 @@
-"""From references to `Controls`: every listener, called in the right order and no more than needed."""
+"""From references to `Controls`: every extractor, called in the right order and no more than needed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from features.melody import MelodyExtractor
     from features.separators import DrumSeparator
 
-# Sound heard beyond the end of the clip, so that the extractors' last frames have a future.
+# Sound beyond the end of the clip that is analysed too, so that the extractors' last frames have a future.
 _LOOK_AHEAD_S = 1.0
 
 Progress = Callable[[str, int, int], None]
@@ -45,7 +45,7 @@ def no_progress(stage: str, done: int, total: int) -> None:
 class Extractors:
     """The three extractors, given as objects or by name (`features.choices`), made when first needed.
 
-    `cache` keeps what was heard between runs; without it everything is heard anew.
+    `cache` keeps what was extracted between runs; without it everything is extracted anew.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Extractors:
         return choices.chord_recogniser(self._chords) if isinstance(self._chords, str) else self._chords
 
     def prepare(self, roles: Collection[str]) -> None:
-        """Make the extractors that recordings of these controls need: what is missing is told at once."""
+        """Load the extractors that recordings of these controls need, so that a missing one fails early."""
         if "drums" in roles or "melody" in roles:
             _ = self.separator
         if "melody" in roles:
@@ -104,7 +104,7 @@ class Extractors:
         """Controls of `duration_s` seconds from at most one reference for each control.
 
         A longer reference is cut; after the end of a shorter one its control is absent (a chord
-        chart in bars starts again instead if `loop_chords`). The melody is heard in what is left of a
+        chart in bars starts again instead if `loop_chords`). The melody is extracted from what is left of a
         recording when its drum stem is taken out; with the separator "none", in the whole.
         `stems` takes up the drum stems that were taken out, for a caller who needs them again.
         """
@@ -130,13 +130,13 @@ class Extractors:
     def extract_recording(
         self, reference: Reference, duration_s: float, stems: dict[str, Audio]
     ) -> dict[str, Tensor]:
-        """All that is heard in a recording for its control, and kept in the cache, as tensors by name.
+        """All that is extracted from a recording for its control, and kept in the cache, as tensors by name.
 
         "value" is the control, (T', channels); a melody has "f0_hz" and "confidence" (T') as well,
         chords "segments" (`features.events`). `stems` holds drum stems already taken out.
         """
         if not isinstance(reference.content, Audio):
-            raise ValueError(f"{reference.name} is not a recording: there is nothing to hear")
+            raise ValueError(f"{reference.name} is not a recording; expected sound to extract from")
         audio, role = _cut(reference.content, duration_s + _LOOK_AHEAD_S), reference.role
         key = content_key(audio)
         spec = CONTROLS.get(role)
@@ -161,7 +161,7 @@ class Extractors:
     def extract_onsets(self, reference: Reference, duration_s: float, stems: dict[str, Audio]) -> np.ndarray:
         """Times in seconds of the drum strokes of a recording, (N,)."""
         if not isinstance(reference.content, Audio):
-            raise ValueError(f"{reference.name} is not a recording: there is nothing to hear")
+            raise ValueError(f"{reference.name} is not a recording; expected sound to extract from")
         audio = _cut(reference.content, duration_s + _LOOK_AHEAD_S)
 
         def find() -> dict[str, Tensor]:
@@ -186,13 +186,13 @@ class Extractors:
         return {"value": extracted.posteriors, "segments": pack_segments(extracted.segments)}
 
     def _cached(
-        self, key: str, what: str, version: str, hear: Callable[[], dict[str, Tensor]]
+        self, key: str, what: str, version: str, compute: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         if self.cache is None:
-            return hear()
+            return compute()
         # With other threads its last bits are others, and with them every byte of a clip that follows it.
         version = f"{version}|threads {torch.get_num_threads()}"
-        return self.cache.get_or_compute(key, f"hear {what}", version, hear)
+        return self.cache.get_or_compute(key, f"hear {what}", version, compute)
 
 
 def read_symbols(reference: Reference, grid: FrameGrid, loop_chords: bool = True) -> tuple[Tensor, Tensor]:
@@ -234,7 +234,7 @@ def extract_controls(
     Args:
         others: references of further controls (`features.controls.CONTROLS`) by name.
         duration_s: length of the controls; by default that of the longest reference.
-        listener: the extractors; by default the embedded ones, without a cache.
+        extractors: by default the bundled ones, without a cache.
         bpm, beats_per_bar: of chord charts that do not say so themselves.
 
     Raises:

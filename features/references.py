@@ -39,7 +39,7 @@ from features.symbols import DrumHit, NotationError, Note
 MAX_REFERENCE_S = 600.0
 MIN_REFERENCE_S = 0.1
 _SILENCE = 1e-4  # -80 dB
-_LOUDEST = 1e3  # 60 dB above full scale: no recording; far beyond it extractors hear NaN
+_LOUDEST = 1e3  # 60 dB above full scale: no recording; far beyond it extractors give NaN
 _LAST_HIT_S = 0.25  # a drum reference lasts so long after its last stroke
 _ALL_SYMBOL_SUFFIXES = MIDI_SUFFIXES + TABLE_SUFFIXES + LAB_SUFFIXES + CHART_SUFFIXES
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from flowmusic.arguments import number
 from flowmusic.commands.options import add_extraction, add_overwrite, extractors, progress_bar
 
-CONTROLS = ("drums", "melody", "chords")
-
 EPILOG = """examples:
   flowmusic features song.mp3 --out song.safetensors --plot
   flowmusic features song.mp3 --only chords --duration 30 --out chords.safetensors
@@ -28,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--only",
         action="append",
         metavar="CONTROL",
-        help="extract this control only: drums, melody, chords, dynamics, or one of an extension; "
-        "repeat for more (default: drums, melody and chords)",
+        help="extract this control only: drums, melody, chords, dynamics, or one that a package adds; "
+        "repeat for two (default: drums, melody, chords)",
     )
     parser.add_argument(
         "--duration",
@@ -49,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from features.audio import Audio, check_writable
+    from features.controls import CONTROL_NAMES
     from features.references import open_reference
     from flowmusic.api.output import check_folder, check_new
 
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         check_writable(picture, (".png",))
     if not args.overwrite:
         check_new([args.out, picture] if args.plot else [args.out])
-    references = [open_reference(role, args.audio) for role in dict.fromkeys(args.only or CONTROLS)]
+    references = [open_reference(role, args.audio) for role in dict.fromkeys(args.only or CONTROL_NAMES)]
     duration_s = args.duration or max(reference.duration_s for reference in references)
     with progress_bar() as progress:
         controls = extractors(args).extract(references, duration_s, progress=progress)

@@ -11,8 +11,8 @@ DROPOUT = 0.3
 class TextAdapter(nn.Module):
     """Moves the mean state of a prompt to where that of plain words is; what it adds starts at zero.
 
-    It is trained by itself, on text alone (`flowmusic.training.text_adapter`): a flow hears only a few
-    captions with each of many words, but that two of them mean the same can be learned without any sound.
+    It is trained by itself, on text alone (`flowmusic.training.text_adapter`): a flow is trained with only a
+    few captions with each of many words, but that two of them mean the same can be learned without sound.
 
     Shape: (..., E) -> (..., E)
     """

@@ -21,7 +21,7 @@ from flowmusic.flow.schedule import Guidance
 from flowmusic.model.transformer import FlowTransformer
 
 WINDOW_S = 8.0
-"""Seconds of a training excerpt of the embedded model; the recipes of larger ones have 10."""
+"""Seconds of a training excerpt of the bundled model; the recipes of larger ones have 10."""
 
 OVERLAP_S = 4.0
 LONGEST_WHOLE_S = 30.0

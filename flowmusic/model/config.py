@@ -13,7 +13,7 @@ from flowmusic.conditioning.style import StyleConfig, check_positive
 
 @dataclass(frozen=True)
 class FlowConfig:
-    """Shape of a `FlowTransformer`. The defaults are those of the embedded model.
+    """Shape of a `FlowTransformer`. The defaults are those of the bundled model.
 
     latent_dim      channels D of the codec's latents
     image_dim       how many of them, the last ones, are the stereo image; a head of its own makes them

@@ -1,4 +1,4 @@
-"""Excerpts become style tokens: of the right number, each by itself, and looser with fewer books."""
+"""Excerpts become style tokens: of the right number, each by itself, and looser with fewer codebooks."""
 
 from __future__ import annotations
 

@@ -106,10 +106,10 @@ def test_clips_solved_in_one_batch_agree(
     model: FlowTransformer, condition: Condition, x_t: torch.Tensor
 ) -> None:
     field = GuidedVelocity(model, condition, GuidanceSpec.simple(2))
-    apart = solve(field, x_t, "heun", steps=4)
+    alone = solve(field, x_t, "heun", steps=4)
     together = solve(field, x_t, "heun", steps=4, per_clip=False)
-    assert apart.evaluations == together.evaluations == 8
-    torch.testing.assert_close(apart.latents, together.latents, atol=1e-4, rtol=1e-4)
+    assert alone.evaluations == together.evaluations == 8
+    torch.testing.assert_close(alone.latents, together.latents, atol=1e-4, rtol=1e-4)
 
 
 def test_padded_clips_are_guided_as_if_alone(
