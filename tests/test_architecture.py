@@ -27,6 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "features": set(),
     "flowmusic.arguments": set(),
     "flowmusic.attention": set(),
+    "flowmusic.errors": set(),
     "flowmusic.model_files": {"features", "flowmusic.weights"},
     "flowmusic.runtime": set(),
     "flowmusic.weights": {"features"},
@@ -48,6 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "flowmusic.cli": {
         "flowmusic.commands",
         "flowmusic.training",
+        "flowmusic.errors",
         "flowmusic.runtime",
         "flowmusic.__version__",
     },
