@@ -23,7 +23,7 @@ demo: $(VENV)/.installed
 	@ls -1 $(DEMO)
 
 docs: $(VENV)/.documented
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The pages are in the folder site/ : open site/index.html"
 
 install: $(VENV)/.installed
