@@ -15,9 +15,8 @@ from tests.installed import EVERYTHING, needs
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(path for folder in ("features", "flowmusic") for path in (ROOT / folder).rglob("*.py"))
 
-_BASE = {f"flowmusic.{name}" for name in ("arguments", "attention", "model_files", "runtime", "weights")} | {
-    "features"
-}
+_LOOSE = ("arguments", "attention", "errors", "model_files", "runtime", "weights")
+_BASE = {"features"} | {f"flowmusic.{name}" for name in _LOOSE}
 _PARTS = _BASE | {f"flowmusic.{part}" for part in ("codec", "conditioning", "model", "flow")}
 _API = _PARTS | {"flowmusic.composer", "flowmusic.plots", "flowmusic.__version__"}
 _JUDGES = _API | {"flowmusic.api"}
