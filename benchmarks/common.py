@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowmusic.evaluation.listening import Ears, ExtractedStore
-
+from features.events import ExtractedStore
 from features.extract import Extractors
 from flowmusic.api.model import FlowMusic
 from flowmusic.api.request import Request
@@ -53,7 +52,7 @@ class Bench:
         sampling = sampling_of(options)
         model = model or FlowMusic.from_pretrained(options.checkpoint)
         store = ClipStore(FlowMaker(model), options.out / "clips")
-        extracted = ExtractedStore(options.out / "extracted", Ears.of(Extractors()))
+        extracted = ExtractedStore(options.out / "extracted", Extractors())
         heading = heading_of(title, model, options)
         return cls(model, store, extracted, options.out, options.duration, options.seed, sampling, heading)
 

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from flowmusic.evaluation.listening import ExtractedStore
 
 from benchmarks.common import Bench, bar, load_clips, options_of
 from features.audio import Audio, read_audio, write_audio
 from features.controls import CONTROL_NAMES
+from features.events import ExtractedStore
 from flowmusic.api.editing import BORDER_FADE_S
 from flowmusic.evaluation.adherence import HEADLINE
 from flowmusic.evaluation.clip_store import digest

@@ -82,9 +82,9 @@ def time_generation(options: argparse.Namespace) -> dict[str, float]:
     model = FlowMusic.from_pretrained(options.checkpoint)
     loaded = time.perf_counter()
     controls = extract_controls(chords="Am | F C | G7 Csus4", duration_s=options.duration)
-    model.generate("a calm piano trio", controls=controls, duration_s=1.0)
+    model.generate(text="a calm piano trio", controls=controls, duration=1.0)
     warm = time.perf_counter()
-    clip = model.generate("a calm piano trio", controls=controls, duration_s=options.duration)
+    clip = model.generate(text="a calm piano trio", controls=controls, duration=options.duration)
     made = time.perf_counter()
     latents = clip.latents[None]
     with torch.inference_mode():

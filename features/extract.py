@@ -116,7 +116,7 @@ class Extractors:
         stems = {} if stems is None else stems
         fields: dict[str, Tensor] = {}
         for index, reference in enumerate(references):
-            progress(f"listening to the {reference.role}", index, len(references))
+            progress(f"extracting the {reference.role}", index, len(references))
             if isinstance(reference.content, Audio):
                 value = self.extract_recording(reference, grid.duration_s, stems)["value"]
                 mask = _mask_until(reference.duration_s, grid)
@@ -124,7 +124,7 @@ class Extractors:
                 value, mask = read_symbols(reference, grid, loop_chords)
             value = fit_frames(value, grid.n_frames).float()
             fields |= {reference.role: value, f"{reference.role}_mask": mask}
-        progress("listening", len(references), len(references))
+        progress("extracting", len(references), len(references))
         return Controls(grid.n_frames, grid.frame_rate, **fields)
 
     def extract_recording(

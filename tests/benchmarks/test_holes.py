@@ -11,7 +11,6 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
-from flowmusic.evaluation.listening import ExtractedStore
 
 from benchmarks.common import Bench
 from benchmarks.holes import (
@@ -28,6 +27,7 @@ from benchmarks.holes import (
 from features.audio import Audio
 from features.chord_labels import ChordSegment
 from features.controls import CONTROL_CHANNELS, PITCH_LOW_MIDI, Controls
+from features.events import ExtractedStore
 from flowmusic.api.model import FlowMusic
 from flowmusic.api.request import Request
 from flowmusic.evaluation.adherence import Extracted
