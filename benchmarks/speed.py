@@ -106,7 +106,7 @@ def time_long(options: argparse.Namespace) -> dict[str, float]:
     model = FlowMusic.from_pretrained(options.checkpoint)
     loaded = time.perf_counter()
     drums = reference_audio(ROOT / "examples" / "drums.ogg", LONG_S)
-    model.generate(drums=drums, chords="Am | F C | G7 Csus4", duration_s=LONG_S)
+    model.generate(drums=drums, chords="Am | F C | G7 Csus4", duration=LONG_S)
     return {
         "long: imports, model loaded": loaded - start,
         f"long: a clip of {LONG_S:g} s with drums and a chart": time.perf_counter() - loaded,

@@ -28,9 +28,9 @@ from features.audio import Audio
 from features.chord_labels import ChordSegment
 from features.controls import CONTROL_CHANNELS, PITCH_LOW_MIDI, Controls
 from features.events import ExtractedStore
+from features.extracted import Extracted
 from flowmusic.api.model import FlowMusic
 from flowmusic.api.request import Request
-from flowmusic.evaluation.adherence import Extracted
 from flowmusic.evaluation.clip_store import ClipStore, FlowMaker
 from flowmusic.evaluation.references import Clip
 from flowmusic.evaluation.report import summarise

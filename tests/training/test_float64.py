@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from flowmusic.model.attention import rotation
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from flowmusic.attention import rotation
 from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
 from flowmusic.training import codec_module
 from flowmusic.training.codec_module import Moments, fit_components
