@@ -58,7 +58,7 @@ class InMemory(BaseModel):
 
 def _source(value: Any) -> Any:
     if isinstance(value, str):
-        return _words(value)
+        return _words(value, ": a file, or for chords a chart such as 'Am | F C | G7'")
     if isinstance(value, Mapping):
         return InMemory.model_validate(value)
     if value is None or isinstance(value, (bool, int, float)):
@@ -66,9 +66,9 @@ def _source(value: Any) -> Any:
     return value
 
 
-def _words(value: str) -> str:
+def _words(value: str, kind: str = "") -> str:
     if not value.strip():
-        raise ValueError(f"must be a text that is not empty, got {value!r}")
+        raise ValueError(f"must be a text that is not empty{kind}, got {value!r}")
     if "\x00" in value:
         raise ValueError("must be a text without NUL characters")
     return value

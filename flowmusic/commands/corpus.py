@@ -33,10 +33,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--soundfont", type=Path, action="append", required=True, help=".sf2 or .sf3; repeat for several"
     )
-    parser.add_argument("--leadsheets", type=Path, help="lead sheets (JSON lines) for half of the hours")
-    parser.add_argument("--seed", type=whole_number("a seed", 0, 2**63 - 1), default=1)
-    parser.add_argument("--workers", type=whole_number("processes", 1, 256), default=2, help="processes (2)")
-    parser.add_argument("--sample-rate", type=whole_number("a rate in Hz", 8000, 96_000), default=32_000)
+    parser.add_argument(
+        "--leadsheets", type=Path, help="lead sheets (JSON lines) for half of the hours (default: none)"
+    )
+    parser.add_argument(
+        "--seed", type=whole_number("a seed", 0, 2**63 - 1), default=1, help="random seed (default: 1)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=whole_number("processes", 1, 256),
+        default=2,
+        help="processes that render (default: 2)",
+    )
+    parser.add_argument(
+        "--sample-rate",
+        type=whole_number("a rate in Hz", 8000, 96_000),
+        default=32_000,
+        help="sample rate in Hz (default: 32000)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

