@@ -10,7 +10,7 @@ from tests.refusals import BAD_SOUNDS, Refused, tone, wav, written
 
 
 @pytest.mark.parametrize("kind", BAD_SOUNDS)
-@pytest.mark.parametrize("role", ["drums", "melody", "chords", "style", "context", "from-clip"])
+@pytest.mark.parametrize("role", ["drums", "melody", "chords", "style", "context", "vary"])
 def test_bad_references_of_generate(
     kind: str, role: str, tmp_path: Path, refused: Refused, tiny_model: Path
 ) -> None:
@@ -53,7 +53,7 @@ def test_bad_recordings_of_features(kind: str, tmp_path: Path, refused: Refused)
         (["--chords", "Am | Xyz | C"], ["bar 2", "Xyz"]),
         (["--chords", "H | C"], ["bar 1", "H", "B"]),
         (["--chords", "songs/none.lab"], ["songs/none.lab", "does not exist"]),
-        (["--chords", ""], ["the chords reference is an empty text; expected", "'Am | F C | G7'"]),
+        (["--chords", ""], ["chords must be a text that is not empty", "such as 'Am | F C | G7'", "got ''"]),
         (["--drums", "beat.lab"], ["beat.lab"]),
         (["--controls", "none.safetensors"], ["none.safetensors"]),
     ],
@@ -69,10 +69,10 @@ def test_extractors_that_the_clip_needs_are_made_first(
     words: list[str], refused: Refused, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def offline(*_: object) -> None:
-        raise ValueError("the chord recogniser cannot be had")
+        raise OSError("the chord recogniser cannot be had")
 
     monkeypatch.setattr("features.choices.chord_recogniser", offline)
-    monkeypatch.setattr("flowmusic.api.model.FlowMusic.sample", lambda *_: pytest.fail("a clip was made"))
+    monkeypatch.setattr("flowmusic.api.model.FlowMusic.prepare", lambda *_: pytest.fail("a clip was made"))
     common = ["--chords", "Am", "--checkpoint", str(tiny_model), "-o", str(refused.out)]
     assert "the chord recogniser cannot be had" in refused("generate", *common, *words)
 
