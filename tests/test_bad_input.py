@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from flowmusic.data.leadsheets import read_lead_sheets
+from flowmusic.errors import is_bad_input
+from flowmusic.evaluation.references import read_labels
 from tests.refusals import BAD_SOUNDS, Refused, tone, wav, written
 
 
@@ -190,3 +193,19 @@ def test_bad_arguments_of_evaluate(
         wav(tmp_path / f"{index}.wav", tone(2.5))
     common = ["--references", str(tmp_path), "--checkpoint", str(tiny_model), "--out", str(tmp_path / "out")]
     assert expected in refused("evaluate", *common, "--duration", "2", *arguments)
+
+
+def test_texts_in_another_encoding(tmp_path: Path, refused: Refused) -> None:
+    """They are bad input, not an internal error."""
+    text = written(tmp_path / "text.txt", "Ballade für Flügel".encode("latin-1"))
+    out = str(tmp_path / "out")
+    message = f"{text} cannot be read as UTF-8 text; expected prompts, one a line"
+    assert message in refused("batch", "--grid", "--prompts", str(text), "--out", out)
+    readers = (
+        (read_lead_sheets, "is not UTF-8 text; expected a JSON-lines"),
+        (read_labels, "cannot be read as labels"),
+    )
+    for read, message in readers:
+        with pytest.raises(ValueError, match=message) as caught:
+            read(text)
+        assert is_bad_input(caught.value)

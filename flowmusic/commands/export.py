@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
+    from features.notation import read_text
     from flowmusic.api.pretrained import GenerationDefaults
     from flowmusic.training.checkpoint import read_checkpoint
     from flowmusic.training.export import export
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         defaults = replace(defaults, steps=args.steps)
     if args.guidance is not None:
         defaults = replace(defaults, guidance=args.guidance)
-    card = args.card.read_text(encoding="utf-8") if args.card else None
+    card = read_text(args.card, "a model card") if args.card else None
     folder = export(args.checkpoint, args.out, args.codec, args.flow, defaults, card)
     sys.stdout.write(f"{folder}\n")
     if args.push:

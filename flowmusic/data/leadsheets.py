@@ -43,8 +43,12 @@ def read_lead_sheets(path: Path) -> list[LeadSheet]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: expected a JSON-lines file of lead sheets, found none")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text; expected a JSON-lines file of lead sheets") from error
     sheets = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:

@@ -152,7 +152,7 @@ def read_labels(path: Path) -> dict[str, Any]:
     """song.json as a dict. ValueError, naming the file, where it is broken or lacks a list."""
     try:
         song = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as labels (JSON): {error}") from error
     missing = [key for key in ("chords", "melody", "drums") if not isinstance(song, dict) or key not in song]
     if missing:
