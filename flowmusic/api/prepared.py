@@ -163,7 +163,7 @@ def prepare(model: FlowMusic, request: Request, progress: Progress = no_progress
         text=text,
         style=style,
         style_info=None if opened.style is None else opened.style.info(request.style_codebooks),
-        song_info=None if composition is None else _song_info(composition, request.song or 0),
+        song_info=None if composition is None else _song_info(composition, request.song or 0, followed),
         canvas=canvas,
         files={name: FileInfo(path=path, sha256=_hash(path)) for name, path in request.files.items()},
         seconds={"reading text and style": read - started, "extracting controls": extracted - read},
@@ -204,7 +204,8 @@ def _compose(model: FlowMusic, request: Request, duration_s: float) -> Compositi
     )
 
 
-def _song_info(composition: Composition, song: int) -> SongInfo:
+def _song_info(composition: Composition, song: int, followed: Sequence[Reference]) -> SongInfo:
+    """What a sidecar says of a song; its parts are those that are followed."""
     chords = next(item for item in composition.references if item.role == "chords")
     segments = chords.chord_segments(0.0)
     return SongInfo(
@@ -213,7 +214,7 @@ def _song_info(composition: Composition, song: int) -> SongInfo:
         key=f"{composition.score.key} {composition.score.mode}",
         bpm=composition.score.bpm,
         metre=composition.score.metre,
-        parts=composition.parts,
+        parts=tuple(item.role for item in composition.references if item in followed),
         chords=tuple((round(item.start_s, 4), round(item.end_s, 4), item.label) for item in segments),
     )
 

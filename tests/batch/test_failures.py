@@ -29,6 +29,7 @@ from flowmusic.batch.store import ClipStore
 from flowmusic.batch.table import BatchSummary, write_tables
 from flowmusic.cli import main
 from flowmusic.commands.batch import EXIT_INCOMPLETE
+from flowmusic.evaluation.scoring import best_clip
 from tests.batch.conftest import run
 
 ROWS: list[dict[str, object]] = [{"seed": seed, "chords": "C", "duration": 1} for seed in range(3)]
@@ -72,7 +73,7 @@ def test_a_row_that_fails_in_making_is_noted(
     kind: str, model: FlowMusic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail, reason = ERRORS[kind]
-    real = running.best_clip
+    real = best_clip
 
     def some(model: FlowMusic, request: Request, *more: Any) -> Clip:
         if request.seed == 1:

@@ -1,0 +1,204 @@
+"""Clips made again from their sidecars, and the command line's ways to edit, vary and choose."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.audio import read_audio
+from features.cache import FeatureCache
+from features.extract import Extractors
+from flowmusic.api import prepared
+from flowmusic.api.clip import ClipInfo
+from flowmusic.api.model import FlowMusic
+from flowmusic.api.request import Request
+from flowmusic.api.sidecar import check_model, read_sidecar
+from flowmusic.cli import main
+from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.evaluation.scoring import Choice, Judge, best_clip
+from tests.refusals import Refused
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> FlowMusic:
+    return FlowMusic.from_pretrained(tiny_model, extractors=Extractors("none", cache=FeatureCache()))
+
+
+@pytest.fixture
+def song(music_file: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(music_file, tmp_path / "song.wav"))
+
+
+def test_a_sidecar_makes_the_same_bytes(tiny_model: Path, song: Path, tmp_path: Path) -> None:
+    first, again, other = (tmp_path / name for name in ("first.wav", "again.wav", "other.wav"))
+    arguments = ["generate", "--chords", "Am | F", "--melody", str(song), "--text", "organ", "--seed", "4"]
+    arguments += ["--context", str(song), "--keep", "0-0.5", "--guidance", "2", "--loudness", "-20"]
+    arguments += ["--separator", "none", "--checkpoint", str(tiny_model), "--duration", "1.5"]
+    assert main([*arguments, "-o", str(first)]) == 0
+    sidecar = str(first.with_suffix(".json"))
+    assert main(["generate", "--from", sidecar, "-o", str(again)]) == 0
+    assert again.read_bytes() == first.read_bytes()
+    assert main(["generate", "--from", sidecar, "--seed", "5", "-o", str(other)]) == 0
+    assert other.read_bytes() != first.read_bytes()
+
+
+def test_a_changed_a_moved_and_a_lost_reference(model: FlowMusic, song: Path, tmp_path: Path) -> None:
+    clip = model.generate(melody=str(song), duration=1.0)
+    (tmp_path / "out").mkdir()
+    sidecar = clip.save(tmp_path / "out" / "clip.wav")[1]
+    moved = tmp_path / "out" / "song.wav"
+    shutil.move(song, moved)
+    request = read_sidecar(sidecar).request
+    assert request.melody == str(moved)
+    assert np.array_equal(model.generate(request).audio, clip.audio)
+    moved.write_bytes(moved.read_bytes()[:-2] + b"xx")
+    with pytest.raises(ValueError, match=r"song\.wav has changed since .*clip\.json"):
+        read_sidecar(sidecar)
+    moved.unlink()
+    with pytest.raises(ValueError, match=r"song\.wav, from which .* is gone"):
+        read_sidecar(sidecar)
+
+
+def test_a_sidecar_of_another_model_is_refused(model: FlowMusic, tmp_path: Path) -> None:
+    sidecar = model.generate(duration=1.0).save(tmp_path / "clip.wav")[1]
+    values = json.loads(sidecar.read_text())
+    values["model"]["fingerprint"] = "0" * 16
+    sidecar.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="was made by the model"):
+        check_model(model.model.name, model.model.fingerprint, read_sidecar(sidecar), sidecar)
+    sidecar.write_text("[]")
+    with pytest.raises(ValueError, match=r"not the \.json of a clip"):
+        read_sidecar(sidecar)
+
+
+def test_varying_a_clip_keeps_its_controls(tiny_model: Path, tmp_path: Path) -> None:
+    clip, varied = tmp_path / "clip.wav", tmp_path / "varied.wav"
+    base = ["generate", "--checkpoint", str(tiny_model)]
+    assert main([*base, "--chords", "Am | F", "--duration", "1", "-o", str(clip)]) == 0
+    assert main([*base, "--vary", str(clip), "--strength", "0.3", "-o", str(varied)]) == 0
+    sidecar = json.loads(varied.with_suffix(".json").read_text())
+    assert sidecar["controls"] == ["chords"] and sidecar["seed"] == 1
+    assert sidecar["request"]["strength"] == 0.3 and read_audio(varied).duration_s == 1.0
+    assert varied.read_bytes() != clip.read_bytes()
+
+
+def test_the_best_of_several_is_kept(model: FlowMusic, song: Path) -> None:
+    request = Request(chords="C", melody=str(song), duration=1.0, seed=3)
+    judge = Judge(Extractors("none", cache=FeatureCache()))
+    best = best_clip(model, request, judge, Choice(3, {"melody": 2.0}))
+    table = best.info.candidates
+    assert [item.seed for item in table] == [3, 4, 5]
+    assert best.info.overall == max(item.overall for item in table)
+    chosen = next(item.seed for item in table if item.overall == best.info.overall)
+    assert best.info.seed == best.info.request.seed == chosen
+    alone = model.generate(chords="C", melody=str(song), duration=1.0, seed=chosen)
+    assert np.array_equal(alone.audio, best.audio)
+
+
+def test_candidates_are_prepared_once(tiny_model: Path, song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not depend on the seed is extracted, encoded and composed once, not once a candidate."""
+    model = FlowMusic.from_pretrained(tiny_model, extractors=Extractors("none"))  # no cache to hide behind
+    calls: Counter[str] = Counter()
+    places = [
+        (Extractors, "extract"),
+        (TransformersTextEncoder, "encode"),
+        (prepared, "open_reference"),
+        (prepared, "_compose"),
+    ]
+    for owner, name in places:
+        counted = getattr(owner, name)
+
+        def count(*args: Any, counted: Any = counted, name: str = name, **options: Any) -> Any:
+            calls[name] += 1
+            return counted(*args, **options)
+
+        monkeypatch.setattr(owner, name, count)
+    request = Request(text="folk", song=1, melody=str(song), duration=1.0, steps=1)
+    best = best_clip(model, request, Judge(model.extractors), Choice(3))
+    assert len(best.info.candidates) == 3
+    assert calls == {"extract": 1, "encode": 1, "open_reference": 1, "_compose": 1}
+
+
+def test_candidates_of_a_composed_song_are_chosen_from(model: FlowMusic) -> None:
+    judge = Judge(Extractors("none", cache=FeatureCache()))
+    request = Request(text="a slow piano ballad with drums", duration=2.0, seed=5)
+    best = best_clip(model, request, judge, Choice(2))
+    assert best.info.scores is not None and set(best.info.scores) == {item.role for item in best.followed}
+    assert [item.seed for item in best.info.candidates] == [5, 6]
+    assert all(item.name == "composed" for item in best.followed)
+    alone = model.generate(request.replace(song=5, seed=best.info.seed))
+    assert np.array_equal(alone.audio, best.audio) and alone.info.composed == best.info.composed
+
+
+def test_candidates_without_anything_to_score_them_by_are_refused(
+    model: FlowMusic, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FlowMusic, "render_each", lambda *_: pytest.fail("a clip was made"))
+    judge = Judge(model.extractors)
+    for request in (
+        Request(),
+        Request(text="x", compose=False),
+        Request(text="x", vary=str(song)),
+        Request(text="x", context=str(song), extend=True),
+    ):
+        with pytest.raises(ValueError, match="expected one of them, or a text alone"):
+            best_clip(model, request.replace(duration=4.0), judge, Choice(2))
+
+
+def test_a_song_of_a_sidecar_is_kept_beside_references(tiny_model: Path, song: Path, tmp_path: Path) -> None:
+    """What was composed goes on to be followed where new drums do not replace it."""
+    idea, changed = tmp_path / "idea.wav", tmp_path / "changed.wav"
+    base = ["generate", "--separator", "none"]
+    text = ["--text", "a rock song with drums and guitar", "--duration", "2", "--checkpoint", str(tiny_model)]
+    assert main([*base, *text, "--seed", "2", "-o", str(idea)]) == 0
+    assert (
+        main([*base, "--from", str(idea.with_suffix(".json")), "--drums", str(song), "-o", str(changed)]) == 0
+    )
+    first, second = (ClipInfo.load(path.with_suffix(".json")) for path in (idea, changed))
+    assert first.composed is not None and second.composed is not None
+    assert second.composed.chords == first.composed.chords and second.composed.song == 2
+    assert set(second.controls) == set(first.controls) | {"drums"}
+    assert list(second.references) == ["drums"] and "drums" not in second.composed.parts
+
+
+def test_a_sidecar_carries_licence_and_credits(tiny_model: Path, tmp_path: Path) -> None:
+    bundled = FlowMusic.from_pretrained()
+    info = bundled.generate(duration=0.5, steps=1).info
+    kept = ClipInfo.load(bundled.generate(duration=0.5, steps=1).save(tmp_path / "clip.wav")[1])
+    assert kept.model == info.model and info.model.license == "CC-BY-SA-4.0"
+    assert "Nikola Whallon" in info.model.credits
+
+
+def test_objects_stand_in_a_sidecar_by_name_and_have_to_be_given_again(
+    model: FlowMusic, music: tuple[np.ndarray, int], tmp_path: Path
+) -> None:
+    clip = model.generate(melody=music, duration=1.0)
+    info = read_sidecar(clip.save(tmp_path / "clip.wav")[1])
+    with pytest.raises(ValueError, match=r"melody was a Python object .* give it again"):
+        model.generate(info.request)
+    again = model.generate(info.request.replace(melody=music))
+    assert np.array_equal(again.audio, clip.audio)
+
+
+def test_files_that_stand_there_are_kept(tiny_model: Path, tmp_path: Path, refused: Refused) -> None:
+    for name in ("clip.wav", "clip.json", "clip.png"):
+        clip = tmp_path / name
+        clip.write_text("mine")
+        words = [
+            "generate",
+            "--checkpoint",
+            str(tiny_model),
+            "--duration",
+            "1",
+            "-o",
+            str(tmp_path / "clip.wav"),
+        ]
+        assert f"{name} exists already" in refused(*words, "--plot")
+        assert clip.read_text() == "mine"
+        clip.unlink()
