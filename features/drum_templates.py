@@ -1,4 +1,4 @@
-"""Drum hits -> the band energies that `features.drums` would hear in a recording of them."""
+"""Drum hits -> the band energies that `features.drums` would extract from a recording of them."""
 
 from __future__ import annotations
 

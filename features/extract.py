@@ -66,7 +66,7 @@ class Extractors:
 
     @property
     def names(self) -> dict[str, str]:
-        """What listens, by name, or by version where an object was given."""
+        """The extractors by name, or by version where an object was given."""
         parts = {"separator": self._separator, "melody": self._melody, "chords": self._chords}
         return {role: part if isinstance(part, str) else part.version for role, part in parts.items()}
 

@@ -21,7 +21,7 @@ from flowmusic.errors import is_bad_input, is_out_of_memory, sentence
 COMMANDS = {
     "generate": "make a clip that follows a text, drums, a melody or chords",
     "batch": "make the clips of a manifest or a folder: many, scored, resumable",
-    "features": "listen to a recording and write down its controls",
+    "features": "extract the controls of a recording and write them down",
     "invert": "learn a pseudo-word that stands for the sound of recordings",
     "evaluate": "measure how well a model follows its controls",
     "corpus": "render labelled training audio from scores",

@@ -126,7 +126,7 @@ def lay_out(edit: Edit, codec: Codec, n_frames: int, duration_s: float, device: 
         sound[:, first : first + laid.shape[1]] = laid
         spans = _kept_spans(edit, original_s, min(duration_s, n_samples / rate))
         kept = tuple((round(start * rate), round(end * rate)) for start, end in spans)
-        # What is not kept must not be heard in the latents beside it: the codec never sees it.
+        # What is not kept must not reach the latents beside it: the codec never sees it.
         context = encode_audio(codec, Audio(mirrored(sound, kept), rate), device).cpu()
         known[0] = _known_frames(spans, n_frames, codec.frame_rate, n_samples / rate)
     start = None

@@ -56,9 +56,9 @@ def open_style(source: AudioSource, excerpt_s: tuple[float, float] | None = None
 
 
 def encode_style(model: Pretrained, reference: StyleReference, codebooks: int | None = None) -> StyleTokens:
-    """Style tokens (1, M, style_dim) by the first `books` books of the quantiser (all); fewer are looser.
+    """Style tokens (1, M, style_dim) by the first `codebooks` of the quantiser (all); fewer are looser.
 
-    ValueError where the model knows no style, or has fewer books.
+    ValueError where the model was trained without style, or has fewer codebooks.
     """
     conditioner = model.flow.style
     if conditioner is None:

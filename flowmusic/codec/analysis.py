@@ -1,6 +1,6 @@
-"""What the embedded codec hears: log-frequency band levels at several time-frequency resolutions.
+"""The analysis of the bundled codec: log-frequency band levels at several time-frequency resolutions.
 
-Low notes need long windows to be told apart, strokes need short ones; no single spectrogram has
+Low notes need long windows to be resolved, strokes need short ones; no single spectrogram has
 both, so each latent frame describes four, each over its own range of frequencies.
 """
 

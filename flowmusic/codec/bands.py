@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from flowmusic.codec.phase import Stft, reconstruct
 
-LOG_FLOOR = -5.0  # log10 of the smallest magnitude that is told from silence: -100 dB
+LOG_FLOOR = -5.0  # log10 of the smallest magnitude that differs from silence: -100 dB
 
 
 def from_log10(levels: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class BandStft:
     def __init__(self, band: DecoderBand, sample_rate: int) -> None:
         self.stft = Stft(band.window, band.hop)
         bin_hz = self.stft.bins_hz(sample_rate)
-        # Equal power where two bands meet: their phases are found apart, so they do not add up in phase.
+        # Equal power where two bands meet: their phases are found separately, so they do not add up in phase.
         rise = ((bin_hz - band.low_hz) / CROSSOVER_HZ + 0.5).clamp(0, 1) if band.low_hz > 0 else None
         fall = (
             ((bin_hz - band.high_hz) / CROSSOVER_HZ + 0.5).clamp(0, 1)

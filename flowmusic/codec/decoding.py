@@ -40,7 +40,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 @torch.no_grad()
 def decode_clip(codec: Codec, latents: Tensor, n_samples: int, circular: bool = False) -> np.ndarray:
-    """Sound (C, n_samples) of generated latents (T, D); `circular`: its end goes on at its start.
+    """Sound (C, n_samples) of generated latents (T, D); `circular`: its end continues at its start.
 
     A clip of up to BLOCK_S seconds is decoded at once. Memory beyond the clip itself is that of a block.
     """

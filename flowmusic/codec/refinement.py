@@ -78,7 +78,7 @@ class Refinement(nn.Module):
 class LevelMaps:
     """The band levels that latents store, read at the bins and columns of each band of the decoder.
 
-    Maps of each band, in log10 amplitude: of the resolution that tells most frequencies apart at a bin, then
+    Maps of each band, in log10 amplitude: of the resolution that resolves most frequencies at a bin, then
     of every resolution that has several columns a latent frame.
 
     Shape: features (B, T, N) -> a tensor (B, M, T', F) a band

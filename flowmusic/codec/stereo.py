@@ -33,7 +33,7 @@ class StereoImage(nn.Module):
     def __init__(self, sample_rate: int, hop: int, n_components: int) -> None:
         super().__init__()
         self.sample_rate, self.hop, self.n_components = sample_rate, hop, n_components
-        self.listening = Stft(hop + hop // 2, hop // 2)
+        self.fine_stft = Stft(hop + hop // 2, hop // 2)
         self.shaping = Stft(hop, hop // COLUMNS)
         edges = [0.0]
         while (edge := LOWEST_HZ * 2.0 ** ((len(edges) - 1) / BANDS_PER_OCTAVE)) < sample_rate / 2:
@@ -48,7 +48,7 @@ class StereoImage(nn.Module):
         weights = torch.ones(n_features)
         weights[: len(edges)] = PAN_WEIGHT
         self.register_buffer("weights", weights, persistent=False)
-        self.register_buffer("bands", self._bands(self.listening), persistent=False)
+        self.register_buffer("bands", self._bands(self.fine_stft), persistent=False)
         self.register_buffer("shaping_bands", self._bands(self.shaping), persistent=False)
         self.register_buffer("spread", self._spread(self.shaping), persistent=False)
 
@@ -69,7 +69,7 @@ class StereoImage(nn.Module):
         """Sound (B, 2, S) -> pans, then widths: (B, T, 2 N), T = ceil(S / hop)."""
         n_frames = -(-audio.shape[2] // self.hop)
         mid, side = audio.mean(dim=1), (audio[:, 0] - audio[:, 1]) / 2
-        mids, sides = (self.listening.spectrum(x, 2 * n_frames)[..., 1:-1] for x in (mid, side))
+        mids, sides = (self.fine_stft.spectrum(x, 2 * n_frames)[..., 1:-1] for x in (mid, side))
         power_mid, power_side, common = (
             self._pooled(power, self.get_buffer("bands"), n_frames)  # (B, T, N)
             for power in (mids.abs().square(), sides.abs().square(), (mids * sides.conj()).real)

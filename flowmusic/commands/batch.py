@@ -23,7 +23,7 @@ SHOWN_PROBLEMS = 50
 EPILOG = """A manifest has one JSON object a line, with keys as the options of `flowmusic generate`:
   {"text": "slow jazz trio", "chords": "Am | F | C | G", "duration": 12, "seed": 7}
   {"drums": "beats/one.wav", "melody": "tunes/two.mid", "guidance": "drums=2,melody=3"}
-A second run goes on where the first stopped. Exit code 3: some rows have no clip; the table says why.
+A second run continues where the first stopped. Exit code 3: some rows have no clip; the table says why.
 
 examples:
   flowmusic batch manifest.jsonl --out clips --devices 2

@@ -28,7 +28,7 @@ SECONDS = number("seconds", 2, 600)
 EPILOG = """The references' controls are extracted from their sound; the same extractors judge the clips.
 Floor: each clip against other references. Ceiling: the codec's resynthesis of the reference. Where the
 references are rendered songs their exact labels judge as well. The folder keeps every clip and result under
-a key of all that made it; a second run goes on where the first stopped.
+a key of all that made it; a second run continues where the first stopped.
 
 examples:
   flowmusic evaluate --references corpus/test --n 32 --out evaluation

@@ -30,7 +30,7 @@ LONGEST_WHOLE_S = 30.0
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """Where the windows of a clip begin; one past the end goes on at the start if `circular`.
+    """Where the windows of a clip begin; one past the end continues at the start if `circular`.
 
     Every frame lies in at least one window.
     """
