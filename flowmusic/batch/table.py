@@ -186,7 +186,8 @@ def _sound(line: TableRow, store: ClipStore) -> str:
     sound = f'<audio controls preload="none" src="{html.escape(line.file)}"></audio>'
     if store.plot_path(line.name).is_file():
         plot = html.escape(f"clips/{line.name}.png")
-        sound += f'<br><a href="{plot}"><img loading="lazy" src="{plot}" alt="controls that were asked for and extracted"></a>'
+        image = f'<img loading="lazy" src="{plot}" alt="controls asked for and extracted">'
+        sound += f'<br><a href="{plot}">{image}</a>'
     return sound
 
 
