@@ -49,9 +49,8 @@ def limit(audio: np.ndarray, peak: float, sample_rate: int) -> np.ndarray:
 
     The gain that each sample needs is held for LOOK_AHEAD_S around it and then averaged over as long: what is
     further from any such sample stays as it is, and the very same array comes back where there is none. (By
-    SciPy's filters: numpy-audio-limiter lets its gain rise again before the peak that it looked ahead to, which
-    ends 9 to 100 % beyond the threshold depending on its settings, and turns each channel down by itself; pedalboard is
-    GPL.)
+    SciPy's filters: numpy-audio-limiter lets its gain rise again before the peak that it looked ahead
+    to, which ends 9 to 100 % beyond the threshold, and turns each channel down by itself; pedalboard is GPL.)
     """
     from scipy.ndimage import minimum_filter1d, uniform_filter1d
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from features.frames import CONTROL_FRAME_RATE
 from flowmusic import __version__
 from flowmusic.api.clip import Clip, ClipInfo, ModelInfo, ReferenceInfo
 from flowmusic.api.editing import Canvas, HeldVelocity, put_back, starting_point
-from flowmusic.api.length import LengthRule
 from flowmusic.api.loudness import at_loudness, integrated_loudness, limit
 from flowmusic.api.prepared import ModelLimits, Prepared, prepare
 from flowmusic.api.pretrained import Pretrained, load_pretrained, save_pretrained
@@ -24,12 +23,8 @@ from flowmusic.api.request import Request
 from flowmusic.codec.decoding import decode_clip
 from flowmusic.codec.protocol import encode_audio
 from flowmusic.conditioning.condition import Condition
-from flowmusic.conditioning.encoders import text_encoder
 from flowmusic.flow.solver import SolveResult, VelocityField, check_finite, noise, solve
 from flowmusic.flow.windows import WindowedVelocity, clip_windows
-
-if TYPE_CHECKING:
-    from flowmusic.conditioning.text import TextEncoder
 
 
 class FlowMusic:
@@ -38,7 +33,6 @@ class FlowMusic:
     def __init__(self, model: Pretrained, extractors: Extractors | None = None) -> None:
         self.model = model
         self.extractors = extractors or Extractors()
-        self._text_encoder: TextEncoder | None = None
         codec, flow = model.codec, model.flow
         if abs(flow.config.control_fold * codec.frame_rate - CONTROL_FRAME_RATE) > 1e-6:
             raise ValueError(
@@ -67,25 +61,9 @@ class FlowMusic:
         return self.model.codec.sample_rate
 
     @property
-    def lengths(self) -> LengthRule:
-        codec, flow = self.model.codec, self.model.flow
-        return LengthRule(self.model.defaults.duration_s, codec.frame_rate, flow.config.control_fold)
-
-    @property
     def limits(self) -> ModelLimits:
         """What opening a request asks of the model."""
-        return ModelLimits(self.lengths, self.model.defaults, self.model.flow.config.condition_shape)
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.flow.parameters()).device
-
-    @property
-    def text_encoder(self) -> TextEncoder:
-        """The text encoder that the model was trained with, loaded when it is first needed."""
-        if self._text_encoder is None:
-            self._text_encoder = text_encoder(self.model.defaults.text_encoder)
-        return self._text_encoder
+        return ModelLimits.of(self.model)
 
     def generate(
         self, request: Request | None = None, *, progress: Progress = no_progress, **options: Any
@@ -112,7 +90,7 @@ class FlowMusic:
         Raises:
             ValueError: an option or a reference that cannot be used; before any long work.
         """
-        return prepare(self, request, progress)
+        return prepare(self.model, self.extractors, request, progress)
 
     def render(
         self, prepared: Prepared, seeds: Sequence[int], progress: Progress = no_progress
@@ -186,8 +164,8 @@ class FlowMusic:
         )
         if canvas is not None:
             one = one.with_context(canvas.context, canvas.known)
-        condition = one.repeat(len(seeds)).to(self.device)
-        x_0 = noise(seeds, condition.n_frames, config.latent_dim).to(self.device)
+        condition = one.repeat(len(seeds)).to(self.model.device)
+        x_0 = noise(seeds, condition.n_frames, config.latent_dim).to(self.model.device)
         x_t, start = (x_0, 0.0) if canvas is None else starting_point(canvas, x_0)
         plan = clip_windows(
             condition.n_frames, self.model.codec.frame_rate, canvas is not None and canvas.loop
@@ -212,7 +190,7 @@ class FlowMusic:
     def resynthesise(self, audio: AudioSource) -> Audio:
         """Encode and decode a recording: the most that any clip of this model can be like it."""
         original = to_audio(audio).resampled(self.sample_rate)
-        latents = encode_audio(self.model.codec, original, self.device)
+        latents = encode_audio(self.model.codec, original, self.model.device)
         decoded = self.model.codec.decode(latents)[0, :, : original.n_samples]  # (C, S)
         return Audio(decoded.cpu().numpy(), self.sample_rate)
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from features.cache import content_hash
 from features.controls import CONTROL_NAMES, CONTROLS, Controls
-from features.extract import Progress, no_progress
+from features.extract import Extractors, Progress, no_progress
 from features.frames import CONTROL_FRAME_RATE
 from features.references import ChordChart, Reference, open_reference
 from flowmusic.api.clip import FileInfo, SongInfo, StyleInfo
 from flowmusic.api.editing import Canvas, Edit, lay_out
 from flowmusic.api.length import LengthRule
-from flowmusic.api.pretrained import GenerationDefaults
+from flowmusic.api.pretrained import GenerationDefaults, Pretrained
 from flowmusic.api.request import InMemory, Request
 from flowmusic.api.sampler import SamplerSettings
 from flowmusic.api.sidecar import with_varied
@@ -29,7 +29,6 @@ from flowmusic.conditioning.pseudo_words import pseudo_words
 from flowmusic.conditioning.text import EMBEDDED_ENCODER, TransformersTextEncoder
 
 if TYPE_CHECKING:
-    from flowmusic.api.model import FlowMusic
     from flowmusic.composer.compose import Composition
     from flowmusic.conditioning.style import StyleTokens
     from flowmusic.conditioning.text import TextTokens
@@ -83,6 +82,10 @@ class ModelLimits:
     defaults: GenerationDefaults
     shape: ConditionShape
 
+    @classmethod
+    def of(cls, model: Pretrained) -> ModelLimits:
+        return cls(model.lengths, model.defaults, model.flow.config.condition_shape)
+
 
 def open_request(model: ModelLimits, request: Request) -> Opened:
     """Read and check everything that a request names.
@@ -124,12 +127,14 @@ def open_request(model: ModelLimits, request: Request) -> Opened:
     return Opened(request, references, controls, edit, style, inversions, sampler, duration_s)
 
 
-def prepare(model: FlowMusic, request: Request, progress: Progress = no_progress) -> Prepared:
+def prepare(
+    model: Pretrained, extractors: Extractors, request: Request, progress: Progress = no_progress
+) -> Prepared:
     """See `FlowMusic.prepare`."""
     started = time.perf_counter()
-    opened = open_request(model.limits, request)
+    opened = open_request(ModelLimits.of(model), request)
     request, duration_s = opened.request, opened.duration_s
-    style = None if opened.style is None else encode_style(model.model, opened.style, request.style_codebooks)
+    style = None if opened.style is None else encode_style(model, opened.style, request.style_codebooks)
     text = _read_text(model, request.text, opened.inversions)
     composition = None
     if request.composes:
@@ -139,7 +144,7 @@ def prepare(model: FlowMusic, request: Request, progress: Progress = no_progress
     canvas = None
     if opened.edit is not None:
         n_frames = model.lengths.latent_frames(duration_s)
-        canvas = lay_out(opened.edit, model.model.codec, n_frames, duration_s, model.device)
+        canvas = lay_out(opened.edit, model.codec, n_frames, duration_s, model.device)
     read = time.perf_counter()
     followed, given = opened.references, opened.controls
     if composition is not None:
@@ -147,7 +152,7 @@ def prepare(model: FlowMusic, request: Request, progress: Progress = no_progress
         rests = composition.rests(duration_s).without(*(taken & set(CONTROL_NAMES)))
         followed += tuple(item for item in composition.references if item.role not in taken)
         given = rests if given is None else given.combine(rests.fit(given.n_frames))
-    controls = model.extractors.extract(
+    controls = extractors.extract(
         followed, model.lengths.extraction_s(duration_s), request.loop_chords, progress
     )
     if given is not None:
@@ -183,19 +188,19 @@ def _check_on_disk(request: Request) -> None:
                 )
 
 
-def _read_text(model: FlowMusic, text: str | None, inversions: Sequence[Inversion]) -> TextTokens | None:
+def _read_text(model: Pretrained, text: str | None, inversions: Sequence[Inversion]) -> TextTokens | None:
     """Tokens of a prompt; None where there is none."""
     prompt = "" if text is None else text.strip()
     if not inversions and not pseudo_words(prompt):
         return model.text_encoder.encode([prompt]) if prompt else None
     if not isinstance(model.text_encoder, TransformersTextEncoder):
         raise ValueError("pseudo-words need a text encoder of transformers")
-    return encode_text(model.text_encoder, prompt, inversions, model.model.fingerprint)
+    return encode_text(model.text_encoder, prompt, inversions, model.fingerprint)
 
 
-def _compose(model: FlowMusic, request: Request, duration_s: float) -> Composition:
+def _compose(model: Pretrained, request: Request, duration_s: float) -> Composition:
     encoder = None
-    if model.model.defaults.text_encoder == EMBEDDED_ENCODER and isinstance(
+    if model.defaults.text_encoder == EMBEDDED_ENCODER and isinstance(
         model.text_encoder, TransformersTextEncoder
     ):
         encoder = model.text_encoder  # the reader's own: it is not loaded a second time

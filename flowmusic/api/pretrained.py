@@ -17,14 +17,17 @@ import os
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from flowmusic.api.length import LengthRule
 from flowmusic.api.request import MAX_STEPS
 from flowmusic.codec.build import AnyCodec, build_codec
-from flowmusic.conditioning.text import EMBEDDED_ENCODER
+from flowmusic.conditioning.encoders import text_encoder
+from flowmusic.conditioning.text import EMBEDDED_ENCODER, TextEncoder
 from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solvers import SOLVERS
 from flowmusic.model.config import FlowConfig
@@ -90,6 +93,19 @@ class Pretrained:
     defaults: GenerationDefaults
     license: str = ""
     credits: str = ""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.flow.parameters()).device
+
+    @property
+    def lengths(self) -> LengthRule:
+        return LengthRule(self.defaults.duration_s, self.codec.frame_rate, self.flow.config.control_fold)
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """The text encoder that the model was trained with, loaded when it is first needed."""
+        return text_encoder(self.defaults.text_encoder)
 
 
 def load_pretrained(source: str | Path | None = None, device: str | torch.device = "cpu") -> Pretrained:

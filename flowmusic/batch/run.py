@@ -162,7 +162,7 @@ def default_settings(model: FlowMusic) -> BatchSettings:
 def _trainer(model: FlowMusic, devices: int, nodes: int, out: Path) -> Trainer:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    on_gpu = model.device.type == "cuda"
+    on_gpu = model.model.device.type == "cuda"
     spread = devices > 1 or nodes > 1
     strategy: Any = "auto"
     if spread:
