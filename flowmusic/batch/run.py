@@ -87,7 +87,7 @@ class ClipMaker(LightningModule):
         # The error is gone here, and with it the tensors of the frames where it was raised.
         if starved:
             gc.collect()
-            if self.made_with[0].device.type == "cuda":
+            if self.made_with[0].model.device.type == "cuda":
                 torch.cuda.empty_cache()
         return failure
 
