@@ -184,9 +184,7 @@ def test_nothing_is_reused_that_was_made_or_judged_in_another_way(
     maker = Follower()
     evaluate(evaluation(maker, tmp_path, Judges(store, "1"), steps=10, guidance="2"), clips[:2], ("all",))
     assert len(maker.texts) == 2
-    sampling = {"steps": 10, "guidance": "2"} | {"steps": {"steps": 20}, "guidance": {"guidance": "3"}}.get(
-        change, {}
-    )
+    sampling = {"steps": 20 if change == "steps" else 10, "guidance": "3" if change == "guidance" else "2"}
     again = Follower(version="another" if change == "maker" else "follower")
     judges = Judges(store, "2" if change == "judge" else "1")
     asked = [clips[0], replace(clips[2], name="song1")] if change == "reference" else clips[:2]
