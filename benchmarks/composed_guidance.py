@@ -1,6 +1,6 @@
 """Which guidance should clips of a text alone have? Captions of unseen songs, several guidances, on `valid`.
 
-    python -m benchmarks.composed_guidance --probe corpus/train --references corpus/valid --n 32 --out composed
+    python -m benchmarks.composed_guidance --probe corpus/train --references corpus/valid --out composed
 
 For the first caption of each song a song is composed and played. Text: mean AUC over the attributes of
 `benchmarks.text_probe` of what the captioned song is. Followed: headline adherence to what was composed.
