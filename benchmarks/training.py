@@ -1,7 +1,7 @@
 """What training costs: memory by shape and precision, a step's time, and how much of the machine it uses.
 
     python benchmarks/training.py memory
-    python benchmarks/training.py step --recipe configs/embedded-flow.yaml --data DATA --steps 6
+    python benchmarks/training.py step --recipe configs/small-flow.yaml --data DATA --steps 6
     python benchmarks/training.py step --recipe configs/400m.yaml --batch 1 --frames 500 --steps 1
 
 All times are CPU seconds of one thread, so that other work on the machine hardly counts (--threads 2: of the
@@ -37,7 +37,7 @@ from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.flow_module import FlowTraining
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-SHAPES = {"embedded-flow": (12, 200), "400m": (1, 500), "1b": (1, 500)}
+SHAPES = {"small-flow": (12, 200), "400m": (1, 500), "1b": (1, 500)}
 MIB = 2**20
 TEXT_TOKENS = 32
 MIXED = "bf16-mixed"
@@ -157,7 +157,7 @@ def step_figures(args: argparse.Namespace) -> None:
     trained = list(module.net.parameters())
     optimiser = torch.optim.AdamW(trained, lr=1e-4)
     data = (
-        FlowData(args.data, config, args.batch, args.frames, heard_share=args.heard_share)
+        FlowData(args.data, config, args.batch, args.frames, extracted_share=args.extracted_share)
         if args.data
         else None
     )
@@ -243,14 +243,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=["memory", "step"])
-    parser.add_argument("--recipe", type=Path, default=CONFIGS / "embedded-flow.yaml")
+    parser.add_argument("--recipe", type=Path, default=CONFIGS / "small-flow.yaml")
     parser.add_argument("--data", type=Path, help="prepared music")
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
     parser.add_argument("--threads", type=int, default=1, help="(1); with more, seconds of an idle machine")
-    parser.add_argument("--heard-share", type=float, default=0.0)
+    parser.add_argument("--extracted-share", type=float, default=0.0)
     parser.add_argument("--recompute", action="store_true")
     parser.add_argument("--average", action="store_true", help="with the moving average of the weights")
     parser.add_argument(

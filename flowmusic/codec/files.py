@@ -16,12 +16,12 @@ CODEC_SHAPE_FILE = "codec.json"
 
 
 def read_codec(source: Path) -> AnyCodec:
-    """A codec: a folder with codec.safetensors and codec.json, a model's folder or hub id, or 'embedded'."""
+    """A codec: a folder with codec.safetensors and codec.json, a model's folder or hub id, or 'bundled'."""
     if (source / CODEC_SHAPE_FILE).is_file():
         shape = json.loads((source / CODEC_SHAPE_FILE).read_text(encoding="utf-8"))
         folder = source
     else:
-        folder = resolve(None if str(source) == "embedded" else str(source))
+        folder = resolve(str(source))
         shape = read_config(folder / CONFIG_FILE)["codec"]
     codec = build_codec(shape)
     load_exactly(codec, read_weights(folder / CODEC_FILE), folder / CODEC_FILE)

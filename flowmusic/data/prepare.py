@@ -65,13 +65,13 @@ class Piece:
 
 @dataclass(frozen=True)
 class Preparer:
-    """All that listens, encodes and reads.
+    """All that extracts controls, encodes sound and reads captions.
 
     piece_s      longer recordings are cut into pieces of so many seconds
-    heard_s      seconds of a rendered song that the extractors listen to as well
-    true_stems   rendered songs: the melody is heard without the true drum stem, with a leak of it, instead
-                 of what a separator leaves
-    style        hears the features that style is made of, where they are not the codec's latents
+    extracted_s  seconds of a rendered song whose controls are extracted as well
+    true_stems   rendered songs: the melody is extracted without the true drum stem, with a leak of it,
+                 instead of from what a separator leaves
+    style        extracts the features that style is made of, where they are not the codec's latents
     controls     names of the controls to extract
     """
 
@@ -127,7 +127,7 @@ class Preparer:
             first = round(start / audio.sample_rate * CONTROL_FRAME_RATE)
             for name, value in labelled.items():
                 tensors[name] = to_bytes(fit_frames(value[first : first + n_frames], n_frames))
-            tensors |= self._hear(part, n_frames, [n for n in self.controls if n not in labelled])
+            tensors |= self._extract(part, n_frames, [n for n in self.controls if n not in labelled])
             yield Piece(f"{source.path.name}#{index}", tensors, n_frames)
 
     def _labelled(self, source: Source, duration_s: float) -> dict[str, Tensor]:
@@ -142,11 +142,11 @@ class Preparer:
             found[name] = value.float()
         return found
 
-    def _hear(self, audio: Audio, n_frames: int, names: list[str]) -> dict[str, Tensor]:
+    def _extract(self, audio: Audio, n_frames: int, names: list[str]) -> dict[str, Tensor]:
         references = [Reference(name, "", audio.duration_s, audio) for name in names]
         controls = self.extractors.extract(references, n_frames / CONTROL_FRAME_RATE)
         return {
-            f"heard_{name}": to_bytes(fit_frames(value, n_frames))
+            f"extracted_{name}": to_bytes(fit_frames(value, n_frames))
             for name in names
             if (value := controls.get(name)) is not None
         }
@@ -174,20 +174,20 @@ class Preparer:
             else tensors["drums"]
         )
         n_samples = min(round(self.extracted_s * DRUMS_RATE), len(mix))
-        n_heard = min(round(n_samples / DRUMS_RATE * CONTROL_FRAME_RATE), grid.n_frames)
-        if n_heard:
+        n_extracted = min(round(n_samples / DRUMS_RATE * CONTROL_FRAME_RATE), grid.n_frames)
+        if n_extracted:
             cut = {stem: values[:n_samples] for stem, values in stems.items()}
-            tensors |= self._hear_song(cut, n_heard)
-        return Piece(source.path.name, tensors, n_heard)
+            tensors |= self._extract_song(cut, n_extracted)
+        return Piece(source.path.name, tensors, n_extracted)
 
-    def _hear_song(self, stems: dict[str, np.ndarray], n_frames: int) -> dict[str, Tensor]:
+    def _extract_song(self, stems: dict[str, np.ndarray], n_frames: int) -> dict[str, Tensor]:
         mix = Audio(np.asarray(sum(stems.values()))[None], DRUMS_RATE)
         if not self.true_stems:
-            return self._hear(mix, n_frames, [name for name in CONTROL_NAMES if name in self.controls])
+            return self._extract(mix, n_frames, [name for name in CONTROL_NAMES if name in self.controls])
         rest = Audio(mix.samples - (1 - LEAK) * stems["drums"][None], DRUMS_RATE)
         extracted = {
-            "heard_melody": self.extractors.melody.extract(rest).salience,
-            "heard_chords": self.extractors.chords.extract(mix).posteriors,
+            "extracted_melody": self.extractors.melody.extract(rest).salience,
+            "extracted_chords": self.extractors.chords.extract(mix).posteriors,
         }
         return {name: to_bytes(fit_frames(value, n_frames)) for name, value in extracted.items()}
 
@@ -247,26 +247,18 @@ class Report:
 class Preparation:
     """Writes a data folder. Every source is finished by itself, so that a killed run loses one at most."""
 
-    def __init__(
-        self, folder: Path, info: DataInfo, preparer: Preparer, share: Share, songs_per_shard: int
-    ) -> None:
+    def __init__(self, folder: Path, info: DataInfo, preparer: Preparer, share: Share) -> None:
         self.folder, self.preparer, self.share = folder, preparer, share
         info = replace(info, piece_s=preparer.piece_s, extracted_s=preparer.extracted_s)
         if (folder / INFO_FILE).is_file():
-            found = asdict(DataInfo.load(folder))
-            differing = [key for key, value in asdict(info).items() if found[key] not in (value, None)]
-            if differing:
-                raise ValueError(
-                    f"{folder} was prepared with another {', '.join(differing)}: "
-                    "choose another folder, or the same settings"
-                )
+            check_same(DataInfo.load(folder), info, folder)
         from flowmusic.codec.files import write_codec
 
         if not (folder / CODEC_FOLDER / "codec.safetensors").is_file():
             with naming(folder / CODEC_FOLDER):
                 write_codec(preparer.codec, folder / CODEC_FOLDER)
         info.save(folder)
-        self._store = ShardStore(folder, share, songs_per_shard)
+        self._store = ShardStore(folder, share, info.songs_per_shard)
 
     def run(self, sources: Sequence[Source], progress: Callable[[int, int], None]) -> Report:
         """Prepare this process's share of `sources`; failures are also written to failures-*.jsonl.
@@ -320,6 +312,20 @@ class Preparation:
             )
             songs.append((entry, piece.tensors))
         return songs
+
+
+def check_same(found: DataInfo, wanted: DataInfo, folder: Path) -> None:
+    """Check that a data folder was prepared with the settings that are wanted.
+
+    Raises:
+        ValueError: it was not; the message gives each setting that differs, as it was and as it is now.
+    """
+    before, now = asdict(found), asdict(wanted)
+    differing = [f"{key} {before[key]!r} (now {now[key]!r})" for key in now if before[key] != now[key]]
+    if differing:
+        raise ValueError(
+            f"{folder} was prepared with {', '.join(differing)}: choose another folder, or the same settings"
+        )
 
 
 def _reason(error: Exception) -> str:

@@ -27,8 +27,8 @@ from torch import Tensor
 
 from features.files import PARTIAL_PREFIX, whole_file
 
-SHARD_FORMAT = "flowmusic.shard.1"
-DATA_FORMAT = "flowmusic.data.1"
+SHARD_FORMAT = "flowmusic.shard.2"
+DATA_FORMAT = "flowmusic.data.2"
 INFO_FILE, CODEC_FOLDER = "data.json", "codec"
 SPLITS = ("train", "valid", "test")
 _OPEN_SHARDS = 64
@@ -43,10 +43,11 @@ class DataInfo:
     latent_dim     channels D of the latents
     control_rate   control frames a second
     text_encoder   what made the text states, with `text_dim` channels
-    listeners      extractors by role
+    extractors     names of the extractors by role
     piece_s        longer recordings are cut into pieces of so many seconds
-    heard_s        seconds of a rendered song that the extractors listened to as well; older data have None
-                   for both
+    extracted_s    seconds of a rendered song whose controls were extracted as well
+    valid_share    share of the files for validation, where nothing says so
+    songs_per_shard
     """
 
     codec: str
@@ -58,8 +59,10 @@ class DataInfo:
     text_encoder: str
     text_dim: int
     extractors: dict[str, str]
-    piece_s: float | None = None
-    extracted_s: float | None = None
+    piece_s: float = 60.0
+    extracted_s: float = 16.0
+    valid_share: float = 0.05
+    songs_per_shard: int = 64
 
     def save(self, folder: Path) -> None:
         path = folder / INFO_FILE
@@ -79,9 +82,8 @@ class DataInfo:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} cannot be read as JSON: {error}") from error
         known = {field.name for field in fields(cls)}
-        needed = known - {"piece_s", "extracted_s"}
         is_ours = isinstance(values, dict) and values.pop("format", None) == DATA_FORMAT
-        if not is_ours or not needed <= set(values) <= known:
+        if not is_ours or set(values) != known:
             raise ValueError(f"{path} is not of the format {DATA_FORMAT!r}: prepare the data again")
         return cls(**values)
 
@@ -92,7 +94,7 @@ class SongEntry:
 
     key      of its source, and the number of the piece
     digest   that of its tensors
-    sound    hash of its source's sound alone; empty in older data
+    sound    hash of its source's sound alone
     """
 
     key: str

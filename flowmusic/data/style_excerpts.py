@@ -16,10 +16,10 @@ from flowmusic.data.shards import Slices
 
 
 def extract_in_parts(extractor: StyleExtractor, audio: Audio) -> Tensor:
-    """Features (T, F) of a recording, heard in equal parts no longer than an excerpt.
+    """Features (T, F) of a recording, extracted in equal parts no longer than an excerpt.
 
-    Heard as a whole, an encoder with attention would let every frame know of the entire song: also of the
-    target, and of more than there is to hear when a clip is made.
+    Given the whole, an encoder with attention would let every frame know of the entire song: also of the
+    target, and of more than there is when a clip is made.
     """
     n_parts = max(math.ceil(audio.duration_s / MAX_EXCERPT_S - 1e-6), 1)
     bounds = [round(part * audio.n_samples / n_parts) for part in range(n_parts + 1)]

@@ -1,4 +1,4 @@
-"""What all trainings share: optimiser, average of weights, seeds, modes, checks, sound of predictions."""
+"""What all trainings share: optimiser, average, seeds, modes, checks, and sound files of predictions."""
 
 from __future__ import annotations
 

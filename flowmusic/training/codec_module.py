@@ -32,7 +32,7 @@ class DecoderTraining(Training):
     chroma_weight         weight of `chroma_error` in the lowest band
     rise_weight           weight of `rise_error` in every band
     init_from             a codec to start from (encoder and decoder): a folder with codec.safetensors and
-                          codec.json, a model's folder, or 'embedded'
+                          codec.json, a model's folder, or 'bundled'
     """
 
     net: MagnitudeDecoder

@@ -31,7 +31,7 @@ def export(
 ) -> Path:
     """Write what a checkpoint holds; returns the folder.
 
-    A flow becomes a model's folder, with `codec` (a folder or 'embedded'; by default that of the training
+    A flow becomes a model's folder, with `codec` (a folder or 'bundled'; by default that of the training
     data). A codec becomes a codec's folder, or a model's with `flow` beside it. A separator becomes
     drum_separator.safetensors and .json, as features/assets has them.
 

@@ -19,7 +19,7 @@ def read_flow(source: Path) -> tuple[FlowConfig, dict[str, Tensor], Path]:
     """Shape and weights of a flow, and the file that holds them.
 
     source: a folder or file of flow.safetensors with flow.json beside it, else a model's folder, a hub id, or
-    'embedded'. ValueError, naming the file, where none of them is there.
+    'bundled'. ValueError, naming the file, where none of them is there.
     """
     folder = source.parent if source.is_file() else source
     shape = folder / SHAPE_FILE
@@ -32,7 +32,7 @@ def read_flow(source: Path) -> tuple[FlowConfig, dict[str, Tensor], Path]:
         )
     if source.is_file():
         raise ValueError(f"{source} has no {SHAPE_FILE} beside it: its shape is not known")
-    folder = resolve(None if str(source) == "embedded" else str(source))
+    folder = resolve(str(source))
     values = read_config(folder / CONFIG_FILE)["flow"]
     config = FlowConfig.from_dict(values, f"the flow in {folder / CONFIG_FILE}")
     return config, read_weights(folder / FLOW_FILE), folder / FLOW_FILE

@@ -6,12 +6,16 @@ import logging
 import re
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from flowmusic.training.checkpoint import LAST, LastCheckpoint
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+"""Where the recipes are that come with the package."""
 
 LINKS = (
     ("model.init_args.config", "data.init_args.config"),
@@ -48,6 +52,8 @@ class TrainingCLI(LightningCLI):
             trainer_defaults=TRAINER_DEFAULTS,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={
+                "description": "A recipe is a file, or the bare name of one that comes along: "
+                f"flowmusic {command} -c finetune. See docs/training.md.",
                 "parser_mode": "omegaconf+",
                 "exit_on_error": False,
                 "prog": f"flowmusic {command}",
@@ -83,13 +89,52 @@ def check(command: str, argv: Sequence[str]) -> Any:
     return _without_traceback(_Checked, command, argv).config
 
 
+def data_of(argv: Sequence[str]) -> pl.LightningDataModule:
+    """The data module that configs and arguments describe; model and trainer are not built."""
+    from jsonargparse import ArgumentParser, Namespace
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(pl.LightningDataModule, "data")
+    built: pl.LightningDataModule = parser.instantiate_classes(Namespace(data=check("fit", argv).data)).data
+    return built
+
+
+def find_recipes(argv: Sequence[str]) -> list[str]:
+    """The arguments with the files of recipes in the place of their bare names, as in `-c finetune`.
+
+    Raises:
+        ValueError: there is neither a file nor a recipe of that name; the message lists the recipes.
+    """
+    words = list(argv)
+    for index, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option not in ("-c", "--config"):
+            continue
+        if equals:
+            words[index] = f"{option}={_recipe(value)}"
+        elif index + 1 < len(words):
+            words[index + 1] = _recipe(words[index + 1])
+    return words
+
+
+def _recipe(name: str) -> str:
+    shipped = RECIPES / f"{name.removesuffix('.yaml').removeprefix('configs/')}.yaml"
+    if Path(name).is_file() or not re.fullmatch(r"[\w./-]+", name):
+        return name
+    if shipped.is_file():
+        return str(shipped)
+    names = (str(path.relative_to(RECIPES).with_suffix("")) for path in RECIPES.rglob("*.yaml"))
+    known = ", ".join(sorted(name for name in names if not name.startswith(("model/", "data/"))))
+    raise ValueError(f"there is no file {name} and no recipe of that name; recipes: {known}")
+
+
 def _without_traceback(kind: type[TrainingCLI], command: str, argv: Sequence[str]) -> TrainingCLI:
     from jsonargparse import ArgumentError
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     _quiet()
     try:
-        return kind(command, argv)
+        return kind(command, find_recipes(argv))
     except (ArgumentError, ValueError, MisconfigurationException) as error:
         raise ValueError(_one_sentence(str(error))) from error
 

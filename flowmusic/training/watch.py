@@ -28,7 +28,7 @@ class Watch(pl.Callback):
     They follow the first `n_clips` items of the validation data, always the same ones, and are written to
     samples/step-N/ of the run; TensorBoard and W&B get them as well.
 
-    codec     a folder, or 'embedded'; by default that of the training data
+    codec     a folder, or 'bundled'; by default that of the training data
     listen    also listen to the clips: a plot of each, and the adherence of all as figures (some seconds a
               clip). Reference is the validation excerpt as the codec plays it, so the score's ceiling is 1
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,8 @@ def preparer(codec: AnyCodec, piece_s: float = 60.0) -> Preparer:
     return Preparer(codec, Letters(), Extractors(), piece_s)
 
 
-def info(codec: AnyCodec) -> DataInfo:
-    return data_info("tiny", codec, "letters", 4, {})
+def info(codec: AnyCodec, per_shard: int = 3) -> DataInfo:
+    return replace(data_info("tiny", codec, "letters", 4, {}), songs_per_shard=per_shard)
 
 
 def tone(path: Path, duration_s: float, f0_hz: float) -> None:
@@ -68,7 +69,7 @@ def manifest(folder: Path, n: int, duration_s: float = 2.0) -> Path:
 
 def run(music: Path, out: Path, codec: AnyCodec, share: Share | None = None, per_shard: int = 3) -> Report:
     sources = find_sources(music, 0.2)
-    work = Preparation(out, info(codec), preparer(codec), share or Share(), per_shard)
+    work = Preparation(out, info(codec, per_shard), preparer(codec), share or Share())
     return work.run(sources, lambda done, total: None)
 
 

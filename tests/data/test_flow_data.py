@@ -124,7 +124,7 @@ def test_streams_share_out_the_shards_and_one_process_sees_what_two_do(tmp_path:
 
 def test_heard_controls_are_used_where_a_song_was_listened_to(tmp_path: Path) -> None:
     counting_song(tmp_path, 220, extracted_frames=200)
-    data = opened(tmp_path, batch_size=20, excerpt_frames=10, heard_share=0.5)
+    data = opened(tmp_path, batch_size=20, excerpt_frames=10, extracted_share=0.5)
     data.errors = ControlErrors(share=0)
     batch = data.draw_batch("train", 0, [0])
     extracted = batch.condition.get("melody")[:, :, 0].eq(1.0).all(dim=1)
@@ -136,7 +136,7 @@ def test_a_control_that_was_not_prepared_is_absent(tmp_path: Path) -> None:
     INFO.save(tmp_path)
     tensors = song_tensors(0, 100, extracted_frames=200)
     kept = {
-        name: t for name, t in tensors.items() if name in ("latents", "text", "text_lengths", "heard_drums")
+        name: tensors[name] for name in ("latents", "text", "text_lengths", "extracted_drums")
     }
     write_shard(tmp_path / "valid/0.safetensors", [(SongEntry("0", "0", 100, 200, digest(kept)), kept)])
     condition = opened(tmp_path, "valid").draw_batch("valid", 0, [0]).condition

@@ -175,7 +175,7 @@ def test_a_full_disk_ends_the_run_with_the_name_of_the_file(tmp_path: Path, code
     import resource
 
     sources = find_sources(manifest(tmp_path / "music", 2), 0.2)
-    work = Preparation(tmp_path / "data", info(codec), preparer(codec), Share(), 3)
+    work = Preparation(tmp_path / "data", info(codec), preparer(codec), Share())
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # bytes of a file, then writing fails
     try:
@@ -193,24 +193,12 @@ def test_other_settings_are_not_mixed_in(tmp_path: Path, codec: AnyCodec) -> Non
         (data_info("tiny", codec, "t5", 4, {}), plain, "text_encoder"),
         (info(codec), replace(plain, piece_s=30.0), "piece_s"),
         (info(codec), replace(plain, extracted_s=8.0), "extracted_s"),
+        (replace(info(codec), valid_share=0.2), plain, "valid_share"),
+        (info(codec, per_shard=9), plain, "songs_per_shard"),
     ):
-        with pytest.raises(ValueError, match=f"prepared with another {name}: choose"):
-            Preparation(out, other, work, Share(), 3)
-    info(codec).save(out)  # data from before pieces were recorded may be gone on with, and then are
-    Preparation(out, info(codec), replace(plain, piece_s=30.0), Share(), 3)
-    assert DataInfo.load(out).piece_s == 30
+        with pytest.raises(ValueError, match=f"was prepared with {name} .* .now .*: choose another folder"):
+            Preparation(out, other, work, Share())
 
-
-def test_data_from_before_some_settings_were_kept_can_be_read(tmp_path: Path, codec: AnyCodec) -> None:
-    info(codec).save(tmp_path)
-    values = json.loads((tmp_path / "data.json").read_text())
-    del values["piece_s"], values["extracted_s"]
-    (tmp_path / "data.json").write_text(json.dumps(values))
-    assert DataInfo.load(tmp_path) == info(codec)
-    del values["extractors"]
-    (tmp_path / "data.json").write_text(json.dumps(values))
-    with pytest.raises(ValueError, match="is not of the format"):
-        DataInfo.load(tmp_path)
 
 
 def test_damage_is_found(tmp_path: Path, codec: AnyCodec) -> None:
@@ -252,9 +240,20 @@ def test_the_command_listens_and_checks(
     assert main(["prepare", "--out", str(out), "--check"]) == 0
     shard = shard_files(out, "train")[0]
     song = ShardReader().song(shard, read_listing(shard)[0].key)
-    assert {"heard_drums", "heard_melody", "heard_chords", "latents", "text"} <= set(song)
-    assert song["heard_melody"].shape[0] == 2 * song["latents"].shape[0]
+    assert {"extracted_drums", "extracted_melody", "extracted_chords", "latents", "text"} <= set(song)
+    assert song["extracted_melody"].shape[0] == 2 * song["latents"].shape[0]
     assert DataInfo.load(out).text_dim == 384
     capsys.readouterr()
     assert main(["prepare", "--out", str(tmp_path / "nothing"), "--check"]) == 2
     assert "holds no prepared data" in capsys.readouterr().err
+
+
+def test_the_command_says_which_settings_differ(
+    tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    music, out = manifest(tmp_path / "music", 2), tmp_path / "data"
+    command = ["prepare", str(music), "--out", str(out), "--codec", str(tiny_model)]
+    assert main(command) == 0 and main(command) == 0
+    assert main([*command, "--valid-share", "0.3"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "was prepared with valid_share 0.05 (now 0.3): choose another folder, or the same" in said

@@ -24,7 +24,7 @@ def interrupted(music: Path, out: Path, codec: AnyCodec, share: Share, after: in
         if done == after:
             raise KeyboardInterrupt
 
-    work = Preparation(out, info(codec), preparer(codec), share, 3)
+    work = Preparation(out, info(codec), preparer(codec), share)
     with pytest.raises(KeyboardInterrupt):
         work.run(find_sources(music, 0.2), interrupt)
 
@@ -59,7 +59,7 @@ def test_killed_and_started_again_gives_the_same_data(tmp_path: Path, codec: Any
         if done == 5:
             raise KeyboardInterrupt
 
-    work = Preparation(tmp_path / "broken", info(codec), preparer(codec), Share(), 3)
+    work = Preparation(tmp_path / "broken", info(codec), preparer(codec), Share())
     with pytest.raises(KeyboardInterrupt):
         work.run(sources, interrupt)
     assert check_data(tmp_path / "broken").problems != []  # some wait for a shard

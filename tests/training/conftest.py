@@ -34,7 +34,7 @@ def song_tensors(
         values = torch.randint(0, 256, (2 * n_frames, channels), generator=generator)
         tensors[name] = values.to(torch.uint8)
         if extracted_frames:
-            tensors[f"heard_{name}"] = torch.full((extracted_frames, channels), 255, dtype=torch.uint8)
+            tensors[f"extracted_{name}"] = torch.full((extracted_frames, channels), 255, dtype=torch.uint8)
     tensors["leaky_drums"] = tensors["drums"]
     return tensors
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,22 @@ from flowmusic.training import lightning_cli
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 TRAINERS = sorted(path.stem for path in (CONFIGS / "trainer").glob("*.yaml"))
+
+
+def test_a_recipe_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = lightning_cli.check("fit", ["-c", "finetune", "--config=trainer/cpu"])
+    assert named.model.init_args.init_from == Path("bundled") and named.trainer.devices == 1
+    with pytest.raises(ValueError, match="no file fintune and no recipe of that name; recipes: 1b, 400m, fin"):
+        lightning_cli.check("fit", ["-c", "fintune"])
+    Path("finetune").write_text("trainer: {max_steps: 3}\n")  # a file goes before a recipe
+    assert lightning_cli.find_recipes(["-c", "finetune"]) == ["-c", "finetune"]
+
+
+def test_recipes_are_part_of_the_package() -> None:
+    assert CONFIGS.resolve() == lightning_cli.RECIPES.resolve()
+    listed = tomllib.loads((CONFIGS.parent / "pyproject.toml").read_text())
+    assert "recipes/**/*" in listed["tool"]["setuptools"]["package-data"]["flowmusic"]
 
 
 def parsed(*names: str) -> Any:
@@ -45,10 +62,10 @@ def test_style_goes_with_the_large_shapes() -> None:
     assert shape.style.feature_dim == shape.latent_dim == 128 and shape.style.features == "codec"
 
 
-def test_the_embedded_recipe_has_the_shapes_of_the_embedded_model() -> None:
+def test_the_small_recipe_has_the_shapes_of_the_bundled_model() -> None:
     model = load_pretrained()
-    flow = yaml.safe_load((CONFIGS / "model/embedded-flow.yaml").read_text())["init_args"]["config"]
-    codec = yaml.safe_load((CONFIGS / "model/embedded-codec.yaml").read_text())["init_args"]["config"]
+    flow = yaml.safe_load((CONFIGS / "model/small-flow.yaml").read_text())["init_args"]["config"]
+    codec = yaml.safe_load((CONFIGS / "model/small-codec.yaml").read_text())["init_args"]["config"]
     trained_afterwards = {"text_adapter": 1024}
     assert FlowConfig.from_dict(flow | trained_afterwards) == model.flow.config
     assert model.codec.config == SpectralCodecConfig.from_dict(codec)
@@ -63,3 +80,23 @@ def test_the_large_shapes_are_as_large_as_they_say(name: str, millions: int) -> 
         net = FlowTransformer(FlowConfig.from_dict(shape))
     found = sum(parameter.numel() for parameter in net.parameters()) / 1e6
     assert abs(found / millions - 1) < 0.1, f"{found:.0f} M, {asdict(net.config)}"
+
+
+def test_the_check_of_data_says_what_a_recipe_gets(
+    tmp_path: Path, tiny_data: Path, tiny_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = ["prepare", "--out", str(tiny_data), "--check", "-c"]
+    assert main([*check, str(tiny_config)]) == 0
+    said = capsys.readouterr().out
+    assert "train: 24 excerpts of 0.64 s, 6.0 batches of 4\n" in said
+    longer = tmp_path / "longer.yaml"
+    longer.write_text(tiny_config.read_text().replace("excerpt_frames: 16", "excerpt_frames: 80"))
+    assert main([*check, str(longer)]) == 0
+    assert "valid: 1 excerpts of 3.2 s, 0.2 batches of 4: some are in a batch" in capsys.readouterr().out
+    longer.write_text(tiny_config.read_text().replace("excerpt_frames: 16", "excerpt_frames: 99"))
+    assert main([*check, str(longer)]) == 2
+    assert "gives no excerpt of 3.96 s (99 latent frames)" in capsys.readouterr().err
+    assert main([*check, "finetune"]) == 2  # by name; the data are of another shape
+    assert "have 8 latent channels, the model expects 172" in capsys.readouterr().err
+    assert main(["fit", "-c", str(longer)]) == 2  # what the check refuses is what the training refuses
+    assert main(["prepare", str(tmp_path), "--out", str(tmp_path / "d"), "-c", "finetune"]) == 2

@@ -117,11 +117,7 @@ def test_an_unknown_key_is_one_sentence_that_names_it(
     ("more", "named"),
     [
         (("--data.init_args.folder", "nowhere"), "nowhere holds no prepared data"),
-        (
-            ("--data.init_args.excerpt_frames", "70", "--data.init_args.batch_size", "2"),
-            "valid does not give",
-        ),
-        (("--data.init_args.batch_size", "99"), "does not give one batch"),
+        (("--data.init_args.excerpt_frames", "95"), "train gives no excerpt of 3.8 s (95 latent frames)"),
         (("--model.init_args.config.latent_dim", "9"), "have 8 latent channels, the model expects 9"),
         (("--model.init_args.config.control_fold", "1"), "expects 1 control frames for each latent frame"),
         (("--model.init_args.time_weight", "heavy"), "time_weight must be one of uniform, 1+t"),
@@ -129,7 +125,7 @@ def test_an_unknown_key_is_one_sentence_that_names_it(
         (("--model.init_args.optimisation.learning_rate", "1e30"), "the loss became"),
         (("--model.init_args.init_from", "nowhere"), "nowhere"),
         (("--ckpt_path", "gone.ckpt"), "gone.ckpt"),
-        (("--data.init_args.heard_share", "2"), "heard_share must be from 0 to 1, got 2.0"),
+        (("--data.init_args.extracted_share", "2"), "extracted_share must be from 0 to 1, got 2.0"),
         (("--data.init_args.batch_size", "0"), "batch_size must be at least 1, got 0"),
         (("--data.init_args.batch_size", "two"), "Expected a <class 'int'>. Got value: two"),
         (("--data.init_args.dropout.text", "3"), "text must be a probability from 0 to 1"),

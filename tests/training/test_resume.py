@@ -119,6 +119,18 @@ def test_a_fine_tuning_goes_on_bit_by_bit(tmp_path: Path, monkeypatch: pytest.Mo
     )
 
 
+def test_eight_songs_fit_the_recipe_of_fine_tuning(tmp_path: Path) -> None:
+    """Songs of ten seconds, one of them for validation: fewer excerpts than the recipe's batch."""
+    info = replace(INFO, latent_dim=172, text_dim=384)
+    lengths = {"train": [[250] * 7], "valid": [[250]]}
+    data = write_data(tmp_path / "data", lengths, info=info)
+    fit = ["fit", "-c", "finetune", "--data.init_args.folder", str(data), "--trainer.max_steps", "2",
+           "--trainer.val_check_interval", "2", "--trainer.enable_progress_bar", "false",
+           "--trainer.default_root_dir", str(tmp_path / "run")]  # fmt: skip
+    assert main(fit) == 0
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["global_step"] == 2
+
+
 def test_what_is_frozen_has_no_dropout_in_training() -> None:
     shape = FlowConfig(latent_dim=8, width=16, depth=1, heads=2, text_dim=5, style_dim=4, token_summary=True)
     module = FlowTraining(replace(shape, text_adapter=6))
