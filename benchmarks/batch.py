@@ -1,6 +1,6 @@
 """Clips an hour of `flowmusic batch` against a loop of single calls, measured in turn on one machine.
 
-    python benchmarks/batch.py --clips 40 --devices 2
+    python -m benchmarks.batch --clips 40 --devices 2
 
 Both make the same clips from nothing: each side has an empty cache. The ratio of the two is what counts;
 the times themselves depend on what else the machine does.
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--duration", type=float, default=8.0)
     parser.add_argument("--devices", type=int, default=2)
-    parser.add_argument("--scores", action="store_true", help="the batch listens to every clip as well")
+    parser.add_argument("--scores", action="store_true", help="the batch scores every clip as well")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,6 +1,4 @@
-"""What the scripts that generate clips share: their options, the maker and its clips, and how tables are
-written.
-"""
+"""What scripts that generate clips share: options, the maker and its clips, and how tables are written."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ Of 12 s of each reference the middle third is made anew from the controls of all
 generate --context F --keep 0-4,8-12 --controls C`. What is kept is compared sample by sample. Borders: the
 spectral change at both borders beside that at other instants, mean over 40 mel bands of |level after -
 level before| in dB, of 0.12 s each, the largest within one latent frame; AUC .5 says that a border cannot
-be told from another instant. Inside the
-hole: headline adherence of its sound alone against the reference's own, and its loudness.
+be told from another instant. Inside the hole: headline adherence of its sound alone against the reference's
+own, and its loudness.
 """
 
 from __future__ import annotations

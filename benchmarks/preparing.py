@@ -1,6 +1,6 @@
 """How fast music is prepared for training, part by part, and what batching does.
 
-    python benchmarks/preparing.py --music examples/melody.ogg --seconds 20
+    python -m benchmarks.preparing --music examples/melody.ogg --seconds 20
 
 CPU seconds of one thread, after a warm-up; `hours an hour` is what two cores prepare in an hour, if they do
 nothing else.

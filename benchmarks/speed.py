@@ -1,9 +1,9 @@
 """Seconds and memory of what a user waits for, each measured in a process of its own.
 
-    python benchmarks/speed.py --reference examples/melody.ogg --threads 2
+    python -m benchmarks.speed --reference examples/melody.ogg --threads 2
 
-Prints a table: `flowmusic --help`; loading the extractors and listening to a reference for all
-three controls; loading the model, sampling and decoding a clip at the defaults; the command of
+Prints a table: `flowmusic --help`; loading the extractors and extracting all three controls of
+a reference; loading the model, sampling and decoding a clip at the defaults; the command of
 `make demo` with its plot; peak memory. `--long` adds a clip of three minutes that follows a
 recording's drums and a chart.
 """
@@ -99,7 +99,7 @@ def time_generation(options: argparse.Namespace) -> dict[str, float]:
 
 
 def time_long(options: argparse.Namespace) -> dict[str, float]:
-    """A clip of LONG_S seconds at the defaults, listening to its drums included."""
+    """A clip of LONG_S seconds at the defaults, extracting its drums included."""
     start = time.perf_counter()
     from flowmusic import FlowMusic
 
@@ -167,7 +167,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description="Seconds and memory of features, generation, decoding, the demo, --help."
     )
-    parser.add_argument("--reference", type=Path, default=DEFAULT_REFERENCE, help="a recording to listen to")
+    parser.add_argument("--reference", type=Path, default=DEFAULT_REFERENCE, help="a recording to follow")
     parser.add_argument(
         "--duration", type=float, default=10.0, metavar="SECONDS", help="of reference and clip (10)"
     )

@@ -32,6 +32,7 @@ from features.audio import Audio
 from features.cache import FeatureCache
 from features.chords import LvChordia
 from features.extract import Extractors, content_key
+from flowmusic.api.model import FlowMusic
 from flowmusic.arguments import whole_number
 from flowmusic.composer.captions import tempo_word
 from flowmusic.composer.harmony import MINOR_MODES
@@ -318,7 +319,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     prompts = all_prompts()[: options.n_prompts]
     how = "composed by rules" if options.compose else "not composed"
-    bench = Bench.of(options, f"Text alone: {len(prompts)} prompts, {options.seeds} seeds, {how}")
+    model = FlowMusic.from_pretrained(options.checkpoint)
+    if options.compose and options.guidance is None:
+        options.guidance = model.model.defaults.composed_guidance
+    bench = Bench.of(options, f"Text alone: {len(prompts)} prompts, {options.seeds} seeds, {how}", model)
     extractor = ProbeExtractor(FeatureCache())
     mixes, solos = read_songs(options.probe, options.n_probe, options.duration, extractor)
     probes = train_probes([*mixes, *solos])

@@ -1,8 +1,8 @@
 """What training costs: memory by shape and precision, a step's time, and how much of the machine it uses.
 
-    python benchmarks/training.py memory
-    python benchmarks/training.py step --recipe configs/small-flow.yaml --data DATA --steps 6
-    python benchmarks/training.py step --recipe configs/400m.yaml --batch 1 --frames 500 --steps 1
+    python -m benchmarks.training memory
+    python -m benchmarks.training step --recipe configs/small-flow.yaml --data DATA --steps 6
+    python -m benchmarks.training step --recipe configs/400m.yaml --batch 1 --frames 500 --steps 1
 
 All times are CPU seconds of one thread, so that other work on the machine hardly counts (--threads 2: of the
 wall), and stand beside the rate of fp32 matrix products that was measured just before: `share of the GEMM

@@ -98,7 +98,7 @@ def onsets(
     """Times in seconds of the onsets of a drum stem (S,): SuperFlux (Böck & Widmer 2013), by librosa.
 
     The defaults were chosen against exact strokes, in stems that were separated from mixes
-    (benchmarks/drum_onsets.py).
+    (docs/earlier-figures.md).
 
     Args:
         lag: columns of 10 ms that the flux looks back.

@@ -1,6 +1,4 @@
-"""`flowmusic evaluate`: how well a model follows its controls, and on request how near to music its clips
-are.
-"""
+"""`flowmusic evaluate`: how well a model follows its controls, and fidelity and novelty of its clips."""
 
 from __future__ import annotations
 

@@ -164,8 +164,8 @@ class Preparer:
         tensors |= self._style(whole)
         tensors |= {name: to_bytes(v) for name in controls.given if (v := controls.get(name)) is not None}
         others = [name for name in self.controls if name not in CONTROL_NAMES]
-        heard = self._hear(whole, grid.n_frames, others)
-        tensors |= {key.removeprefix("heard_"): value for key, value in heard.items()}
+        extracted = self._extract(whole, grid.n_frames, others)
+        tensors |= {key.removeprefix("extracted_"): value for key, value in extracted.items()}
         leaky = stems["drums"] + LEAK * (mix - stems["drums"])
         # A song without drums stays without: alone, the leak would be scaled up to full strength.
         tensors["leaky_drums"] = (

@@ -1,6 +1,4 @@
-"""Is the training set copied? Nearest neighbours of generated clips in it, beside those of unseen
-references.
-"""
+"""Is the training set copied? Its nearest neighbours of generated clips beside those of unseen references."""
 
 from __future__ import annotations
 

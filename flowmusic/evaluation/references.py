@@ -41,7 +41,7 @@ class FoundReference:
 class Clip:
     """An excerpt of a reference: mono or stereo sound, and where labels exist what they say.
 
-    `labels` is what a listener without fault would hear; `caption` is "" without labels.
+    `labels` is what extractors without fault would find; `caption` is "" without labels.
     """
 
     name: str

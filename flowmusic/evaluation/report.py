@@ -26,7 +26,7 @@ PROTOCOL_TITLES = {
 CEILING_NOTE = (
     "A score above its ceiling (gap closed above 1) is no error: the ceiling is the codec's resynthesis of "
     "the reference, which keeps whatever made the original hard to extract from, while a clip is generated "
-    "from the controls themselves and may state them more plainly. More cannot be told with them."
+    "from the controls themselves and may state them more plainly. These extractors can show no more."
 )
 
 Values = dict[str, float | None]

@@ -91,9 +91,9 @@ class Watch(pl.Callback):
                 asked.append(original)
                 log_sound(trainer, f"clip/{index}", path)
         if self.listen:
-            self._hear(trainer, batch, clips, asked, folder)
+            self._score(trainer, batch, clips, asked, folder)
 
-    def _hear(
+    def _score(
         self, trainer: pl.Trainer, batch: FlowBatch, clips: list[Audio], asked: list[Audio], folder: Path
     ) -> None:
         from features.events import extract_all

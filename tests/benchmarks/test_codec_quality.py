@@ -70,7 +70,7 @@ def test_the_full_scale_floor_is_80_db_below_a_full_sine() -> None:
     assert bins.max() == pytest.approx(FULL_SCALE_SINE, rel=1e-3)
 
 
-def test_another_chord_is_heard_in_the_chroma() -> None:
+def test_another_chord_shows_in_the_chroma() -> None:
     sound = tones()
     wrong = compare(sound, tones(2 ** (3 / 12)), RATE).chroma_correlation
     assert wrong is not None and wrong < 0.7

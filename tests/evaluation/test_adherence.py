@@ -72,7 +72,7 @@ def test_overlap_is_weighted_by_duration() -> None:
     assert chord_iou(asked, found) == pytest.approx(3.0 / 5.0)  # o / (a + b - o) = 3 / (4 + 4 - 3)
 
 
-def test_iou_counts_chords_heard_where_none_was_asked() -> None:
+def test_iou_counts_chords_found_where_none_was_asked() -> None:
     asked = (ChordSegment(0.0, 2.0, "C:maj"), ChordSegment(2.0, 4.0, "N"))
     found = (ChordSegment(0.0, 4.0, "C:maj"),)
     assert chord_iou(asked, found) == pytest.approx(0.5)
