@@ -135,9 +135,7 @@ def test_heard_controls_are_used_where_a_song_was_listened_to(tmp_path: Path) ->
 def test_a_control_that_was_not_prepared_is_absent(tmp_path: Path) -> None:
     INFO.save(tmp_path)
     tensors = song_tensors(0, 100, extracted_frames=200)
-    kept = {
-        name: tensors[name] for name in ("latents", "text", "text_lengths", "extracted_drums")
-    }
+    kept = {name: tensors[name] for name in ("latents", "text", "text_lengths", "extracted_drums")}
     write_shard(tmp_path / "valid/0.safetensors", [(SongEntry("0", "0", 100, 200, digest(kept)), kept)])
     condition = opened(tmp_path, "valid").draw_batch("valid", 0, [0]).condition
     assert bool(condition.mask("drums").all()) and bool(condition.get("drums").eq(1).all())

@@ -200,7 +200,6 @@ def test_other_settings_are_not_mixed_in(tmp_path: Path, codec: AnyCodec) -> Non
             Preparation(out, other, work, Share())
 
 
-
 def test_damage_is_found(tmp_path: Path, codec: AnyCodec) -> None:
     run(manifest(tmp_path / "music", 2), tmp_path / "data", codec)
     shard = shard_files(tmp_path / "data", "train")[0]
