@@ -59,7 +59,7 @@ def main() -> None:
         ("codec, one piece at a time", 1, lambda: codec.encode(sound)),
         ("codec, four pieces in a batch", 4, lambda: codec.encode(sound.expand(4, 1, -1).contiguous())),
         (
-            "drums: embedded separator",
+            "drums: bundled separator",
             1,
             lambda: energies(torch.from_numpy(separator.separate(audio).mono())),
         ),

@@ -171,7 +171,7 @@ def main() -> int:
     parser.add_argument(
         "--duration", type=float, default=10.0, metavar="SECONDS", help="of reference and clip (10)"
     )
-    parser.add_argument("--checkpoint", metavar="MODEL", help="a model's folder (the embedded model)")
+    parser.add_argument("--checkpoint", metavar="MODEL", help="a model's folder (the bundled model)")
     parser.add_argument(
         "--threads", type=int, default=os.cpu_count() or 1, help="OMP_NUM_THREADS (all cores)"
     )

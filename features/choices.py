@@ -16,7 +16,7 @@ SEPARATORS: Registry[Callable[[], DrumSeparator]] = Registry(
     "separators",
     "separator",
     {
-        "embedded": "features.separators:SmallDemucsSeparator",
+        "bundled": "features.separators:SmallDemucsSeparator",
         "htdemucs": "features.separators:HTDemucsSeparator",
         "none": "features.separators:NoSeparator",
     },

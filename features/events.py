@@ -28,7 +28,7 @@ _SAME_ONSET_S = 0.03
 def mix_separator(extractors: Extractors) -> DrumSeparator:
     """Return the separator for finished clips: a reference may be a drum stem already, a clip never is."""
     given = extractors.separator
-    return drum_separator("embedded") if isinstance(given, NoSeparator) else given
+    return drum_separator("bundled") if isinstance(given, NoSeparator) else given
 
 
 def extract_all(audio: AudioSource, extractors: Extractors) -> Extracted:

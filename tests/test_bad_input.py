@@ -46,7 +46,7 @@ def test_bad_recordings_of_features(kind: str, tmp_path: Path, refused: Refused)
         (["--guidance", "drums=2,bass=1"], ["guidance", "bass"]),
         (["--guidance", "nan"], ["guidance"]),
         (["--bpm", "0"], ["--bpm", "10 to 400"]),
-        (["--separator", "magic"], ["--separator", "magic", "embedded"]),
+        (["--separator", "magic"], ["--separator", "magic", "bundled"]),
         (["--device", "toaster"], ["device", "toaster"]),
         (["--device", "meta"], ["there is no device 'meta' here"]),
         (["--melody", "/dev/null"], ["/dev/null is a device or a pipe, not a file"]),

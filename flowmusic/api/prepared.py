@@ -26,7 +26,7 @@ from flowmusic.composer.for_text import compose_for
 from flowmusic.conditioning.condition import ConditionShape
 from flowmusic.conditioning.inversion import Inversion, encode_text
 from flowmusic.conditioning.pseudo_words import pseudo_words
-from flowmusic.conditioning.text import EMBEDDED_ENCODER, TransformersTextEncoder
+from flowmusic.conditioning.text import BUNDLED_ENCODER, TransformersTextEncoder
 
 if TYPE_CHECKING:
     from flowmusic.composer.compose import Composition
@@ -200,7 +200,7 @@ def _read_text(model: Pretrained, text: str | None, inversions: Sequence[Inversi
 
 def _compose(model: Pretrained, request: Request, duration_s: float) -> Composition:
     encoder = None
-    if model.defaults.text_encoder == EMBEDDED_ENCODER and isinstance(
+    if model.defaults.text_encoder == BUNDLED_ENCODER and isinstance(
         model.text_encoder, TransformersTextEncoder
     ):
         encoder = model.text_encoder  # the reader's own: it is not loaded a second time

@@ -27,7 +27,7 @@ from flowmusic.api.length import LengthRule
 from flowmusic.api.request import MAX_STEPS
 from flowmusic.codec.build import AnyCodec, build_codec
 from flowmusic.conditioning.encoders import text_encoder
-from flowmusic.conditioning.text import EMBEDDED_ENCODER, TextEncoder
+from flowmusic.conditioning.text import BUNDLED_ENCODER, TextEncoder
 from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solvers import SOLVERS
 from flowmusic.model.config import FlowConfig
@@ -59,7 +59,7 @@ class GenerationDefaults:
     composed_guidance: str = "double:3,5; rescale=0.5"
     peak: float = 0.95
     duration_s: float = 10.0
-    text_encoder: str = EMBEDDED_ENCODER
+    text_encoder: str = BUNDLED_ENCODER
 
     def __post_init__(self) -> None:
         check_solver(self.solver, self.steps)

@@ -1,4 +1,4 @@
-"""The embedded codec: principal components of band levels in, a trained magnitude decoder out.
+"""The bundled codec: principal components of band levels in, a trained magnitude decoder out.
 
 The encoder is not trained by gradient: band levels at several resolutions are reduced to their principal
 components, each scaled to unit variance. The decoder predicts STFT magnitudes in bands, with long windows

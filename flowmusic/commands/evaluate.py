@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--separator",
         choices=choices.SEPARATORS,
-        default="embedded",
-        help="drum separator of references and clips (default: embedded)",
+        default="bundled",
+        help="drum separator of references and clips (default: bundled)",
     )
     parser.add_argument(
         "--melody-extractor",

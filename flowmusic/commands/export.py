@@ -24,10 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to write")
     parser.add_argument(
         "--codec",
-        help="codec to ship with a flow: a folder, or embedded (default: that of its training data)",
+        help="codec to ship with a flow: a folder, or bundled (default: that of its training data)",
     )
     parser.add_argument(
-        "--flow", help="flow to ship with a codec: a folder, or embedded (default: none, the codec alone)"
+        "--flow", help="flow to ship with a codec: a folder, or bundled (default: none, the codec alone)"
     )
     parser.add_argument("--card", type=Path, help="model card to ship (default: one that is written from it)")
     parser.add_argument(
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from flowmusic.training.export import export
 
     about = read_checkpoint(args.checkpoint)["flowmusic"]
-    defaults = GenerationDefaults(text_encoder=about.get("data", {}).get("text_encoder", "embedded"))
+    defaults = GenerationDefaults(text_encoder=about.get("data", {}).get("text_encoder", "bundled"))
     if args.steps is not None:
         defaults = replace(defaults, steps=args.steps)
     if args.guidance is not None:

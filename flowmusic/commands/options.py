@@ -97,8 +97,8 @@ def add_extraction(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--separator",
         choices=choices.SEPARATORS,
-        default="embedded",
-        help="drum separator; none: the drum reference is a drum stem already (default: embedded)",
+        default="bundled",
+        help="drum separator; none: the drum reference is a drum stem already (default: bundled)",
     )
     group.add_argument(
         "--melody-extractor",

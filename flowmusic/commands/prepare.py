@@ -48,16 +48,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="codec: bundled, the folder of a model or codec, or the hub id of an EnCodec (default: bundled)",
     )  # fmt: skip
     parser.add_argument(
-        "--text-encoder", default="embedded", metavar="ENCODER",
-        help="text encoder: embedded, a folder, or a hub id (default: embedded, which is MiniLM-L6)",
+        "--text-encoder", default="bundled", metavar="ENCODER",
+        help="text encoder: bundled, a folder, or a hub id (default: bundled, which is MiniLM-L6)",
     )  # fmt: skip
     parser.add_argument(
         "--style-features", metavar="MODEL",
         help="audio encoder of transformers whose features style is made of (default: the codec's latents)",
     )  # fmt: skip
     parser.add_argument(
-        "--separator", choices=(*choices.SEPARATORS, "stems"), default="embedded",
-        help="drum separator; stems: the true stems of rendered songs (default: embedded)",
+        "--separator", choices=(*choices.SEPARATORS, "stems"), default="bundled",
+        help="drum separator; stems: the true stems of rendered songs (default: bundled)",
     )  # fmt: skip
     parser.add_argument(
         "--melody-extractor", choices=choices.MELODY_EXTRACTORS, default="crepe",
@@ -140,7 +140,7 @@ def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
         CONTROLS.check(name)
     codec = read_any_codec(args.codec)
     text = text_encoder(args.text_encoder)
-    separator = "embedded" if args.separator == "stems" else args.separator
+    separator = "bundled" if args.separator == "stems" else args.separator
     extractors = Extractors(separator, args.melody_extractor, args.chord_recogniser)
     if args.fast:
         extractors = _fast_extractors(separator, args.melody_extractor, args.chord_recogniser)

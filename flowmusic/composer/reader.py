@@ -1,7 +1,7 @@
 """What a text asks of a composition: style, mode, tempo, metre and who plays, as evidence for each.
 
 A small network that was trained on captions of composed songs (`flowmusic.training.text_reader`) reads the
-mean state of the embedded text encoder.
+mean state of the bundled text encoder.
 """
 
 from __future__ import annotations

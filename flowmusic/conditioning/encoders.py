@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from features.registry import Registry
-from flowmusic.conditioning.text import EMBEDDED_ENCODER, TextEncoder, TransformersTextEncoder
+from flowmusic.conditioning.text import BUNDLED_ENCODER, TextEncoder, TransformersTextEncoder
 
 TEXT_ENCODERS: Registry[Callable[[], TextEncoder]] = Registry(
     "text_encoders",
     "text encoder",
-    {EMBEDDED_ENCODER: "flowmusic.conditioning.text:TransformersTextEncoder"},
+    {BUNDLED_ENCODER: "flowmusic.conditioning.text:TransformersTextEncoder"},
 )
 
 

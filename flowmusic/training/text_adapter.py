@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="text_adapter", description="Train the text adapter of a model, on text alone."
     )
-    parser.add_argument("--checkpoint", metavar="MODEL", help="a model's folder or hub id (the embedded one)")
+    parser.add_argument("--checkpoint", metavar="MODEL", help="a model's folder or hub id (the bundled one)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the model with its new adapter")
     some = whole_number("a number", 1, 10_000_000)
     parser.add_argument("--songs", type=some, default=5000, help="composed for their captions (5000)")

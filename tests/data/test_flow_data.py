@@ -168,7 +168,7 @@ def test_songs_too_short_for_a_style_excerpt_have_none(tmp_path: Path) -> None:
 
 
 def test_a_shift_repeats_the_edge() -> None:
-    """The start of a control is not heard at its end."""
+    """The start of a control does not come at its end."""
     value = torch.arange(1, 6)[:, None]
     assert shifted(value, 2)[:, 0].tolist() == [1, 1, 1, 2, 3]
     assert shifted(value, -1)[:, 0].tolist() == [2, 3, 4, 5, 5]
@@ -176,11 +176,11 @@ def test_a_shift_repeats_the_edge() -> None:
 
 
 def test_jitter_does_not_bring_the_end_to_the_start() -> None:
-    condition = Condition.null(8, 50, CONFIG)
-    drums = torch.zeros_like(condition.drums)
+    condition = Condition.null(8, 50, CONFIG.condition_shape)
+    drums = torch.zeros_like(condition.get("drums"))
     drums[:, -1] = 1.0
     errors = ControlErrors(jitter_frames=3, blur_s=0.0, gain_low=1.0, noise=0.0, share=1.0)
-    out = disturb(replace(condition, drums=drums), errors, torch.Generator().manual_seed(0), 50.0).drums
+    out = disturb(condition.having(drums=drums), errors, torch.Generator().manual_seed(0), 50.0).get("drums")
     assert float(out[:, :40].max()) < 1e-3 < 0.5 < float(out[:, 45:].max())
 
 

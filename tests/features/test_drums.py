@@ -25,7 +25,7 @@ from features.drums import (
     onsets,
 )
 from features.separators import (
-    EMBEDDED_WEIGHTS,
+    BUNDLED_WEIGHTS,
     HTDemucsSeparator,
     NoSeparator,
     SmallDemucsSeparator,
@@ -270,7 +270,7 @@ def test_a_pickled_separator_is_never_read(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.skipif(not EMBEDDED_WEIGHTS.is_file(), reason="the embedded separator is not there")
+@pytest.mark.skipif(not BUNDLED_WEIGHTS.is_file(), reason="the bundled separator is not there")
 def test_the_embedded_separator_takes_drums_out_of_a_mix() -> None:
     mix = read_audio(EXAMPLE)
     stem = SmallDemucsSeparator().separate(mix)

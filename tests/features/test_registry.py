@@ -64,4 +64,4 @@ def test_a_name_is_looked_up_and_never_imported(name: str) -> None:
 def test_names_cost_no_import_of_what_they_stand_for() -> None:
     code = "import sys, features.choices; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert tuple(SEPARATORS) == ("embedded", "htdemucs", "none")
+    assert tuple(SEPARATORS) == ("bundled", "htdemucs", "none")

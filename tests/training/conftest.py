@@ -14,7 +14,7 @@ from flowmusic.codec.files import read_codec, write_codec
 from flowmusic.data.shards import DataInfo, SongEntry, digest, write_shard
 
 LATENT_DIM, TEXT_DIM = 8, 5
-INFO = DataInfo("spectral", "0", 32000, 25.0, LATENT_DIM, 50.0, "embedded", TEXT_DIM, {})
+INFO = DataInfo("spectral", "0", 32000, 25.0, LATENT_DIM, 50.0, "bundled", TEXT_DIM, {})
 
 
 def song_tensors(

@@ -37,7 +37,7 @@ def test_the_exported_model_has_the_velocities_of_the_average(trained: Path, tmp
     assert (model.defaults.steps, model.defaults.guidance, model.defaults.text_encoder) == (
         4,
         "1.5",
-        "embedded",
+        "bundled",
     )
     assert "Averaged weights after 8 steps" in (out / "README.md").read_text()
 
@@ -75,7 +75,7 @@ def test_what_cannot_be_exported_is_one_sentence(
     (tmp_path / "b.ckpt").write_bytes(b"something else")
     assert "b.ckpt cannot be read" in refused(str(tmp_path / "b.ckpt"), str(tmp_path / "m"))
     assert "the codec has 172 latent channels, the flow 8" in refused(
-        str(trained), str(tmp_path / "m"), "--codec", "embedded"
+        str(trained), str(tmp_path / "m"), "--codec", "bundled"
     )
     shutil.rmtree(tmp_path / "data")
     assert "name one with --codec" in refused(str(trained), str(tmp_path / "m"))

@@ -137,7 +137,7 @@ def test_from_the_command_to_a_clip(tiny_model: Path, tmp_path: Path) -> None:
     assert main([*words[:3], "mysong", *words[4:]]) == 2
     asked = ["generate", "--text", "a calm <mysong>", "--checkpoint", str(tiny_model), "--duration", "1"]
     asked += ["-o", str(tmp_path / "clip.wav")]
-    assert main([*asked, "--inversion", str(out)]) == 0
+    assert main([*asked, "--inversions", str(out)]) == 0
     assert main(asked) == 2
     with pytest.raises(ValueError, match="was made with the model"):
         FlowMusic.from_pretrained().generate(text="<mysong>", inversions=[out], duration_s=1.0)
