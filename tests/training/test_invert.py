@@ -140,4 +140,4 @@ def test_from_the_command_to_a_clip(tiny_model: Path, tmp_path: Path) -> None:
     assert main([*asked, "--inversions", str(out)]) == 0
     assert main(asked) == 2
     with pytest.raises(ValueError, match="was made with the model"):
-        FlowMusic.from_pretrained().generate(text="<mysong>", inversions=[out], duration_s=1.0)
+        FlowMusic.from_pretrained().generate(text="<mysong>", inversions=[out], duration=1.0)
