@@ -39,10 +39,18 @@ class _Stage:
 
 
 def arrange(
-    sheet: Sheet, sections: tuple[Section, ...], brief: Brief, n_soundfonts: int, rng: np.random.Generator
+    sheet: Sheet,
+    sections: tuple[Section, ...],
+    brief: Brief,
+    n_soundfonts: int,
+    rng: np.random.Generator,
+    steady: bool = False,
 ) -> Score:
-    """Plays a sheet in the brief's style; labels are the exact times that are rendered."""
-    stage = _make_stage(brief, n_soundfonts, rng)
+    """Plays a sheet in the brief's style; labels are the exact times that are rendered.
+
+    `steady`: the tempo does not drift, so that bars are equally long.
+    """
+    stage = _make_stage(brief, n_soundfonts, rng, steady)
     bar = sheet.metre.bar_quarters
     groove = str(rng.choice(grooves_for(brief.style if rng.random() < 0.85 else WILD, sheet.metre.name)))
     drums = _drum_part(groove, sections, bar, brief, stage, rng)
@@ -73,14 +81,15 @@ def arrange(
     )
 
 
-def _make_stage(brief: Brief, n_soundfonts: int, rng: np.random.Generator) -> _Stage:
+def _make_stage(brief: Brief, n_soundfonts: int, rng: np.random.Generator, steady: bool) -> _Stage:
     low, high = brief.style.swing
     swing = float(rng.uniform(low, high)) if brief.metre.name != "6/8" else 0.5
+    drift = float(rng.uniform(0.005, 0.04)) if rng.random() < 0.25 else 0.0
     time_map = TimeMap(
         quarter_s=brief.quarter_s,
         swing=swing,
         swing_quarters=0.5 if high < 0.61 else 1.0,
-        drift=float(rng.uniform(0.005, 0.04)) if rng.random() < 0.25 else 0.0,
+        drift=0.0 if steady else drift,
         drift_quarters=float(rng.choice([16, 32, 64])),
     )
     return _Stage(

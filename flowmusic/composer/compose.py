@@ -74,11 +74,17 @@ def tempo_of(text: str) -> float | None:
 
 
 def compose(
-    text: str, evidence: Evidence, duration_s: float, seed: int, bpm: float | None = None
+    text: str,
+    evidence: Evidence,
+    duration_s: float,
+    seed: int,
+    bpm: float | None = None,
+    steady: bool = False,
 ) -> Composition:
     """A song of at least `duration_s` seconds for a text and what it says; `bpm` is a tempo that is sure.
 
-    Another text or another seed is another song.
+    Another text or another seed is another song. With `steady` the tempo does not drift, as that of one
+    song in four does.
     """
     rng = np.random.default_rng([seed, _SEED, zlib.crc32(" ".join(text.lower().split()).encode())])
     brief = _choose_brief(evidence, rng)
@@ -87,7 +93,7 @@ def compose(
     modes = {mode: evidence["mode"]["minor" if mode in MINOR_MODES else "major"] for mode in MODES}
     mode = _choose(dict(zip(MODES, MODE_WEIGHTS, strict=True)), modes, rng)
     sheet, sections = _choose_sheet(brief, mode, duration_s, evidence["mode"], rng)
-    score = arrange(sheet, sections, brief, 1, rng)
+    score = arrange(sheet, sections, brief, 1, rng, steady)
     return Composition(brief.style_name, score, _references(score))
 
 

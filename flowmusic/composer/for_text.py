@@ -31,19 +31,19 @@ def compose_for(
         bpm: its tempo; by default the one that the text may state, or one that fits the text.
         encoder: the bundled text encoder, for a caller who has it loaded.
         whole_bars: whether `duration_s` has to be a whole number of bars, so that the song can be looped:
-            a tempo that nobody asked for is moved to where they fit.
+            a tempo that nobody asked for is moved to where they fit, and none drifts.
     """
     encoder = _encoder() if encoder is None else encoder
     evidence = load_reader().evidence(encoder.encode_means([text])[0])
     asked_bpm = tempo_of(text) if bpm is None else bpm
-    composition = compose(text, evidence, duration_s, song, asked_bpm)
+    composition = compose(text, evidence, duration_s, song, asked_bpm, steady=whole_bars)
     if not whole_bars:
         return composition
     beats_per_bar = composition.score.beats_per_bar
     bars = duration_s * composition.score.bpm / 60 / beats_per_bar
     if asked_bpm is None:
         fitting_bpm = max(1, round(bars)) * beats_per_bar * 60 / duration_s
-        return compose(text, evidence, duration_s, song, fitting_bpm)
+        return compose(text, evidence, duration_s, song, fitting_bpm, steady=True)
     if abs(bars - round(bars)) > 0.02:
         log.warning(
             "%g s at %g bpm are %.2f bars: the loop does not end on a bar line", duration_s, asked_bpm, bars

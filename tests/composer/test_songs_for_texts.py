@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from features.symbols import DrumHit
 from flowmusic.composer.captions import tempo_word
 from flowmusic.composer.compose import Composition, compose, tempo_of
 from flowmusic.composer.generator import make_brief, write_sheet
@@ -48,6 +49,43 @@ def test_a_song_is_a_function_of_its_seed_and_lasts_long_enough() -> None:
     assert first.score.bpm == 97.0 and first.score.duration_s >= 120.0
     chords = next(item for item in first.references if item.role == "chords")
     assert chords.duration_s >= 120.0 and chords.name == "composed"
+
+
+def test_a_song_begins_on_its_first_beat() -> None:
+    """Not after the breath of up to half a second before songs that are rendered for training."""
+    on_the_beat = with_harmony = 0
+    for song in _songs(_asked(drums="with", solo="none"), 16):
+        score, first_s = song.score, song.score.beats_s[0]
+        assert first_s >= 0.05
+        parts = {item.role: item for item in song.references}
+        chords = parts["chords"].chord_segments(10.0)
+        assert chords[0].start_s == 0.0
+        with_harmony += chords[0].label != "N"
+        written = [span for span in score.chords if span.end_s > first_s]
+        assert chords[0].label == written[0].label
+        assert chords[0].end_s == pytest.approx(written[0].end_s - first_s)
+        assert score.drums is not None
+        nearest = min(score.drums.hits, key=lambda hit: abs(hit.time_s - first_s))
+        if abs(nearest.time_s - first_s) < 0.04:  # the drums play on the first beat
+            on_the_beat += 1
+            assert min(_times(song)) < 0.04
+        late = [hit.time_s - first_s for hit in score.drums.hits if hit.time_s > first_s]
+        assert sorted(_times(song))[-len(late) :] == pytest.approx(sorted(late))
+    assert on_the_beat >= 12 and with_harmony >= 12
+
+
+def _times(song: Composition) -> list[float]:
+    drums = next(item for item in song.references if item.role == "drums")
+    return [hit.time_s for hit in drums.symbols if isinstance(hit, DrumHit)]
+
+
+def test_bars_of_a_steady_song_are_equally_long() -> None:
+    steady, usual = (
+        [np.diff(compose("", NOTHING, 10.0, song, 100.0, steady=steady).score.beats_s) for song in range(24)]
+        for steady in (True, False)
+    )
+    assert all(np.ptp(beats_s) < 0.001 for beats_s in steady)
+    assert 2 <= sum(np.ptp(beats_s) > 0.005 for beats_s in usual) <= 12
 
 
 def test_another_text_is_another_song() -> None:
