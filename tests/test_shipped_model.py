@@ -1,4 +1,9 @@
-"""The shipped weights do their job: what is generated follows its reference, and not another one."""
+"""The shipped weights do their job: what is generated follows its reference, and not another one.
+
+Each bar lies .05 below what these references gave when it was set: chords .991, drums .886, melody .835, the
+chart .980 (the README's means over 64 rendered songs are .88, .91, .88); against the other reference: 0, 0,
+.050, 0.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ from features.audio import Audio, read_audio
 from features.events import extract_all
 from features.extract import Extractors
 from features.extracted import Extracted
-from flowmusic.api.clip import Generation
+from flowmusic.api.clip import Clip
 from flowmusic.api.model import FlowMusic
 from flowmusic.evaluation.adherence import HEADLINE, score
 from flowmusic.model_files import BUNDLED_FOLDER
@@ -44,9 +49,9 @@ def extracted(name: str) -> Extracted:
 
 
 @cache
-def follower(name: str) -> tuple[Generation, Extracted]:
+def follower(name: str) -> tuple[Clip, Extracted]:
     """A clip conditioned on all that is extracted from one example, and what is extracted from it."""
-    clip = model().generate(controls=extracted(name).controls, duration_s=DURATION_S, seed=3)
+    clip = model().generate(controls=extracted(name).controls, duration=DURATION_S, seed=3)
     return clip, extract_all((clip.audio, clip.sample_rate), extractors())
 
 
@@ -59,9 +64,9 @@ def headline(control: str, source: str, estimate: Extracted) -> float:
 @pytest.mark.parametrize(
     ("control", "source", "other", "bar", "margin"),
     [
-        ("chords", "melody", "drums", 0.5, 0.3),
-        ("drums", "drums", "melody", 0.6, 0.2),
-        ("melody", "melody", "drums", 0.5, 0.2),
+        ("chords", "melody", "drums", 0.94, 0.94),
+        ("drums", "drums", "melody", 0.836, 0.836),
+        ("melody", "melody", "drums", 0.785, 0.735),
     ],
 )
 def test_a_clip_follows_its_own_reference_and_not_another(
@@ -74,13 +79,13 @@ def test_a_clip_follows_its_own_reference_and_not_another(
 
 
 def test_symbols_are_followed_too() -> None:
-    clip = model().generate(chords="C | G | Am | F", bpm=120, duration_s=DURATION_S, seed=1)
-    conditions = score_chords(clip, "C | G | Am | F")
-    assert conditions >= 0.5
-    assert conditions >= score_chords(clip, "Eb | Bb | Cm | Ab") + 0.3
+    clip = model().generate(chords="C | G | Am | F", bpm=120, duration=DURATION_S, seed=1)
+    own = score_chords(clip, "C | G | Am | F")
+    assert own >= 0.93
+    assert own >= score_chords(clip, "Eb | Bb | Cm | Ab") + 0.93
 
 
-def score_chords(clip: Generation, chart: str) -> float:
+def score_chords(clip: Clip, chart: str) -> float:
     from features.chord_chart import parse_chord_chart
     from flowmusic.evaluation.adherence import chord_overlap
 
@@ -92,7 +97,7 @@ def score_chords(clip: Generation, chart: str) -> float:
 
 def test_the_same_seed_makes_the_same_bytes_and_another_does_not() -> None:
     first, again, other = (
-        model().generate(chords="Am | F", duration_s=2.0, seed=seed).audio for seed in (5, 5, 6)
+        model().generate(chords="Am | F", duration=2.0, seed=seed).audio for seed in (5, 5, 6)
     )
     assert first.tobytes() == again.tobytes()
     assert not np.array_equal(first, other)
@@ -100,8 +105,8 @@ def test_the_same_seed_makes_the_same_bytes_and_another_does_not() -> None:
 
 def test_the_codec_keeps_what_matters() -> None:
     quality = measure(model().model.codec, reference("melody"))
-    assert quality.log_magnitude_error_db is not None and quality.log_magnitude_error_db < 6.0
-    assert quality.chroma_correlation is not None and quality.chroma_correlation > 0.9
+    assert quality.log_magnitude_error_db is not None and quality.log_magnitude_error_db < 3.3  # 3.02
+    assert quality.chroma_correlation is not None and quality.chroma_correlation > 0.95  # .998
 
 
 def test_latents_of_music_have_about_unit_variance() -> None:
