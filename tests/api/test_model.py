@@ -14,9 +14,7 @@ from features.chord_labels import ChordSegment
 from features.controls import Controls
 from features.extract import Extractors, extract_controls
 from features.symbols import DrumHit, Note
-from flowmusic import FlowMusic
-from flowmusic.api.sampler import SamplerSettings
-from flowmusic.flow.guidance import GuidanceSpec
+from flowmusic import Clip, ClipInfo, FlowMusic, Request
 
 CHART = "Am | F C | G7 Csus4"
 NOTES = [Note(0.0, 0.5, 60), Note(0.5, 1.0, 64), Note(1.0, 2.0, 67)]
@@ -29,48 +27,50 @@ def model(tiny_model: Path) -> FlowMusic:
 
 
 def test_generate_from_symbols(model: FlowMusic) -> None:
-    clip = model.generate(drums=HITS, melody=NOTES, chords=CHART, duration_s=2.3, seed=5)
+    clip = model.generate(drums=HITS, melody=NOTES, chords=CHART, duration=2.3, seed=5)
     assert clip.audio.shape == (1, round(2.3 * 32_000)) and clip.audio.dtype == np.float32
     assert np.isfinite(clip.audio).all() and np.abs(clip.audio).max() <= 0.95
     assert clip.audio.std() > 0
     assert clip.controls.given == ("drums", "melody", "chords")
     assert clip.controls.n_frames == 2 * clip.latents.shape[0] == 116  # 2.3 s at 25 Hz is 57.5 frames
-    assert clip.metadata["evaluations"] == 3 and clip.metadata["condition_sets"] == 2
+    assert clip.info.evaluations == 3 and clip.info.condition_sets == 2
 
 
 def test_the_same_seed_makes_the_same_bytes_and_another_does_not(model: FlowMusic, tiny_model: Path) -> None:
-    first = model.generate(chords=CHART, duration_s=1.0, seed=5)
-    again = FlowMusic.from_pretrained(tiny_model).generate(chords=CHART, duration_s=1.0, seed=5)
-    other = model.generate(chords=CHART, duration_s=1.0, seed=6)
+    first = model.generate(chords=CHART, duration=1.0, seed=5)
+    again = FlowMusic.from_pretrained(tiny_model).generate(chords=CHART, duration=1.0, seed=5)
+    other = model.generate(chords=CHART, duration=1.0, seed=6)
     assert first.audio.tobytes() == again.audio.tobytes()
     assert first.audio.tobytes() != other.audio.tobytes()
 
 
 def test_a_clip_is_the_same_alone_and_in_a_batch(model: FlowMusic) -> None:
-    settings = SamplerSettings("euler", 3, 1.0, GuidanceSpec.simple(1.5), "1.5")
-    controls = [extract_controls(chords=chart, duration_s=1.0) for chart in ("Am | F", "C", "Dm7 G7")]
-    texts = ["piano", None, "a much longer prompt about a brass band"]
-    tokens = model.text_encoder.encode(texts)
-    together, _ = model.sample(controls, [1, 2, 3], settings, tokens)
-    for index in range(3):
-        token = model.text_encoder.encode([texts[index]])
-        alone, _ = model.sample([controls[index]], [index + 1], settings, token)
-        assert torch.equal(alone.latents[0], together.latents[index])
+    """Rendered with other seeds, before or after them, and solved as one batch with them."""
+    prepared = model.prepare(Request(text="a brass band", chords="Am | F", duration=1.0))
+    clips = model.render(prepared, [1, 2, 3])
+    assert [clip.info.seed for clip in clips] == [clip.info.request.seed for clip in clips] == [1, 2, 3]
+    together, _ = model.solve(prepared, [3, 1, 2])
+    for clip, place in zip(clips, (1, 2, 0), strict=True):
+        seed = clip.info.seed
+        alone = model.generate(text="a brass band", chords="Am | F", duration=1.0, seed=seed)
+        assert alone.audio.tobytes() == clip.audio.tobytes() and alone.info.request == clip.info.request
+        assert torch.equal(clip.latents, together.latents[place])
 
 
 def test_every_control_and_the_text_change_the_clip(model: FlowMusic) -> None:
-    plain = model.generate(duration_s=1.0).audio
+    plain = model.generate(duration=1.0).audio
     for given in ({"text": "piano"}, {"drums": HITS}, {"melody": NOTES}, {"chords": CHART}):
-        assert not np.array_equal(model.generate(duration_s=1.0, **given).audio, plain), given  # type: ignore[arg-type]
-    assert np.array_equal(model.generate(duration_s=1.0, text="  ").audio, plain), "blank text is no text"
+        assert not np.array_equal(model.generate(duration=1.0, **given).audio, plain), given  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="text must be a text that is not empty"):
+        model.generate(duration=1.0, text="  ")
 
 
 def test_precomputed_controls_stand_in_for_references(model: FlowMusic, tmp_path: Path) -> None:
-    direct = model.generate(melody=NOTES, chords=CHART, duration_s=2.0)
+    direct = model.generate(melody=NOTES, chords=CHART, duration=2.0)
     direct.controls.save(tmp_path / "controls.safetensors")
     loaded = Controls.load(tmp_path / "controls.safetensors")
-    assert np.array_equal(model.generate(controls=loaded, duration_s=2.0).audio, direct.audio)
-    both = model.generate(controls=loaded, chords="E", duration_s=2.0)
+    assert np.array_equal(model.generate(controls=loaded, duration=2.0).audio, direct.audio)
+    both = model.generate(controls=loaded, chords="E", duration=2.0)
     assert torch.equal(both.controls.melody, direct.controls.melody)  # type: ignore[arg-type]
     assert both.controls.chords is not None and both.controls.chords[10].argmax() == 4
 
@@ -82,21 +82,22 @@ def test_default_duration_is_that_of_the_longest_reference(model: FlowMusic) -> 
 
 
 def test_a_short_reference_is_absent_after_its_end_and_a_chart_loops(model: FlowMusic) -> None:
-    looped = model.generate(melody=NOTES, chords="C | G", bpm=240, duration_s=4.0, steps=1).controls
-    once = model.generate(chords="C | G", bpm=240, duration_s=4.0, loop_chords=False, steps=1).controls
+    looped = model.generate(melody=NOTES, chords="C | G", bpm=240, duration=4.0, steps=1).controls
+    once = model.generate(chords="C | G", bpm=240, duration=4.0, loop_chords=False, steps=1).controls
     assert looped.mask("melody")[:100].all() and not looped.mask("melody")[100:].any()
     assert looped.mask("chords").all()
     assert once.mask("chords")[:100].all() and not once.mask("chords")[100:].any()
 
 
 def test_save_writes_clip_and_sidecar(model: FlowMusic, tmp_path: Path) -> None:
-    clip = model.generate(text="organ", chords=CHART, duration_s=1.0, seed=9)
+    clip = model.generate(text="organ", chords=CHART, duration=1.0, seed=9)
     written = clip.save(tmp_path / "new" / "clip.flac")
     assert [path.name for path in written] == ["clip.flac", "clip.json"]
     assert {path.name for path in (tmp_path / "new").iterdir()} == {"clip.flac", "clip.json"}
     assert np.abs(read_audio(written[0]).samples - clip.audio).max() < 1e-4
     sidecar = json.loads(written[1].read_text())
-    assert sidecar["seed"] == 9 and sidecar["text"] == "organ"
+    assert sidecar["seed"] == 9 and sidecar["request"]["text"] == "organ"
+    assert ClipInfo.load(written[1]) == clip.info
     assert sidecar["references"]["chords"]["name"] == CHART
     assert len(sidecar["model"]["fingerprint"]) == 16
 
@@ -104,14 +105,12 @@ def test_save_writes_clip_and_sidecar(model: FlowMusic, tmp_path: Path) -> None:
 def test_a_failing_save_leaves_nothing(
     model: FlowMusic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flowmusic.api import clip as generation
-
     def fail(*_: object) -> Path:
         raise ValueError("no plot today")
 
-    monkeypatch.setattr(generation, "draw", fail)
+    monkeypatch.setattr(Clip, "draw", fail)
     with pytest.raises(ValueError, match="no plot today"):
-        model.generate(duration_s=1.0).save(tmp_path / "clip.wav", plot=True)
+        model.generate(duration=1.0).save(tmp_path / "clip.wav", plot=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -124,7 +123,7 @@ def test_save_pretrained_round_trip(model: FlowMusic, tmp_path: Path) -> None:
         model.model.flow.state_dict().items(), copy.model.flow.state_dict().items(), strict=True
     ):
         assert torch.equal(kept, read), name  # what was read from 16 bits is written to them unchanged
-    made, copied = (item.generate(duration_s=1.0, seed=1).audio for item in (model, copy))
+    made, copied = (item.generate(duration=1.0, seed=1).audio for item in (model, copy))
     assert np.array_equal(made, copied)
     model.save_pretrained(folder)  # over a model: replaced
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy"]
@@ -151,9 +150,9 @@ def test_the_clip_never_clips(model: FlowMusic, monkeypatch: pytest.MonkeyPatch)
         return 3.0 * sound / sound.abs().max()
 
     monkeypatch.setattr(model.model.codec, "decode", too_loud)
-    clip = model.generate(duration_s=1.0)
+    clip = model.generate(duration=1.0)
     assert np.abs(clip.audio).max() == pytest.approx(0.95, abs=1e-4)
-    assert isinstance(clip.metadata["gain"], float) and clip.metadata["gain"] < 1
+    assert clip.info.gain < 1
 
 
 def test_resynthesise_keeps_the_length(model: FlowMusic) -> None:
@@ -164,9 +163,9 @@ def test_resynthesise_keeps_the_length(model: FlowMusic) -> None:
 
 def test_progress_reports_every_stage(model: FlowMusic) -> None:
     seen: list[tuple[str, int, int]] = []
-    model.generate(chords=CHART, melody=NOTES, duration_s=1.0, progress=lambda *step: seen.append(step))
+    model.generate(chords=CHART, melody=NOTES, duration=1.0, progress=lambda *step: seen.append(step))
     stages = list(dict.fromkeys(stage for stage, _, _ in seen))
-    assert stages == ["listening to the melody", "listening to the chords", "listening", "generating"]
+    assert stages == ["extracting the melody", "extracting the chords", "extracting", "generating"]
     assert seen[-1] == ("generating", 100, 100)
 
 
@@ -209,8 +208,8 @@ def test_every_kind_of_recording_is_heard_alike(music: tuple[np.ndarray, int], m
         ({"solver": "leapfrog"}, "unknown solver 'leapfrog'"),
         ({"guidance": "loud"}, "guidance 'loud'"),
         ({"guidance": float("nan")}, "guidance"),
-        ({"duration_s": -3.0}, "duration_s must be 0.5 to 3600"),
-        ({"duration_s": float("nan")}, "duration_s must be 0.5 to 3600"),
+        ({"duration": -3.0}, "duration must be a number from 0.5 to 3600"),
+        ({"duration": float("nan")}, "duration must be a number from 0.5 to 3600"),
         ({"chords": "Am | Q7"}, "bar 2"),
         ({"chords": []}, "hold no chords"),
         ({"melody": HITS}, "must be melody notes"),
@@ -222,7 +221,7 @@ def test_every_kind_of_recording_is_heard_alike(music: tuple[np.ndarray, int], m
 )
 def test_bad_arguments_are_named(model: FlowMusic, given: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        model.generate(**given)  # type: ignore[arg-type]
+        model.generate(**given)
 
 
 def test_the_plot_shows_what_is_heard_in_the_clip(model: FlowMusic, tmp_path: Path) -> None:
@@ -235,7 +234,39 @@ def test_the_plot_shows_what_is_heard_in_the_clip(model: FlowMusic, tmp_path: Pa
             times_s = np.arange(audio.n_samples) / audio.sample_rate
             return Audio(audio.samples * (times_s % 0.2 < 0.1), audio.sample_rate)
 
-    clip = model.generate(drums=HITS, melody=NOTES, chords=CHART, duration_s=2.0, text="organ")
+    clip = model.generate(drums=HITS, melody=NOTES, chords=CHART, duration=2.0, text="organ")
     written = clip.save(tmp_path / "clip.wav", plot=True, sidecar=False, extractors=Extractors(Gate()))
     assert [path.name for path in written] == ["clip.wav", "clip.png"]
     assert written[1].read_bytes().startswith(b"\x89PNG") and written[1].stat().st_size > 20_000
+
+
+@pytest.mark.parametrize(
+    ("options", "unused"),
+    [
+        ({"drums": HITS, "bpm": 100.0}, ["bpm"]),
+        ({"melody": NOTES, "beats_per_bar": 3.0, "loop_chords": False}, ["beats_per_bar", "loop_chords"]),
+        ({"song": 3}, ["song"]),
+        ({"text": "jazz", "compose": False, "song": 3}, ["song"]),
+        ({"text": "jazz", "chords": "C", "compose": True}, ["compose"]),
+        ({"solver": "dopri5", "steps": 4}, ["steps"]),
+        ({"chords": "C | G", "bpm": 100.0, "beats_per_bar": 3.0, "loop_chords": False, "steps": 2}, []),
+        ({"text": "jazz", "bpm": 100.0, "song": 3, "compose": True}, []),
+    ],
+)
+def test_options_without_effect_are_named(
+    model: FlowMusic, caplog: pytest.LogCaptureFixture, options: dict[str, object], unused: list[str]
+) -> None:
+    model.prepare(Request(**options, duration=1.0))
+    assert [record.args[0] for record in caplog.records if "is not used" in record.message] == unused  # type: ignore[index]
+
+
+def test_controls_that_the_model_does_not_know_are_refused_at_once(
+    model: FlowMusic, music_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Extractors, "extract", lambda *_: pytest.fail("something was extracted"))
+    with pytest.raises(
+        ValueError, match=r"trained with drums, melody, chords; it knows no control 'dynamics'"
+    ):
+        model.generate(dynamics=music_file, text="rock")
+    with pytest.raises(ValueError, match="unknown control 'density'; expected one of drums"):
+        model.generate(references={"density": music_file})

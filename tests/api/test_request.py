@@ -1,20 +1,35 @@
-"""Jobs as plain data: what is read, what is refused, what is the same job."""
+"""Requests: one spelling everywhere, what is read, what is refused, what is the same request."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from flowmusic.api.model import FlowMusic
-from flowmusic.api.request import KEYS, Job, read_job
+from flowmusic.api.request import (
+    REQUEST_FIELDS,
+    Request,
+    RequestError,
+    expected,
+    kind_of,
+    range_of,
+)
+from flowmusic.commands.options import add_request, asked_options
 
-FULL = {
+FULL: dict[str, Any] = {
     "text": "a trio",
     "drums": "beat.wav",
     "melody": "tune.mid",
     "chords": "Am | F",
+    "dynamics": "loud.wav",
+    "references": {"density": "busy.wav"},
+    "controls": "song.safetensors",
     "duration": 12,
     "seed": 7,
     "steps": 4,
@@ -23,12 +38,15 @@ FULL = {
     "bpm": 90,
     "beats_per_bar": 3,
     "loop_chords": False,
+    "compose": False,
+    "song": 3,
     "context": "song.wav",
     "keep": "0-4,9-15",
     "context_at": 1.5,
+    "extend": False,
     "loop": True,
-    "from_clip": "old.wav",
-    "vary": 0.4,
+    "vary": "old.wav",
+    "strength": 0.4,
     "loudness": -14,
     "style": "band.wav",
     "style_codebooks": 2,
@@ -37,74 +55,184 @@ FULL = {
 }
 
 
+def command_line(values: dict[str, Any]) -> list[str]:
+    """The options that say the same as plain data."""
+    words: list[str] = []
+    for name, value in values.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(option if value else option.replace("--", "--no-", 1))
+        elif isinstance(value, dict):
+            words += [word for key, item in value.items() for word in (option, f"{key}={item}")]
+        else:
+            words += [
+                word
+                for item in (value if isinstance(value, list) else [value])
+                for word in (option, str(item))
+            ]
+    return words
+
+
+def from_command_line(values: dict[str, Any]) -> Request:
+    parser = argparse.ArgumentParser()
+    add_request(parser)
+    return Request(**asked_options(parser.parse_args(command_line(values))))
+
+
+def test_every_field_has_one_spelling_everywhere() -> None:
+    assert set(FULL) == set(REQUEST_FIELDS)
+    needs = {"strength": "vary", "keep": "context", "context_at": "context", "extend": "context"}
+    needs |= {"style_codebooks": "style", "style_excerpt": "style"}
+    for name, value in FULL.items():
+        values = {needs[name]: FULL[needs[name]], name: value} if name in needs else {name: value}
+        python = Request(**values)
+        assert python == Request.read(json.loads(json.dumps(values))) == from_command_line(values), name
+        assert getattr(python, name) is not None and python != Request(), name
+    assert Request(**FULL) == from_command_line(FULL) == Request.read(FULL)
+
+
+def test_every_field_is_explained_and_in_the_schema() -> None:
+    schema = Request.model_json_schema()["properties"]
+    for name, field in REQUEST_FIELDS.items():
+        assert field.description and schema[name]["description"] == field.description
+        limits = range_of(name)
+        assert (kind_of(name) in ("number", "whole number")) == (limits is not None), name
+        if limits is not None:
+            assert f"from {limits[0]:g} to " in expected(name)
+
+
 def test_what_is_written_is_what_is_read() -> None:
-    job = read_job(FULL)
-    again = read_job(json.loads(json.dumps(job.to_dict())))
-    assert again == job and again.digest == job.digest
-    assert job.duration_s == 12.0 and job.strength == 0.4 and job.guidance == "drums=2,chords=3"
-    assert set(FULL) <= set(KEYS)
+    request = Request.read(FULL)
+    again = Request.read(json.loads(json.dumps(request.plain())))
+    assert again == request and again.digest == request.digest
+    assert request.duration == 12.0 and request.strength == 0.4 and request.guidance == "drums=2,chords=3"
 
 
-def test_defaults_and_absent_values_are_the_same_job() -> None:
-    assert read_job({"text": "x", "seed": 0, "duration": None, "beats_per_bar": 4}) == Job(text="x")
-    assert read_job({"text": "x"}).digest == read_job({"seed": 0, "text": "x"}).digest
-    assert read_job({"text": "x", "seed": 1}).digest != read_job({"text": "x"}).digest
-    assert Job(text="x").to_dict() == {"text": "x"}
+TEXTS = st.text(
+    st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), min_size=1, max_size=20
+).filter(lambda text: bool(text.strip()))
+VALUES = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": TEXTS,
+        "drums": TEXTS,
+        "duration": st.floats(0.5, 3600),
+        "seed": st.integers(0, 2**63 - 1),
+        "bpm": st.integers(10, 400),
+        "loop": st.booleans(),
+        "compose": st.booleans(),
+        "inversions": st.lists(TEXTS, max_size=3),
+        "guidance": st.floats(-100, 100),
+        "loudness": st.floats(-40, -5),
+    },
+)
 
 
-def test_a_variation_tells_no_seed_from_seed_0() -> None:
-    unsaid, said = (read_job({"from_clip": "a.wav"} | seed) for seed in ({}, {"seed": 0}))
-    assert unsaid.seed is None and said.seed == 0 and unsaid.digest != said.digest
-    assert [read_job(job.to_dict()) for job in (unsaid, said)] == [unsaid, said]
-    assert said.given() == {"vary_from": "a.wav", "seed": 0}
+@given(VALUES)
+@settings(max_examples=200, deadline=None)
+def test_any_request_survives_being_written(values: dict[str, Any]) -> None:
+    request = Request.read(values)
+    again = Request.read(json.loads(json.dumps(request.plain())))
+    assert again == request and again.digest == request.digest
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*REQUEST_FIELDS, "tempo", ""]), JUNK, max_size=4) | JUNK)
+@settings(max_examples=500, deadline=None)
+def test_any_data_is_a_request_or_one_sentence(values: Any) -> None:
+    try:
+        assert isinstance(Request.read(values), Request)
+    except ValueError as error:
+        assert str(error).strip() and "\n" not in str(error).strip() and "validation error" not in str(error)
+
+
+def test_defaults_and_absent_values_are_the_same_request() -> None:
+    assert Request.read({"text": "x", "seed": 0, "duration": None, "beats_per_bar": 4}) == Request(text="x")
+    assert Request(text="x").digest == Request(seed=0, text="x").digest
+    assert Request(text="x", seed=1).digest != Request(text="x").digest
+    assert Request(text="x").plain() == {"text": "x"}
 
 
 def test_only_files_are_moved(tmp_path: Path) -> None:
-    job = read_job(FULL).beside(tmp_path)
-    assert job.drums == str(tmp_path / "beat.wav") and job.chords == "Am | F"
-    assert read_job({"chords": "song.lab"}).beside(tmp_path).chords == str(tmp_path / "song.lab")
-    assert read_job({"drums": "/a/b.wav"}).beside(tmp_path).drums == "/a/b.wav"
+    request = Request.read(FULL).beside(tmp_path)
+    assert request.drums == str(tmp_path / "beat.wav") and request.chords == "Am | F"
+    assert request.inversions == (str(tmp_path / "word.safetensors"),)
+    assert request.references == {"density": str(tmp_path / "busy.wav")}
+    assert Request(chords="song.lab").beside(tmp_path).chords == str(tmp_path / "song.lab")
+    assert Request(drums="/a/b.wav").beside(tmp_path).drums == "/a/b.wav"
 
 
-BAD = {
-    "unknown key": ({"tempo": 90}, "unknown key 'tempo'"),
-    "wrong type": ({"text": 5}, "text must be a text"),
-    "empty text": ({"melody": "  "}, "melody must be a text"),
-    "long": ({"duration": 1e6}, "duration must be a number from 0.5 to 3600"),
+def test_objects_are_named_and_never_written() -> None:
+    request = Request(drums=(np.zeros(8), 8000))
+    assert request.plain() == {"drums": {"in_memory": "tuple"}} and request.files == {}
+    assert Request.read(request.plain()).plain() == request.plain()
+
+
+def test_what_is_text_alone_and_what_is_composed() -> None:
+    alone = Request(text="jazz")
+    assert alone.is_text_alone and alone.composes and alone.replace(loop=True).composes
+    for beside in (
+        {"drums": "a.wav"},
+        {"controls": "c.safetensors"},
+        {"style": "s.wav"},
+        {"vary": "v.wav"},
+        {"context": "c.wav"},
+        {"references": {"density": "d.wav"}},
+    ):
+        assert not alone.replace(**beside).composes and alone.replace(**beside, song=0).composes
+    assert not alone.replace(compose=False).composes and not alone.replace(compose=False, song=1).composes
+    assert not Request(text="a <word>").composes and not Request(text="a <word>", song=1).composes
+    assert not Request(song=1).composes and not Request().composes
+
+
+BAD: dict[str, tuple[object, str]] = {
+    "unknown key": ({"tempo": 90}, "unknown key 'tempo'; expected some of text, drums"),
+    "wrong type": ({"text": 5}, "text must be a text, got 5"),
+    "empty text": ({"melody": "  "}, "melody must be a text that is not empty"),
+    "number for a file": ({"melody": 3}, "melody must be a file, got 3"),
+    "long": ({"duration": 1e6}, "duration must be a number from 0.5 to 3600, got 1000000"),
     "nan": ({"duration": float("nan")}, "duration must be a number"),
+    "infinite": ({"bpm": float("inf")}, "bpm must be a number"),
     "bool": ({"duration": True}, "duration must be a number"),
-    "seed": ({"seed": -1}, "seed must be a whole number"),
+    "text for a number": ({"duration": "12"}, "duration must be a number from 0.5 to 3600, got '12'"),
+    "seed": ({"seed": -1}, "seed must be a whole number from 0 to 9223372036854775807, got -1"),
+    "half a seed": ({"seed": 1.5}, "seed must be a whole number"),
     "steps": ({"steps": 0}, "steps must be a whole number from 1"),
-    "solver": ({"solver": "leapfrog"}, "unknown solver"),
+    "solver": ({"solver": "leapfrog"}, "unknown solver 'leapfrog'"),
     "guidance": ({"guidance": "loud"}, "guidance 'loud'"),
     "infinite guidance": ({"guidance": float("inf")}, "guidance must be a finite"),
+    "list for guidance": ({"guidance": [1]}, "guidance must be a number or a text"),
     "chart": ({"chords": "Am | Q7"}, "bar 2"),
     "flag": ({"loop": "yes"}, "loop must be true or false"),
+    "compose": ({"compose": "no"}, "compose must be true or false"),
     "keep alone": ({"keep": "0-4"}, "need context"),
-    "keep": ({"context": "a.wav", "keep": "4-2"}, "must rise"),
+    "keep": ({"context": "a.wav", "keep": "4-2"}, "keep must be seconds such as"),
+    "overlap": ({"context": "a.wav", "keep": "0-2,1-3"}, "must be spans that rise"),
     "spans": ({"context": "a.wav", "keep": "all"}, "such as 0-4,9-15"),
-    "continue": ({"context": "a.wav", "keep": "0-1", "continue": True}, "without keep"),
-    "vary alone": ({"vary": 0.5}, "needs from_clip"),
+    "extend": ({"context": "a.wav", "keep": "0-1", "extend": True}, "without keep"),
+    "extend nothing": ({"extend": True}, "need context"),
+    "strength alone": ({"strength": 0.5}, "strength needs vary"),
+    "no strength": ({"vary": "a.wav", "strength": 0.0}, "strength must be a number from 0.01 to 1"),
     "loudness": ({"loudness": 0}, "loudness must be a number from -40"),
     "style": ({"style_codebooks": 2}, "need style"),
     "excerpt": ({"style": "a.wav", "style_excerpt": "4-2"}, "such as 10-14"),
     "excerpt text": ({"style": "a.wav", "style_excerpt": "abc"}, "style_excerpt must be .* got 'abc'"),
     "huge guidance": ({"guidance": "drums=1e308,chords=1e308"}, "finite numbers up to 1000"),
-    "inversions": ({"inversions": "a"}, "a list of files"),
-    "list": ([1, 2], "expected an object"),
+    "inversions": ({"inversions": "a"}, "inversions must be a list of files"),
+    "references": ({"references": ["a"]}, "references must be a table of control: file"),
+    "a field as a reference": ({"references": {"drums": "a.wav"}}, "drums is a field of its own"),
+    "list": ([1, 2], "expected an object of settings, got list"),
 }
 
 
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_values_are_named(kind: str) -> None:
     values, message = BAD[kind]
-    with pytest.raises(ValueError, match=message):
-        read_job(values)
-
-
-def test_every_key_of_a_job_reaches_the_model() -> None:
-    """Whatever `generate` takes can stand in a job, but for what only Python has."""
-    import inspect
-
-    taken = set(inspect.signature(FlowMusic.generate).parameters) - {"self", "progress", "edit"}
-    assert taken <= set(Job.__dataclass_fields__)
+    with pytest.raises(RequestError, match=message):
+        Request.read(values)
