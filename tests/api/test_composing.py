@@ -92,7 +92,8 @@ def test_nothing_is_composed_beside_anything_else(model: FlowMusic, caplog: pyte
         {"text": None, "song": 4},
     ]
     for given in cases:
-        clip = model.generate(**{"text": "a calm piano", "duration": 2.0, "steps": 1} | given)
+        asked: dict[str, Any] = {"text": "a calm piano", "duration": 2.0, "steps": 1} | given
+        clip = model.generate(**asked)
         assert clip.info.composed is None, given
         assert clip.info.guidance == model.model.defaults.guidance
     assert caplog.text.count("song is not used") == 2

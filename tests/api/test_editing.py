@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from features.audio import Audio, read_audio
-from flowmusic.api.clip import Generation
-from flowmusic.api.editing import BORDER_FADE_S, Edit, HeldVelocity, lay_out, parse_spans, starting_point
+from flowmusic.api.clip import Clip
+from flowmusic.api.editing import BORDER_FADE_S, Edit, HeldVelocity, lay_out, mirrored, starting_point
 from flowmusic.api.model import FlowMusic
+from flowmusic.api.request import Request
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 FADE = round(BORDER_FADE_S * 32_000)
 CHART = "C | G | Am | F"
 
@@ -32,18 +34,22 @@ def song() -> Audio:
 
 
 @cache
-def made(edit_name: str) -> Generation:
-    edits = {
-        "inpaint": (Edit(song(), ((0, 2), (4, 6))), 6.0),
-        "continue": (Edit(song().fitted(3.0), goes_on=True), 5.0),
-        "outpaint": (Edit(song().fitted(3.0), context_at_s=2.0), 6.0),
-        "loop": (Edit(song(), ((1, 3),), loop=True), 4.02),
+def made(edit_name: str) -> Clip:
+    requests = {
+        "inpaint": Request(context=song(), keep="0-2,4-6", duration=6.0),
+        "continue": Request(context=song().fitted(3.0), extend=True, duration=5.0),
+        "outpaint": Request(context=song().fitted(3.0), context_at=2.0, duration=6.0),
+        "loop": Request(context=song(), keep="1-3", loop=True, duration=4.02),
     }
-    edit, duration_s = edits[edit_name]
-    return model().generate(chords=CHART, duration_s=duration_s, edit=edit, seed=2, steps=4)
+    return model().generate(requests[edit_name], chords=CHART, seed=2, steps=4)
 
 
-def same_as_original(clip: Generation, start_s: float, end_s: float, original: Audio, at_s: float) -> bool:
+def inpainted(context: Audio, **options: Any) -> Clip:
+    request = Request(context=context, keep="0-2,4-6", duration=6.0, seed=2, steps=4, chords=CHART)
+    return model().generate(request.replace(**options))
+
+
+def same_as_original(clip: Clip, start_s: float, end_s: float, original: Audio, at_s: float) -> bool:
     first, last = round(start_s * 32_000) + FADE, round(end_s * 32_000) - FADE
     kept = original.in_channels(2)[:, first - round(at_s * 32_000) : last - round(at_s * 32_000)]
     return bool(np.array_equal(clip.audio[:, first:last], kept))
@@ -71,8 +77,7 @@ def test_inpainting_keeps_the_song_and_fills_the_hole() -> None:
 
 def test_the_hole_follows_its_controls() -> None:
     """Other chords change the hole and nothing else."""
-    edit = Edit(song(), ((0, 2), (4, 6)))
-    other = model().generate(chords="Eb | Bb", duration_s=6.0, edit=edit, seed=2, steps=4).audio
+    other = inpainted(song(), chords="Eb | Bb").audio
     first, last = 2 * 32_000, 4 * 32_000
     assert not np.allclose(other[0, first:last], made("inpaint").audio[0, first:last], atol=1e-2)
     assert np.array_equal(other[0, last + FADE :], made("inpaint").audio[0, last + FADE :])
@@ -108,19 +113,19 @@ def test_a_weak_variation_is_nearer_than_a_strong_one() -> None:
     source = codec.encode(torch.from_numpy(song().fitted(3.0).samples)[None])[0]
     distances = []
     for strength in (0.1, 0.5, 1.0):
-        edit = Edit(vary_from=song().fitted(3.0), strength=strength)
-        clip = model().generate(chords=CHART, edit=edit, seed=2, steps=4)
+        clip = model().generate(vary=song().fitted(3.0), strength=strength, chords=CHART, seed=2, steps=4)
         assert clip.duration_s == 3.0
         distances.append(float((clip.latents - source).square().mean()))
     assert distances[0] < distances[1] < distances[2]
-    plain = model().generate(chords=CHART, duration_s=3.0, seed=2, steps=4)
+    plain = model().generate(chords=CHART, duration=3.0, seed=2, steps=4)
     assert np.array_equal(clip.audio, plain.audio), "strength 1 is a new clip"
 
 
 def test_known_frames_end_at_their_latents() -> None:
     codec = model().model.codec
     canvas = lay_out(Edit(song(), ((0, 2), (4, 6))), codec, 150, 6.0, torch.device("cpu"))
-    assert canvas.known[0, :50].all() and not canvas.known[0, 50:100].any() and canvas.known[0, 100:].all()
+    # Four frames on each side of a border see beyond it.
+    assert canvas.known[0, :46].all() and not canvas.known[0, 46:104].any() and canvas.known[0, 104:].all()
     known = canvas.known.unsqueeze(-1)
     latents = made("inpaint").latents[None]
     torch.testing.assert_close(
@@ -131,7 +136,7 @@ def test_known_frames_end_at_their_latents() -> None:
 def test_the_end_of_a_recording_is_not_taken_for_silence() -> None:
     """Frames whose windows reach beyond the recording's end are left to the model."""
     codec = model().model.codec
-    canvas = lay_out(Edit(song().fitted(3.0), goes_on=True), codec, 125, 5.0, torch.device("cpu"))
+    canvas = lay_out(Edit(song().fitted(3.0), extend=True), codec, 125, 5.0, torch.device("cpu"))
     assert canvas.known[0, :71].all() and not canvas.known[0, 71:].any()  # 3 s less .16 s at 25 Hz
     assert canvas.kept == ((0, 3 * 32_000),)
 
@@ -153,7 +158,7 @@ def test_held_frames_move_straight() -> None:
 
 def test_a_variation_starts_on_the_path() -> None:
     codec = model().model.codec
-    canvas = lay_out(Edit(vary_from=song(), strength=0.25), codec, 150, 6.0, torch.device("cpu"))
+    canvas = lay_out(Edit(vary=song(), strength=0.25), codec, 150, 6.0, torch.device("cpu"))
     x_0 = torch.randn(1, 150, codec.latent_dim, generator=torch.Generator().manual_seed(0))
     x_t, t = starting_point(canvas, x_0)
     assert t == 0.75 and canvas.start is not None
@@ -161,25 +166,35 @@ def test_a_variation_starts_on_the_path() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("options", "message"),
     [
-        (lambda: Edit(keep=((0, 1),)), "no context"),
-        (lambda: Edit(goes_on=True), "no context"),
-        (lambda: Edit(song(), ((2, 1),)), "must rise"),
-        (lambda: Edit(song(), ((0, 2), (1, 3))), "must rise"),
-        (lambda: Edit(vary_from=song(), strength=0.0), "strength"),
-        (lambda: Edit(song(), context_at_s=float("nan")), "context_at_s"),
-        (lambda: parse_spans("0-4,x"), "such as 0-4,9-15"),
-        (lambda: parse_spans("4"), "such as 0-4,9-15"),
-        (lambda: model().generate(edit=Edit(song(), ((7, 9),)), duration_s=10), "holds no context"),
-        (lambda: model().generate(edit=Edit(song(), goes_on=True), duration_s=4), "must be longer"),
-        (lambda: model().generate(edit=Edit("nowhere.wav")), "does not exist"),
+        ({"context": song(), "keep": "7-9", "duration": 10.0}, "holds no context"),
+        ({"context": song(), "extend": True, "duration": 4.0}, "must be longer"),
+        ({"context": "nowhere.wav"}, "does not exist"),
+        ({"vary": "nowhere.wav"}, "does not exist"),
     ],
 )
-def test_edits_that_make_no_sense_are_refused(make: object, message: str) -> None:
+def test_edits_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make()  # type: ignore[operator]
+        model().generate(Request(**options))
 
 
-def test_spans_are_read() -> None:
-    assert parse_spans("0-4, 9-15.5") == ((0.0, 4.0), (9.0, 15.5))
+def test_what_lay_in_a_hole_leaves_no_trace() -> None:
+    """Whatever else stood there, the clip and the latents that are known are the same, bit by bit."""
+    samples = song().samples.copy()
+    noise = np.random.default_rng(0).standard_normal((2, 2 * 32_000))
+    samples[:, 2 * 32_000 : 4 * 32_000] = 0.3 * noise.astype(np.float32)
+    other = Audio(samples, 32_000)
+    codec, place = model().model.codec, torch.device("cpu")
+    first, second = (
+        lay_out(Edit(item, ((0, 2), (4, 6))), codec, 150, 6.0, place) for item in (song(), other)
+    )
+    assert torch.equal(first.context, second.context) and torch.equal(first.known, second.known)
+    changed = inpainted(other)
+    assert np.array_equal(changed.audio, made("inpaint").audio)
+
+
+def test_gaps_are_filled_with_mirror_images() -> None:
+    sound = np.arange(12.0, dtype=np.float32)[None]
+    filled = mirrored(sound, ((2, 5), (9, 12)))[0]
+    assert filled.tolist() == [3, 2, 2, 3, 4, 4, 3, 10, 9, 9, 10, 11]

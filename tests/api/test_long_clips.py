@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from features.extract import extract_controls
 from features.symbols import DrumHit, Note
 from flowmusic.api.model import FlowMusic
-from flowmusic.api.sampler import SamplerSettings
 from flowmusic.flow.windows import clip_windows
 
 DURATION_S = 180.0
@@ -20,7 +18,7 @@ def test_three_minutes(tiny_model: Path) -> None:
     model = FlowMusic.from_pretrained(tiny_model)
     hits = [DrumHit(float(time_s), 36) for time_s in np.arange(0, 180, 0.5)]
     clip = model.generate(
-        drums=hits, melody=[Note(179.0, 180.0, 60)], chords="C | G", duration_s=DURATION_S, steps=2
+        drums=hits, melody=[Note(179.0, 180.0, 60)], chords="C | G", duration=DURATION_S, steps=2
     )
     assert clip.audio.shape == (1, 180 * 32_000) and clip.latents.shape[0] == 4500
     # Controls are on their frames to the very end.
@@ -42,11 +40,8 @@ def test_three_minutes(tiny_model: Path) -> None:
 def test_what_is_far_away_does_not_change_a_frame(tiny_model: Path) -> None:
     """A clip's beginning is the same whatever comes a minute later: memory and time are those of windows."""
     model = FlowMusic.from_pretrained(tiny_model)
-    settings = SamplerSettings.of(model.model.defaults, 1, None, None)
     first, second = (
-        model.sample([extract_controls(chords=f"C@0 {chord}@40 N@50", duration_s=50.0)], [1], settings)[
-            0
-        ].latents[0]
+        model.generate(chords=f"C@0 {chord}@40 N@50", duration=50.0, steps=1, seed=1).latents
         for chord in ("G", "Am")
     )
     assert torch.equal(first[:750], second[:750])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -254,7 +255,7 @@ def test_the_plot_shows_what_is_heard_in_the_clip(model: FlowMusic, tmp_path: Pa
     ],
 )
 def test_options_without_effect_are_named(
-    model: FlowMusic, caplog: pytest.LogCaptureFixture, options: dict[str, object], unused: list[str]
+    model: FlowMusic, caplog: pytest.LogCaptureFixture, options: dict[str, Any], unused: list[str]
 ) -> None:
     model.prepare(Request(**options, duration=1.0))
     assert [record.args[0] for record in caplog.records if "is not used" in record.message] == unused  # type: ignore[index]

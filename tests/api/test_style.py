@@ -13,10 +13,10 @@ import torch
 from features.audio import Audio, write_audio
 from features.cache import FeatureCache
 from features.extract import Extractors
+from flowmusic.api.clip import StyleInfo
 from flowmusic.api.model import FlowMusic
 from flowmusic.api.pretrained import load_pretrained, save_pretrained
-from flowmusic.api.request import read_job
-from flowmusic.api.sidecar import make_clip
+from flowmusic.api.request import Request
 from flowmusic.api.style import encode_style, open_style
 from flowmusic.batch.run import run_batch
 from flowmusic.batch.sources import write_manifest
@@ -58,18 +58,13 @@ def styled(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_style_changes_the_clip_and_the_sidecar_says_which(styled: Path) -> None:
     model = FlowMusic.from_pretrained(styled)
-    plain = model.generate(duration_s=1.0)
-    clips = [model.generate(duration_s=1.0, style=sound(3.0, hz)) for hz in (110, 110, 880)]
+    plain = model.generate(duration=1.0)
+    clips = [model.generate(duration=1.0, style=sound(3.0, hz)) for hz in (110, 110, 880)]
     assert not np.array_equal(plain.audio, clips[0].audio)
     assert np.array_equal(clips[0].audio, clips[1].audio)
     assert not np.array_equal(clips[0].audio, clips[2].audio)
-    assert plain.metadata["style"] is None
-    assert clips[0].metadata["style"] == {
-        "name": "the style reference",
-        "start_s": 0.0,
-        "end_s": 3.0,
-        "codebooks": None,
-    }
+    assert plain.info.style is None
+    assert clips[0].info.style == StyleInfo(name="the style reference", start=0.0, end=3.0, codebooks=None)
 
 
 def test_every_number_of_books_is_another_style(styled: Path) -> None:
@@ -127,7 +122,7 @@ def test_excerpts_that_cannot_be_used_are_refused(
 
 def test_a_model_without_style_says_so(tiny_model: Path) -> None:
     with pytest.raises(ValueError, match="was trained without style: it takes no style reference"):
-        FlowMusic.from_pretrained(tiny_model).generate(duration_s=1.0, style=sound(3.0))
+        FlowMusic.from_pretrained(tiny_model).generate(duration=1.0, style=sound(3.0))
 
 
 def test_the_command_takes_style(styled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,15 +131,17 @@ def test_the_command_takes_style(styled: Path, tmp_path: Path, capsys: pytest.Ca
     words += ["--style", str(song), "--style-codebooks", "2"]
     assert main([*words, "--style-excerpt", "1-4"]) == 0
     said = json.loads((tmp_path / "clip.json").read_text())["style"]
-    assert said == {"name": str(song), "start_s": 1.0, "end_s": 4.0, "codebooks": 2}
+    assert said == {"name": str(song), "start": 1.0, "end": 4.0, "codebooks": 2}
     assert main([*words, "--style-excerpt", "4-1"]) == 2
-    assert "expected seconds such as 10-14, got '4-1'" in capsys.readouterr().err
+    assert "clip.wav exists already" in capsys.readouterr().err
+    assert main([*words, "--overwrite", "--style-excerpt", "4-1"]) == 2
+    assert "style_excerpt must be seconds such as 10-14, got '4-1'" in capsys.readouterr().err
 
 
 def test_excerpt_word_and_text_mix_in_every_way_to_ask(styled: Path, tmp_path: Path) -> None:
     """The same clip by the command, a manifest's row and Python; without any of the three it is another."""
     model = FlowMusic.from_pretrained(styled, extractors=Extractors(cache=FeatureCache()))
-    encoder = model.text_encoder
+    encoder = model.model.text_encoder
     assert isinstance(encoder, TransformersTextEncoder)
     embeddings = torch.randn(2, encoder.text_dim, generator=torch.Generator().manual_seed(3))
     fingerprints = model.model.fingerprint, encoder_fingerprint(encoder)
@@ -158,20 +155,21 @@ def test_excerpt_word_and_text_mix_in_every_way_to_ask(styled: Path, tmp_path: P
         "guidance": "double:2,1.5",
         "duration": 1,
     }
-    summary = run_batch(model, write_manifest(tmp_path / "jobs.jsonl", [row]), tmp_path / "clips")
+    summary = run_batch(model, write_manifest(tmp_path / "manifest.jsonl", [row]), tmp_path / "clips")
     assert summary is not None and summary.complete
-    asked = read_job(row).beside(tmp_path)
+    asked = Request.read(row).beside(tmp_path)
+    without = asked.given()
     others = [
-        replace(asked, style=None, style_codebooks=None),
-        replace(asked, text="a calm", inversions=()),
-        replace(asked, text="a loud <mysong>"),
+        Request(**{key: value for key, value in without.items() if not key.startswith("style")}),
+        asked.replace(text="a calm", inversions=()),
+        asked.replace(text="a loud <mysong>"),
     ]
-    latents = make_clip(model, asked).latents
-    assert not any(torch.equal(make_clip(model, other).latents, latents) for other in others)
+    latents = model.generate(asked).latents
+    assert not any(torch.equal(model.generate(other).latents, latents) for other in others)
     clip = next((tmp_path / "clips" / "clips").glob("*.wav"))
     words = ["generate", "--checkpoint", str(styled), "--text", "a calm <mysong>", "--duration", "1"]
     words += ["--style", str(tmp_path / "song.wav"), "--style-codebooks", "2", "--guidance", "double:2,1.5"]
-    words += ["--inversion", str(tmp_path / "word.safetensors"), "--loudness", "-16"]
+    words += ["--inversions", str(tmp_path / "word.safetensors"), "--loudness", "-16"]
     with using_threads(1):  # as a batch computes
         assert main([*words, "-o", str(tmp_path / "clip.wav")]) == 0
     assert (tmp_path / "clip.wav").read_bytes() == clip.read_bytes()

@@ -24,8 +24,9 @@ from flowmusic.attention import SelfAttention
 from flowmusic.cli import main
 from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.quantise import ResidualQuantiser
+from flowmusic.conditioning.style import StyleConfig
 from flowmusic.model.blocks import ConvFeedForward
-from flowmusic.model.config import FlowConfig, StyleConfig
+from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.flow_module import FlowTraining

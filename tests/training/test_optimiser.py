@@ -9,7 +9,8 @@ import torch
 
 from flowmusic.cli import main
 from flowmusic.codec.spectral import SpectralCodecConfig
-from flowmusic.model.config import FlowConfig, StyleConfig
+from flowmusic.conditioning.style import StyleConfig
+from flowmusic.model.config import FlowConfig
 from flowmusic.training.base import Training
 from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.codec_module import DecoderTraining
