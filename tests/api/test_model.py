@@ -220,7 +220,7 @@ def test_every_kind_of_recording_is_heard_alike(music: tuple[np.ndarray, int], m
         ({"controls": Controls(10, 25.0)}, "expected 50"),
     ],
 )
-def test_bad_arguments_are_named(model: FlowMusic, given: dict[str, object], message: str) -> None:
+def test_bad_arguments_are_named(model: FlowMusic, given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         model.generate(**given)
 

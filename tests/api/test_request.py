@@ -109,7 +109,7 @@ def test_what_is_written_is_what_is_read() -> None:
 
 
 TEXTS = st.text(
-    st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), min_size=1, max_size=20
+    st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=20
 ).filter(lambda text: bool(text.strip()))
 VALUES = st.fixed_dictionaries(
     {},

@@ -46,9 +46,12 @@ def test_components_are_fitted_on_the_cpu(monkeypatch: Any) -> None:
     codec = SpectralCodec(SpectralCodecConfig(latent_dim=4, decoder_width=8, decoder_depth=1))
     fitted: list[SpectralCodec] = []
     fit = SpectralCodec.fit_components
-    monkeypatch.setattr(
-        SpectralCodec, "fit_components", lambda self, *moments: fitted.append(self) or fit(self, *moments)
-    )
+
+    def fit_and_note(codec: SpectralCodec, *moments: Any) -> Any:
+        fitted.append(codec)
+        return fit(codec, *moments)
+
+    monkeypatch.setattr(SpectralCodec, "fit_components", fit_and_note)
 
     class Noise:
         def draw(self, excerpt_s: float) -> Any:
