@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,26 @@ CODEC_FILE, FLOW_FILE, CARD_FILE, LICENSE_FILE = (
     "README.md",
     "LICENSE",
 )
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Under which licence (an SPDX expression) weights may be used, and whom to credit; empty where not
+    known.
+    """
+
+    license: str = ""
+    credits: str = ""
+
+    @classmethod
+    def of(cls, source: str | Path) -> Terms:
+        """The terms of a model: of its folder, its hub id, or 'bundled'; empty for weights without a model."""
+        folder = resolve(source) if str(source) == BUNDLED or not Path(source).exists() else Path(source)
+        folder = folder.parent if folder.is_file() else folder
+        if not (folder / CONFIG_FILE).is_file():
+            return cls()
+        config = read_config(folder / CONFIG_FILE)
+        return cls(str(config.get("license", "")), str(config.get("credits", "")))
 
 
 def resolve(source: str | Path | None) -> Path:

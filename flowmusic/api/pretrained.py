@@ -34,11 +34,13 @@ from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.model_files import (
     BUNDLED,
+    BUNDLED_FOLDER,
     CARD_FILE,
     CODEC_FILE,
     FLOW_FILE,
     FORMAT,
     LICENSE_FILE,
+    Terms,
     read_config,
     resolve,
 )
@@ -224,5 +226,7 @@ def _write_files(model: Pretrained, folder: Path, card: str | None) -> None:
     save_tensors(folder / FLOW_FILE, model.flow.state_dict(), torch.float16)
     if card is not None:
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
+    if model.license == Terms.of(BUNDLED).license:
+        shutil.copy(BUNDLED_FOLDER / LICENSE_FILE, folder / LICENSE_FILE)
     for path in folder.iterdir():  # safetensors writes files that only their owner may read
         path.chmod(0o644)

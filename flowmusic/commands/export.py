@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default steps of the model's solver (default: 10)",
     )
     parser.add_argument("--guidance", help="default guidance of the model (default: 3; rescale=0.5)")
+    parser.add_argument(
+        "--license",
+        metavar="SPDX",
+        help="licence of the weights, such as CC-BY-4.0 (default: that of the weights they were "
+        "trained from)",
+    )
     parser.add_argument("--push", metavar="OWNER/NAME", help="also publish the folder on the hub, privately")
 
 
@@ -54,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if args.guidance is not None:
         defaults = replace(defaults, guidance=args.guidance)
     card = read_text(args.card, "a model card") if args.card else None
-    folder = export(args.checkpoint, args.out, args.codec, args.flow, defaults, card)
+    folder = export(args.checkpoint, args.out, args.codec, args.flow, defaults, card, args.license)
     sys.stdout.write(f"{folder}\n")
     if args.push:
         from flowmusic.training.hub import push_to_hub

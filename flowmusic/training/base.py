@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from features.audio import Audio, normalise_peak, write_audio
 from flowmusic.data.order import seed_of
 from flowmusic.data.stepped import Batch, SteppedData
+from flowmusic.model_files import Terms
 from flowmusic.training.precision import check_precision
 
 PREDICTIONS_FOLDER = "predictions"
@@ -94,6 +95,8 @@ class Training(pl.LightningModule):
             raise ValueError(f"the schedule needs trainer.max_steps of at least 1, got {total_steps}")
         self.net, self.ema = net, Ema(net, optimisation.ema_decay)
         self.optimisation, self.total_steps, self.seed = optimisation, total_steps, seed
+        self.terms = Terms()
+        """Licence and credits of the weights that the training starts from: what it makes inherits them."""
         # by name and now: FSDP flattens all parameters, and has them under other names
         self._decayed = {name for name, parameter in net.named_parameters() if is_decayed(name, parameter)}
 
@@ -199,7 +202,7 @@ class Training(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         about = data.describe() if isinstance(data, SteppedData) else {}
-        checkpoint["flowmusic"] = self.describe() | {"data": about}
+        checkpoint["flowmusic"] = self.describe() | {"data": about, "terms": asdict(self.terms)}
 
 
 def learning_rate_at(step: int, peak: float, warmup_steps: int, total_steps: int, decay_steps: int) -> float:

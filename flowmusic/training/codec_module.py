@@ -16,6 +16,7 @@ from flowmusic.codec.decoder import MagnitudeDecoder
 from flowmusic.codec.files import read_codec
 from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
 from flowmusic.data.sound_data import ExcerptSampler, SoundBatch, SoundData
+from flowmusic.model_files import Terms
 from flowmusic.training.base import Clips, Optimisation, Training, sound_of
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ class DecoderTraining(Training):
             start_from(codec, Path(init_from))
         super().__init__(codec.decoder, optimisation or Optimisation(), total_steps, seed)
         self.codec = codec
+        if init_from is not None:
+            self.terms = Terms.of(init_from)
         self.components_excerpts, self.plain_steps = components_excerpts, plain_steps
         self.chroma_weight, self.rise_weight = chroma_weight, rise_weight
         self.register_buffer("chroma", chroma_filters(codec.bands[0], config.sample_rate), persistent=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from flowmusic.codec.files import read_codec, write_codec
 from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
+from flowmusic.model_files import BUNDLED, Terms
 from flowmusic.training.checkpoint import averaged_weights, read_checkpoint
 from flowmusic.training.init_from import read_flow
 from flowmusic.weights import load_exactly, save_tensors
@@ -28,6 +30,7 @@ def export(
     flow: str | None = None,
     defaults: GenerationDefaults | None = None,
     card: str | None = None,
+    license: str | None = None,
 ) -> Path:
     """Write what a checkpoint holds; returns the folder.
 
@@ -35,8 +38,12 @@ def export(
     data). A codec becomes a codec's folder, or a model's with `flow` beside it. A separator becomes
     drum_separator.safetensors and .json, as features/assets has them.
 
+    A model's folder carries the licence and credits of what it was made from on: weights that were trained on
+    from others, or that ship the bundled codec, have theirs. `license` is an SPDX expression for all others.
+
     Raises:
-        ValueError: not a checkpoint of ours, or parts that do not fit together.
+        ValueError: not a checkpoint of ours, parts that do not fit together, or a licence other than the
+        inherited.
     """
     checkpoint = read_checkpoint(path)
     about = checkpoint["flowmusic"]
@@ -59,7 +66,36 @@ def export(
         text_encoder=about.get("data", {}).get("text_encoder", "bundled")
     )
     model = assemble(found, net, defaults, path.stem)
+    terms = terms_of_export(Terms(**about.get("terms", {})), found, flow, license)
+    model = replace(model, license=terms.license, credits=terms.credits)
     return save_pretrained(model, out, card or _card(model, checkpoint))
+
+
+def terms_of_export(trained_from: Terms, codec: AnyCodec, flow: str | None, license: str | None) -> Terms:
+    """The terms of a model. ValueError where `license` is not what its parts are under."""
+    inherited = trained_from
+    if not inherited.license and flow is not None:
+        inherited = Terms.of(flow)
+    if not inherited.license and _is_bundled(codec):
+        inherited = Terms.of(BUNDLED)
+    if license is None or license == inherited.license:
+        return inherited
+    if inherited.license:
+        raise ValueError(
+            f"these weights derive from weights under {inherited.license}: they can be shared "
+            f"under that licence "
+            f"only, got --license {license}"
+        )
+    return Terms(license)
+
+
+def _is_bundled(codec: AnyCodec) -> bool:
+    """Whether a codec is the one that comes with the package."""
+    bundled, found = read_codec(Path(BUNDLED)).state_dict(), codec.state_dict()
+    return bundled.keys() == found.keys() and all(
+        bundled[key].shape == value.shape and torch.allclose(bundled[key], value.cpu(), rtol=1e-3, atol=1e-5)
+        for key, value in found.items()
+    )
 
 
 def assemble(codec: AnyCodec, flow: FlowTransformer, defaults: GenerationDefaults, name: str) -> Pretrained:
@@ -109,12 +145,14 @@ def _card(model: Pretrained, checkpoint: dict[str, Any]) -> str:
     config, codec = model.flow.config, model.codec
     n_flow = sum(parameter.numel() for parameter in model.flow.parameters()) / 1e6
     return (
-        "---\nlibrary_name: flowmusic\ntags: [music-generation, flow-matching, audio]\n---\n\n"
+        f"---\n{f'license: {model.license.lower()}' + chr(10) if model.license else ''}"
+        "library_name: flowmusic\ntags: [music-generation, flow-matching, audio]\n---\n\n"
         f"# A flowmusic model\n\nFlow: {n_flow:.1f} M parameters, {config.depth} blocks of width "
         f"{config.width}; codec: {codec.latent_dim} latent channels at {codec.frame_rate:g} Hz, sound at "
         f"{codec.sample_rate} Hz; "
         f"text: {model.defaults.text_encoder}. Averaged weights after {checkpoint['global_step']} steps.\n\n"
         "```python\nfrom flowmusic import FlowMusic\n\n"
         'FlowMusic.from_pretrained("FOLDER OR ID").generate(text="calm piano trio").save("clip.wav")\n```\n\n'
-        "Training data, licence and figures: to be added by whoever publishes it.\n"
+        f"Licence: {model.license or 'to be added'}. Credits: {model.credits or 'to be added'}.\n"
+        "Training data and figures: to be added by whoever publishes it.\n"
     )

@@ -23,6 +23,7 @@ from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solver import noise, solve
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
+from flowmusic.model_files import Terms
 from flowmusic.training.base import Clips, Optimisation, Training, sound_of
 from flowmusic.training.init_from import load_flow_weights
 from flowmusic.training.style import encode_styles
@@ -72,6 +73,8 @@ class FlowTraining(Training):
         if init_from is not None:
             load_flow_weights(net, Path(init_from))
         super().__init__(net, optimisation or Optimisation(), total_steps, seed)
+        if init_from is not None:
+            self.terms = Terms.of(init_from)
         self.config, self.time_sampler, self.time_weight = config, time_sampler, time_weight
         self.guidance, self.solver_steps = Guidance.parse(guidance), solver_steps
         self.style_weight = style_weight

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from flowmusic.api.pretrained import load_pretrained
+from flowmusic.api.pretrained import load_pretrained, save_pretrained
 from flowmusic.cli import main
 from flowmusic.data.flow_data import FlowData
 from flowmusic.flow.path import sample_times
 from flowmusic.model.config import FlowConfig
+from flowmusic.model_files import Terms
 from flowmusic.training import lightning_cli
 from flowmusic.training.checkpoint import read_checkpoint
+from flowmusic.training.export import terms_of_export as export_terms
 from flowmusic.training.flow_module import FlowTraining
 
 
@@ -105,3 +108,31 @@ def test_a_folder_is_published_by_the_hubs_own_mixin(
     assert seen["config"]["format"] == "flowmusic.model.1" and seen["private"] is True
     with pytest.raises(ValueError, match="is not a model's folder"):
         push_to_hub(tiny_model.parent, "me/tiny")
+
+
+def test_licence_and_credits_are_carried_on(trained: Path, tmp_path: Path) -> None:
+    """Of own weights the author says the licence; what derives from others keeps theirs, with its text."""
+    own, none = tmp_path / "own", tmp_path / "none"
+    assert main(["export", str(trained), str(own), "--license", "CC0-1.0"]) == 0
+    assert load_pretrained(own).license == "CC0-1.0" and "license: cc0-1.0" in (own / "README.md").read_text()
+    assert main(["export", str(trained), str(none)]) == 0
+    assert load_pretrained(none).license == "" and not (none / "LICENSE").exists()
+
+
+def test_what_derives_from_the_bundled_model_is_under_its_licence(
+    tmp_path: Path,
+) -> None:
+    bundled = load_pretrained()
+    module = FlowTraining(bundled.flow.config, init_from=Path("bundled"))
+    assert module.terms.license == "CC-BY-SA-4.0" and "Nikola Whallon" in module.terms.credits
+    terms = export_terms(module.terms, bundled.codec, None, None)
+    assert (
+        terms == module.terms == export_terms(Terms(), bundled.codec, None, None)
+    )  # its codec alone counts too
+    folder = save_pretrained(
+        replace(bundled, license=terms.license, credits=terms.credits), tmp_path / "model"
+    )
+    assert "Attribution-ShareAlike 4.0" in (folder / "LICENSE").read_text()
+    assert Terms.of(folder) == terms
+    with pytest.raises(ValueError, match=r"derive from weights under CC-BY-SA-4\.0"):
+        export_terms(module.terms, bundled.codec, None, "MIT")
