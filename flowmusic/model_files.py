@@ -34,7 +34,7 @@ class Terms:
 
     @classmethod
     def of(cls, source: str | Path) -> Terms:
-        """The terms of a model: of its folder, its hub id, or 'bundled'; empty for weights without a model."""
+        """The terms of a model: a folder, a hub id, or 'bundled'; empty for weights without a model."""
         folder = resolve(source) if str(source) == BUNDLED or not Path(source).exists() else Path(source)
         folder = folder.parent if folder.is_file() else folder
         if not (folder / CONFIG_FILE).is_file():

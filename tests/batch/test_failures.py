@@ -174,7 +174,7 @@ def test_out_of_memory_frees_the_gpu_s_cache(
     monkeypatch.setattr(running, "best_clip", starve)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: seen.append(held[-1]() is None))
     maker = ClipMaker(model, ClipStore(tmp_path, default_settings(model)), no_progress)
-    maker.made_with = (SimpleNamespace(device=torch.device(device)),)  # type: ignore[assignment]
+    maker.made_with = (SimpleNamespace(model=SimpleNamespace(device=torch.device(device))),)  # type: ignore[assignment]
     assert maker._why_not_made(Row(1, "a", Request())) == f"OutOfMemoryError: {STARVED}"
     assert seen == freed
 
