@@ -26,7 +26,7 @@ def commands() -> list[list[str]]:
     text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
     block = re.search(r"## Your own music.*?```sh\n(.*?)```", text, re.DOTALL)
     assert block is not None
-    return [shlex.split(line)[1:] for line in block[1].strip().splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in block[1].strip().splitlines()]
 
 
 def test_own_songs_are_prepared_learned_and_heard(
@@ -35,8 +35,8 @@ def test_own_songs_are_prepared_learned_and_heard(
     samples, rate = music
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    for index in range(2):
-        write_audio(tmp_path / f"songs/{index}.wav", np.tile(samples, 2)[:, index * 1000 :], rate)
+    for index in range(3):
+        write_audio(tmp_path / f"songs/{index}.wav", np.tile(samples, 5)[:, index * 1000 :], rate)
     (tmp_path / "songs/0.txt").write_text("a calm piano trio\n")
     found = commands()
     assert [words[0] for words in found] == ["prepare", "prepare", "fit", "export", "generate"]
