@@ -175,7 +175,7 @@ def test_controls_of_another_kind(tmp_path: Path, refused: Refused, tiny_model: 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--steps", "0"], "argument --steps: expected steps from 1 to 1000"),
+        (["--steps", "0"], "argument --steps: expected a whole number from 1 to 1000"),
         (["--solver", "leapfrog"], "argument --solver: invalid choice: 'leapfrog'"),
         (["--guidance", "strong"], "guidance 'strong' is not understood"),
         (["--seed", "-1"], "argument --seed: expected a seed from 0"),

@@ -225,11 +225,12 @@ class Clip:
         return finals
 
     def draw(self, path: Path, extractors: Extractors) -> Path:
-        """Plot every control that was asked for against what is extracted from the clip."""
+        """Plot every control that was asked for against what is extracted from the clip, with its scores."""
         from features.events import extract_all, mix_separator
         from flowmusic.plots.figures import plot_controls
 
         audio = Audio(self.audio, self.sample_rate)
         parts = Extractors(mix_separator(extractors), extractors.melody, extractors.chords)
         extracted = extract_all(audio, parts)
-        return plot_controls(self.controls, extracted, audio, path, title=self.info.request.text or "")
+        title = self.info.request.text or ""
+        return plot_controls(self.controls, extracted, audio, path, title, scores=self.info.scores)

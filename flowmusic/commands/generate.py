@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plot",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="also draw every control that was asked for against what is extracted from the clip, as .png "
-        "(default: no)",
+        help="also score the clip, and draw each control that was asked for against what is extracted from "
+        "the clip, as .png (default: no)",
     )
     add_overwrite(out)
     add_extraction(parser)
@@ -103,7 +103,8 @@ def run(args: argparse.Namespace) -> int:
     if info is not None:
         check_model(model.model.name, model.model.fingerprint, info, args.sidecar)
     with progress_bar() as progress, using_threads(None if info is None else info.threads):
-        judge = Judge(parts) if choice.candidates > 1 else None
+        # A plot says how well each control is followed.
+        judge = Judge(parts) if choice.candidates > 1 or args.plot else None
         clip = best_clip(model, request, judge, choice, progress)
         if args.plot:
             progress("drawing the plot", 0, 1)

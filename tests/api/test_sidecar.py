@@ -202,3 +202,21 @@ def test_files_that_stand_there_are_kept(tiny_model: Path, tmp_path: Path, refus
         assert f"{name} exists already" in refused(*words, "--plot")
         assert clip.read_text() == "mine"
         clip.unlink()
+
+
+def test_a_plot_comes_with_scores(
+    tiny_model: Path, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[dict[str, str]] = []
+
+    def draw(rows: object, audio: object, path: Path, title: str, notes: dict[str, str]) -> Path:
+        drawn.append(notes)
+        path.write_bytes(b"")
+        return path
+
+    monkeypatch.setattr("flowmusic.plots.figures._draw", draw)
+    words = ["generate", "--checkpoint", str(tiny_model), "--separator", "none", "--melody", str(song)]
+    out = tmp_path / "clip.wav"
+    assert main([*words, "--chords", "C", "--duration", "2", "--plot", "-o", str(out)]) == 0
+    assert drawn and drawn[0]["chords"].startswith("overlap ")
+    assert set(json.loads(out.with_suffix(".json").read_text())["scores"]) == {"melody", "chords"}
