@@ -1,5 +1,8 @@
 """Textual inversion: a pseudo-word that makes a frozen model say what it hears (arXiv 2208.01618; for music
 with a style prompt 2407.12563, §3.3). Only the embeddings of the word are learned.
+
+(The one loop by hand: some hundred steps inside a command, which stops early and keeps the best. Lightning's
+Trainer would bring files and a start of two seconds, and nothing of it would be used.)
 """
 
 from __future__ import annotations

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
 from flowmusic.composer.arranger import arrange
@@ -46,6 +50,41 @@ def n_valid_of(n_examples: int) -> int:
     return max(1, round(VALID_SHARE * n_examples))
 
 
+class _Rows(IterableDataset[Tensor]):
+    """Without end: BATCH numbers of examples that are not for validation, drawn by a generator."""
+
+    def __init__(self, n_valid: int, n_examples: int, generator: torch.Generator) -> None:
+        self.n_valid, self.n_examples, self.generator = n_valid, n_examples, generator
+
+    def __iter__(self) -> Iterator[Tensor]:
+        while True:
+            yield torch.randint(self.n_valid, self.n_examples, (BATCH,), generator=self.generator)
+
+
+class _Fit(pl.LightningModule):
+    """A module and its losses, as Lightning's Trainer takes them."""
+
+    def __init__(
+        self, module: nn.Module, loss: Callable[[Tensor], Tensor], steps: int, valid_loss: Callable[[], float]
+    ) -> None:
+        super().__init__()
+        self.module, self.loss, self.steps, self.valid_loss = module, loss, steps, valid_loss
+
+    def configure_optimizers(self) -> Any:
+        trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        optimiser = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": fall, "interval": "step"}}
+
+    def training_step(self, rows: Tensor, _: int) -> Tensor:
+        loss = self.loss(rows)
+        self.log("train", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, _: Tensor, __: int) -> None:
+        self.log("valid", self.valid_loss(), prog_bar=True, batch_size=1)
+
+
 def fit(
     module: nn.Module,
     loss: Callable[[Tensor], Tensor],
@@ -54,24 +93,26 @@ def fit(
     generator: torch.Generator,
     valid_loss: Callable[[], float],
 ) -> None:
-    """AdamW on those parameters of a module that are not held; the rate falls as half a cosine.
+    """Train those parameters of a module that are not frozen with AdamW; the rate falls as half a cosine.
 
-    loss        of the examples with these numbers, (BATCH,)
-    valid_loss  of those kept for validation; told now and then
+    Args:
+        loss: loss of the examples with these numbers, (BATCH,).
+        valid_loss: loss of the examples that are kept for validation; shown every LOG_EVERY steps.
     """
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    n_valid = n_valid_of(n_examples)
-    bar = tqdm(range(1, steps + 1), desc="training", unit="step")
-    for step in bar:
-        module.train()
-        value = loss(torch.randint(n_valid, n_examples, (BATCH,), generator=generator))
-        optimiser.zero_grad()
-        value.backward()
-        optimiser.step()
-        fall.step()
-        if step % LOG_EVERY == 0 or step == steps:
-            module.eval()
-            bar.set_postfix(train=f"{value.detach():.3f}", valid=f"{valid_loss():.3f}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")  # advice on worker processes
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_steps=steps,
+            val_check_interval=min(LOG_EVERY, steps),
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+        rows = DataLoader(_Rows(n_valid_of(n_examples), n_examples, generator), batch_size=None)
+        module.train()  # the Trainer leaves modes as they are
+        trainer.fit(_Fit(module, loss, steps, valid_loss), rows, DataLoader([torch.zeros(1)]))  # type: ignore[arg-type]
     module.eval()
