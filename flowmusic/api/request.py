@@ -247,10 +247,18 @@ class Request(BaseModel):
         return self
 
     @classmethod
-    def read(cls, values: object) -> Request:
-        """A request from plain data, as JSON holds it; null means left out. RequestError as of the class."""
+    def read(cls, values: object, others: tuple[str, ...] = ()) -> Request:
+        """A request from plain data, as JSON holds it; null means left out. RequestError as of the class.
+
+        `others` are keys that were taken out before, for the message about a key that is not known.
+        """
         if not isinstance(values, Mapping):
             raise RequestError(f"expected an object of settings, got {type(values).__name__}")
+        for name in values:
+            if name not in REQUEST_FIELDS:
+                raise RequestError(
+                    f"unknown key {str(name)!r}; expected some of {', '.join((*others, *REQUEST_FIELDS))}"
+                )
         return cls(**{str(key): value for key, value in values.items()})
 
     def replace(self, **options: Any) -> Request:

@@ -111,7 +111,7 @@ class Manifest:
         name = values.pop("name", None)
         if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):
             raise ValueError(f"name must be letters, digits, '.', '_' and '-' (up to 80), got {name!r}")
-        request = Request.read(values)
+        request = Request.read(values, ("name",))
         unique = f"{name or _stem(request)}-{request.digest[:10]}"  # wherever the manifest's folder lies
         return Row(line, unique, request.beside(self.path.absolute().parent))
 
