@@ -117,6 +117,8 @@ class FlowMusic:
         check_finite(torch.as_tensor(decoded), sampler.guidance_text, sampler.steps, sampler.solver)
         audio, gain = finished(decoded, self.sample_rate, self.model.defaults.peak, canvas, request.loudness)
         done = time.perf_counter()
+        loudness = None if request.loudness is None else integrated_loudness(audio, self.sample_rate)
+        loudness = None if loudness is None else round(loudness, 2)
         seconds = prepared.seconds | {"sampling": sampled - started, "decoding": done - sampled}
         info = ClipInfo(
             flowmusic=__version__,
@@ -146,7 +148,7 @@ class FlowMusic:
             evaluations=solved.evaluations,
             condition_sets=condition_sets,
             gain=gain,
-            loudness=None if request.loudness is None else integrated_loudness(audio, self.sample_rate),
+            loudness=loudness,
             seconds={name: round(value, 3) for name, value in seconds.items()},
             torch=torch.__version__,
             threads=torch.get_num_threads(),
