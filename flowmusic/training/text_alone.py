@@ -17,6 +17,7 @@ from flowmusic.composer.arranger import arrange
 from flowmusic.composer.captions import SongFacts
 from flowmusic.composer.generator import make_brief, write_sheet
 from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.training.base import is_decayed
 
 VALID_SHARE = 0.05
 BATCH = 256
@@ -71,8 +72,12 @@ class _Fit(pl.LightningModule):
         self.module, self.loss, self.steps, self.valid_loss = module, loss, steps, valid_loss
 
     def configure_optimizers(self) -> Any:
-        trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
-        optimiser = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        trained = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for name, p in trained if is_decayed(name, p)], "weight_decay": WEIGHT_DECAY},
+            {"params": [p for name, p in trained if not is_decayed(name, p)], "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=LEARNING_RATE)
         fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": fall, "interval": "step"}}
 

@@ -16,6 +16,7 @@ from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.codec_module import DecoderTraining
 from flowmusic.training.flow_module import FlowTraining
 from flowmusic.training.separator_module import SeparatorConfig, SeparatorTraining
+from flowmusic.training.text_alone import _Fit
 
 STYLE = StyleConfig(feature_dim=8, depth=1, heads=2, codebooks=2, codes=16)
 MODULES = {
@@ -62,3 +63,12 @@ def test_a_checkpoint_of_an_earlier_optimiser_is_refused(
     torch.save(checkpoint, last)
     assert main(["fit", "-c", str(tiny_config), "--ckpt_path", "last", "--trainer.max_steps", "12"]) == 2
     assert "init_from" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_matrices_alone_are_decayed_in_trainings_on_text_alone() -> None:
+    net = torch.nn.Sequential(torch.nn.LayerNorm(4), torch.nn.Linear(4, 3))
+    module = _Fit(net, lambda rows: net(rows).sum(), 10, lambda: 0.0)
+    decayed, others = module.configure_optimizers()["optimizer"].param_groups
+    assert decayed["weight_decay"] > 0 and others["weight_decay"] == 0
+    assert [parameter is net[1].weight for parameter in decayed["params"]] == [True]
+    assert len(others["params"]) == 3
