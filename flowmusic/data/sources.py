@@ -25,7 +25,7 @@ class Source:
     """One recording or rendered song.
 
     path       a sound file, or the folder of a rendered song
-    labels     files of symbols (.lab, .mid, .csv) by control, instead of what extractors hear
+    labels     files of symbols (.lab, .mid, .csv) by control, instead of what is extracted
     duration_s what a manifest says, to be checked; None: nothing
     problem    why it cannot be used, where that was found already
     same_as    an earlier source with this very content, which is prepared in place of this one

@@ -1,8 +1,9 @@
-"""Textual inversion: a pseudo-word that makes a frozen model say what it hears (arXiv 2208.01618; for music
-with a style prompt 2407.12563, §3.3). Only the embeddings of the word are learned.
+"""Textual inversion: a pseudo-word that stands for the sound of recordings in a frozen model
+(arXiv 2208.01618; for music with a style prompt 2407.12563, §3.3).
 
-(The one loop by hand: some hundred steps inside a command, which stops early and keeps the best. Lightning's
-Trainer would bring files and a start of two seconds, and nothing of it would be used.)
+Only the embeddings of the word are learned. This is the one loop by hand: some hundred steps inside a
+command, which stops early and keeps the best. Lightning's Trainer would bring files and a start of two
+seconds, and nothing of it would be used.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ def encode_styles(
 ) -> tuple[StyleTokens, Tensor]:
     """Style tokens of B items and the conditioner's own loss, from (B excerpts, then B others) of B songs.
 
-    In training each excerpt may use 1 to all books at random (quantiser dropout). The loss of a flow model
-    says little about style at first, and the codes would collapse before it does; so the conditioner also
-    has to tell from two excerpts whether they are of one song. Outside training the loss is zero; so it is
-    where all songs of a batch are too short for an excerpt, and then no item has tokens.
+    In training each excerpt may use 1 to all codebooks at random (quantiser dropout). The loss of a flow
+    model says little about style at first, and the codes would collapse before it does; so the conditioner
+    also has to tell from two excerpts whether they are of one song. Outside training the loss is zero; so
+    it is where all songs of a batch are too short for an excerpt, and then no item has tokens.
     """
     n_items = pairs.mask.shape[0] // 2
     if not bool(pairs.mask.any()):

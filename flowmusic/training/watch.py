@@ -29,18 +29,18 @@ class Watch(pl.Callback):
     samples/step-N/ of the run; TensorBoard and W&B get them as well.
 
     codec     a folder, or 'bundled'; by default that of the training data
-    listen    also listen to the clips: a plot of each, and the adherence of all as figures (some seconds a
-              clip). Reference is the validation excerpt as the codec plays it, so the score's ceiling is 1
+    score     also extract the clips' controls: a plot of each, and the adherence of all as figures (some
+              seconds a clip). Reference is the validation excerpt as the codec plays it, so the ceiling is 1
     """
 
     def __init__(
-        self, every_n_steps: int = 1000, n_clips: int = 4, codec: str | None = None, listen: bool = True
+        self, every_n_steps: int = 1000, n_clips: int = 4, codec: str | None = None, score: bool = True
     ) -> None:
         if every_n_steps < 1 or n_clips < 1:
             raise ValueError(
                 f"Watch needs every_n_steps and n_clips of at least 1, got {every_n_steps}, {n_clips}"
             )
-        self.every_n_steps, self.n_clips, self.codec, self.listen = every_n_steps, n_clips, codec, listen
+        self.every_n_steps, self.n_clips, self.codec, self.score = every_n_steps, n_clips, codec, score
         self._due = every_n_steps
         self._batch: FlowBatch | None = None
 
@@ -77,7 +77,7 @@ class Watch(pl.Callback):
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: FlowBatch) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(pl_module, FlowTraining) or not isinstance(data, FlowData):
-            raise ValueError(f"Watch hears a FlowTraining on FlowData, got {type(pl_module).__name__}")
+            raise ValueError(f"Watch is for a FlowTraining on FlowData, got {type(pl_module).__name__}")
         codec = read_codec(Path(self.codec) if self.codec else data.codec_folder).to(pl_module.device)
         latents = pl_module.generate(batch, self.n_clips)
         folder = Path(trainer.default_root_dir) / SAMPLES_FOLDER / f"step-{trainer.global_step:07d}"
@@ -90,7 +90,7 @@ class Watch(pl.Callback):
                 clips.append(made)
                 asked.append(original)
                 log_sound(trainer, f"clip/{index}", path)
-        if self.listen:
+        if self.score:
             self._score(trainer, batch, clips, asked, folder)
 
     def _score(
