@@ -15,6 +15,7 @@ from flowmusic.api.clip import Clip
 from flowmusic.api.editing import BORDER_FADE_S, Edit, HeldVelocity, lay_out, mirrored, starting_point
 from flowmusic.api.model import FlowMusic
 from flowmusic.api.request import Request
+from flowmusic.codec.decoding import decode_clip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FADE = round(BORDER_FADE_S * 32_000)
@@ -106,6 +107,33 @@ def test_a_loop_ends_where_it_starts() -> None:
     assert jump(turned, 2.0) < 0.97
     seam = abs(float(clip.audio[0, 0]) - float(clip.audio[0, -1]))
     assert seam <= np.abs(np.diff(clip.audio[0])).max()
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_only_a_loop_continues_at_its_start(seed: int) -> None:
+    """In its samples and in its latents: what ends without being a loop clicks, and leaps further."""
+    loop, plain = (
+        model().generate(chords=CHART, duration=4.0, loop=loop, seed=seed, steps=4) for loop in (True, False)
+    )
+    assert click(loop.audio[0]) < 0.25 and click(plain.audio[0]) > 0.5
+    assert leap(loop.latents) < 0.8 * leap(plain.latents)
+    for clip, circular in ((loop, True), (plain, False)):
+        decoded, other = (
+            clip.info.gain * decode_clip(model().model.codec, clip.latents, 4 * 32_000, way)
+            for way in (circular, not circular)
+        )
+        assert np.allclose(clip.audio, decoded, atol=1e-6) and not np.allclose(clip.audio, other, atol=1e-3)
+
+
+def click(audio: np.ndarray) -> float:
+    """Step from the last sample to the first, against the largest step between neighbours."""
+    return abs(float(audio[0]) - float(audio[-1])) / float(np.abs(np.diff(audio)).max())
+
+
+def leap(latents: torch.Tensor) -> float:
+    """Change from the last frame to the first, against the median change between neighbours."""
+    change = (latents[1:] - latents[:-1]).norm(dim=1)
+    return float((latents[0] - latents[-1]).norm() / change.median())
 
 
 def test_a_weak_variation_is_nearer_than_a_strong_one() -> None:
