@@ -215,6 +215,9 @@ BAD: dict[str, tuple[object, str]] = {
     "keep": ({"context": "a.wav", "keep": "4-2"}, "keep must be seconds such as"),
     "overlap": ({"context": "a.wav", "keep": "0-2,1-3"}, "must be spans that rise"),
     "spans": ({"context": "a.wav", "keep": "all"}, "such as 0-4,9-15"),
+    "half a span": ({"context": "a.wav", "keep": "4"}, "such as 0-4,9-15"),
+    "one span of two": ({"context": "a.wav", "keep": "0-4,x"}, "such as 0-4,9-15"),
+    "place": ({"context": "a.wav", "context_at": float("nan")}, "context_at must be a number"),
     "extend": ({"context": "a.wav", "keep": "0-1", "extend": True}, "without keep"),
     "extend nothing": ({"extend": True}, "need context"),
     "strength alone": ({"strength": 0.5}, "strength needs vary"),
@@ -236,3 +239,9 @@ def test_bad_values_are_named(kind: str) -> None:
     values, message = BAD[kind]
     with pytest.raises(RequestError, match=message):
         Request.read(values)
+
+
+def test_spans_are_read() -> None:
+    asked = Request(context="a.wav", keep="0-4, 9-15.5", style="b.wav", style_excerpt="10-14")
+    assert asked.kept_spans == ((0.0, 4.0), (9.0, 15.5)) and asked.excerpt == (10.0, 14.0)
+    assert Request().kept_spans is None and Request().excerpt is None
