@@ -270,12 +270,16 @@ class Request(BaseModel):
         return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
 
     def plain(self) -> dict[str, Any]:
-        """What differs from the defaults, as plain data for JSON."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        """What differs from the defaults, as plain data for JSON.
+
+        Of a variation it is all that was given: a default that was given replaces what its clip asked for.
+        """
+        varies = self.vary is not None
+        return self.model_dump(mode="json", exclude_unset=varies, exclude_defaults=not varies)
 
     @property
     def digest(self) -> str:
-        """Hash of all that is asked for: equal requests have equal digests."""
+        """Hash of all that is asked for, as `plain` says it."""
         text = json.dumps(self.plain(), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

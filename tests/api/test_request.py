@@ -159,6 +159,17 @@ def test_defaults_and_absent_values_are_the_same_request() -> None:
     assert Request(text="x").plain() == {"text": "x"}
 
 
+def test_a_variation_tells_a_default_that_is_given_from_one_that_is_not() -> None:
+    """What is not given is asked of the varied clip; seed 0 and no loop replace what that says."""
+    unsaid = Request(vary="a.wav")
+    assert unsaid.plain() == {"vary": "a.wav"}
+    for said in ({"seed": 0}, {"loop": False}, {"compose": True}, {"beats_per_bar": 4.0}):
+        request = Request(vary="a.wav", **said)
+        assert request.digest != unsaid.digest
+        assert request.plain() == request.given() == {"vary": "a.wav"} | said
+        assert Request.read(json.loads(json.dumps(request.plain()))).given() == request.given()
+
+
 def test_only_files_are_moved(tmp_path: Path) -> None:
     request = Request.read(FULL).beside(tmp_path)
     assert request.drums == str(tmp_path / "beat.wav") and request.chords == "Am | F"

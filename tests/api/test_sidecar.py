@@ -88,6 +88,20 @@ def test_varying_a_clip_keeps_its_controls(tiny_model: Path, tmp_path: Path) -> 
     assert varied.read_bytes() != clip.read_bytes()
 
 
+@pytest.mark.parametrize("said", [{}, {"seed": 0}, {"seed": 3, "loop": False}])
+def test_a_variation_is_made_again_with_what_it_replaced(
+    model: FlowMusic, tmp_path: Path, said: dict[str, Any]
+) -> None:
+    """Also with defaults that its clip had asked otherwise."""
+    clip = model.generate(chords="Am | F", duration=1.0, seed=4, loop=True).save(tmp_path / "clip.wav")[0]
+    varied = model.generate(vary=str(clip), **said)
+    request = read_sidecar(varied.save(tmp_path / "varied.wav")[1]).request
+    again = model.generate(request)
+    assert (again.info.seed, again.info.request.loop) == (said.get("seed", 5), said.get("loop", True))
+    assert np.array_equal(again.audio, varied.audio)
+    assert again.info.request == varied.info.request
+
+
 def test_the_best_of_several_is_kept(model: FlowMusic, song: Path) -> None:
     request = Request(chords="C", melody=str(song), duration=1.0, seed=3)
     judge = Judge(Extractors("none", cache=FeatureCache()))
