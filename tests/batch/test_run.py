@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from features.audio import read_audio
+from features.files import PARTIAL_PREFIX
 from flowmusic.api.model import FlowMusic
 from flowmusic.batch.manifest import Manifest
 from flowmusic.batch.run import default_settings, run_batch
@@ -145,16 +146,21 @@ def test_a_folder_of_another_batch_is_refused(model: FlowMusic, manifest: Path, 
         run(model, manifest, tmp_path / "out", loudness=-20.0)
 
 
+def finished(out: Path) -> list[Path]:
+    """Sidecars of clips that are finished; one that is being written has another name."""
+    return [path for path in out.glob("clips/*.json") if not path.name.startswith(PARTIAL_PREFIX)]
+
+
 def test_killed_at_any_time_it_goes_on(tiny_model: Path, model: FlowMusic, tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [{"seed": seed, "duration": 2, "steps": 40} for seed in range(12)]
     manifest = write_manifest(tmp_path / "manifest.jsonl", rows)
     out = tmp_path / "out"
     process = subprocess.Popen(command(tiny_model, manifest, out, "--workers", "0"), env=os.environ | QUIET)
-    while process.poll() is None and len(list(out.glob("clips/*.json"))) < 2:
+    while process.poll() is None and len(finished(out)) < 2:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = {path: path.stat().st_mtime_ns for path in out.glob("clips/[!.]*.json")}
+    kept = {path: path.stat().st_mtime_ns for path in finished(out)}
     assert 2 <= len(kept) < 12 and not (out / "table.csv").exists()
     assert str(run(model, manifest, out)) == "12 clips"
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "finished clips are not made again"
