@@ -39,7 +39,9 @@ _TRANSLATED = str.maketrans(
 _NO_CHORD_TEXTS = frozenset(("NC", "N.C.", "N.C", "NOCHORD"))
 _NOTE = re.compile(r"([A-G])(bb?|##?|)")
 _DASHED_NOTE = re.compile(r"([A-G])(--?|bb?|##?|)")
-_BASS_END = r"(?=[\s(]|$)"
+_SPELT_ROOT = re.compile(r"^([A-G])[\s-]*([Ff]lat|[Ss]harp)(?![\s-]*(?:five|nine|5|9))")
+_PART_END = r"(?=[\s()]|$)"
+_TONE = re.compile(rf"\s*(?P<degree>[b#]{{0,2}}[0-9]{{1,2}})(?P<sign>[+-]?){_PART_END}")
 
 
 class ChordError(NotationError):
@@ -84,14 +86,15 @@ def make_chord(root: int, intervals: frozenset[int], bass: int | None = None) ->
 def parse_chord(text: str, flat_dash: bool = False) -> Chord:
     """Read one chord symbol.
 
-    Harte labels (`A:min7/b3`), chart spellings (`Am7/C`, `BbΔ`, `F#-7b5`, `C6/9`, `G7(b9,#11)`,
-    `N.C.`) and unicode signs are read. With `flat_dash`, a dash right after a root or bass letter
-    is a flat, as music21 writes it (`B-7` is B flat 7); otherwise it means minor.
+    Harte labels (`A:min7/b3`), chart spellings (`Am7/C`, `BbΔ`, `F#-7b5`, `C7/9`, `G7(b9,#11)`, `C5+`,
+    `C^7`, `N.C.`), words (`C diminished`) and unicode signs are read. With `flat_dash`, a dash right after a
+    root or bass letter is a flat, as music21 writes it (`B-7` is B flat 7); otherwise it means minor.
 
     Raises:
         ChordError: the text is no chord.
     """
     plain = unicodedata.normalize("NFKC", text.translate(_TRANSLATED)).strip()
+    plain = _SPELT_ROOT.sub(lambda match: match[1] + ("b" if match[2].lower() == "flat" else "#"), plain)
     if not plain:
         raise ChordError(f"{_quoted(text)} is not a chord: it is empty")
     if len(plain) > _LONGEST_TEXT:
@@ -121,25 +124,40 @@ def _harte_chord(root: int, rest: str) -> Chord | None:
 
 
 def _usual_chord(root: int, rest: str, flat_dash: bool) -> Chord:
+    """Read what follows a root: `m7`, `m7/E`, `7/9`; after '/' stands a bass note, or tones of the chord.
+
+    A third or a fifth sounds anyway, and a plain triad with an altered degree would have been written without
+    the slash: those are basses.
+    """
     rest = rest.replace("6/9", "69")
     if rest.startswith(":") and len(rest) > 1:
         rest = rest[1:]
-    note = (_DASHED_NOTE if flat_dash else _NOTE).pattern
-    bass = root
-    if (match := re.search(rf"/\s*(?:{note}){_BASS_END}", rest)) is not None:
-        bass = _pitch_class(match)
-    elif (match := re.search(rf"/(?P<degree>[b#]{{0,2}}[0-9]{{1,2}}){_BASS_END}", rest)) is not None:
-        interval = degree_to_interval(match["degree"])
-        if interval is None:
-            raise QualityError(f"{match['degree']!r} after '/' is no degree 1 to 13")
-        bass = (root + interval) % 12
-    elif (match := re.search(r"/\s*(?=maj|M|Δ|△|∆)", rest)) is None and "/" in rest:
-        hint = _root_hint(rest.partition("/")[2].strip())
-        raise QualityError(f"'/' must be followed by one bass note; {hint}")
-    quality = rest if match is None else f"{rest[: match.start()]} {rest[match.end() :]}"
-    if "/" in quality:
-        raise QualityError("'/' must be followed by one bass note")
-    return make_chord(root, parse_quality(quality), bass)
+    quality, *parts = rest.split("/")
+    note = re.compile(rf"\s*(?:{(_DASHED_NOTE if flat_dash else _NOTE).pattern}){_PART_END}")
+    bass: int | None = None
+    for part in parts:
+        given = None
+        if (match := note.match(part)) is not None:
+            given = _pitch_class(match)
+        elif (match := _TONE.match(part)) is not None:
+            degree, plain = match["degree"], not re.search(r"[0-9]", quality)
+            interval = degree_to_interval(degree)
+            if interval is None:
+                raise QualityError(f"{degree!r} after '/' is no degree 1 to 13")
+            names_bass = degree in ("1", "3", "b3", "5") or (plain and degree[0] in "b#")
+            if names_bass and not match["sign"]:
+                given = (root + interval) % 12
+            elif degree[0] in "b#" or match["sign"]:
+                quality += f" {degree}{match['sign']}"
+            else:
+                quality += f" {degree}" if degree == "7" else f" add{degree}"
+        elif (match := re.match(r"\s*(?=maj|M|Δ|△|∆|\^)", part)) is None:
+            raise QualityError(f"'/' must be followed by one bass note or degree; {_root_hint(part.strip())}")
+        if given is not None and bass is not None:
+            raise QualityError("it names two basses")
+        bass = bass if given is None else given
+        quality += f" {part[match.end() :]}"
+    return make_chord(root, parse_quality(quality), root if bass is None else bass)
 
 
 def _pitch_class(match: re.Match[str]) -> int:

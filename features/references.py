@@ -7,6 +7,7 @@ file, or Python objects).
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,8 @@ def open_reference(
         return _recording(role, source)
     if isinstance(source, str) and not source.strip():
         raise NotationError(f"the {role} reference is an empty text; expected {_expected(role)}")
+    if role == "chords" and _is_chord_pairs(source):
+        return _chart(repr([tuple(item) for item in source]), bpm, beats_per_bar)
     if not isinstance(source, (str, Path)):
         return _symbols(role, f"the {role} symbols", source)
     if role == "chords" and isinstance(source, str) and not names_a_file(source):
@@ -119,9 +122,9 @@ def open_reference(
 
 def _from_file(role: str, path: Path, bpm: float | None, beats_per_bar: float) -> Reference:
     suffix = path.suffix.lower()
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path's methods, these take a name that is too long for a file
         raise NotationError(f"{path} is a folder; expected {_expected(role)}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise NotationError(f"{path} {what_is_amiss(path)}; expected {_expected(role)}")
     spec = CONTROLS.get(role).symbols
     if spec is not None and suffix in spec.suffixes:
@@ -148,7 +151,7 @@ def _chart(source: str | Path, bpm: float | None, beats_per_bar: float) -> Refer
     try:
         segments = chart.segments()
     except NotationError as error:
-        if Path(source).is_dir():
+        if os.path.isdir(source):
             raise NotationError(f"{source} is a folder; expected {_expected('chords')}") from error
         raise NotationError(f"the chord chart {_short(source)}: {error}") from error
     return Reference("chords", source, segments[-1].end_s, chart)
@@ -165,7 +168,8 @@ def _symbols(role: str, name: str, symbols: Symbols) -> Reference:
             raise NotationError(f"{name} is a pitch track, which cannot be a {role} reference")
         if not (symbols.f0_hz > 0).any():
             raise NotationError(f"{name} holds no voiced pitch; expected a frequency above 0 Hz somewhere")
-        return Reference(role, name, float(symbols.times_s[-1]), symbols)
+        hop_s = float(np.median(np.diff(symbols.times_s))) if symbols.times_s.size > 1 else 0.0
+        return Reference(role, name, float(symbols.times_s[-1]) + hop_s, symbols)
     spec = CONTROLS.get(role).symbols
     if spec is None or not isinstance(symbols, Sequence):
         raise NotationError(f"{name}: got {type(symbols).__name__}; expected {_expected(role)}")
@@ -176,6 +180,11 @@ def _symbols(role: str, name: str, symbols: Symbols) -> Reference:
         raise NotationError(f"{name} must be {spec.noun} ({spec.kind.__name__}), got {type(wrong).__name__}")
     ends = [item.time_s + _LAST_HIT_S if isinstance(item, DrumHit) else item.end_s for item in symbols]
     return Reference(role, name, max(ends), symbols)
+
+
+def _is_chord_pairs(source: object) -> TypeIs[Sequence[tuple[object, ...]]]:
+    """Whether chords are given as JASCO takes them: [("C", 0.0), ("Am", 2.5)]."""
+    return isinstance(source, (list, tuple)) and bool(source) and isinstance(source[0], (list, tuple))
 
 
 def _is_array(source: object) -> TypeIs[tuple[np.ndarray, int]]:

@@ -134,6 +134,13 @@ def f0_to_salience(
     nearest, held = held_samples(times, instants, 1.0 / grid.frame_rate)  # (T * I,)
     voiced = np.isfinite(f0) & (np.nan_to_num(f0) > 0)  # (N,)
     pitch = 12 * np.log2(np.where(voiced, f0, 440.0) / 440.0) + 69 - PITCH_LOW_MIDI
+    outside = voiced & (weight > 0) & ((pitch < -0.5) | (pitch >= N_PITCHES - 0.5))
+    if outside.any():
+        logger.warning(
+            "%d of %d pitches lie outside MIDI 43..95 (98 to 1976 Hz) and are left out",
+            outside.sum(),
+            (voiced & (weight > 0)).sum(),
+        )
     distance = np.abs(pitch[:, None] - np.arange(N_PITCHES)) - _POOLED_SEMITONES  # (N, P)
     rows = np.exp(-0.5 * (np.maximum(distance, 0.0) / _CREPE_WIDTH_SEMITONES) ** 2)
     rows = (rows * (voiced * weight)[:, None]).astype(np.float32)

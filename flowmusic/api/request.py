@@ -61,6 +61,9 @@ def _source(value: Any) -> Any:
         return _words(value, ": a file, or for chords a chart such as 'Am | F C | G7'")
     if isinstance(value, Mapping):
         return InMemory.model_validate(value)
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], (list, tuple)):
+        # Chords with their times, as JASCO takes them, are a chart: a text that every file can hold.
+        return json.dumps([list(item) for item in value], ensure_ascii=False, default=float)
     if value is None or isinstance(value, (bool, int, float)):
         raise ValueError(f"must be a file, got {value!r}")
     return value

@@ -127,7 +127,7 @@ def _manifest_path(args: argparse.Namespace) -> Path:
     references = [] if source is None else reference_rows(source, roles, args.out)
     prompts = list(args.prompt)
     if args.prompts is not None:
-        from features.notation import read_text
+        from features.text_files import read_text
 
         prompts += [line.strip() for line in read_text(args.prompts, "prompts, one a line").splitlines()]
     prompts = [prompt for prompt in prompts if prompt]

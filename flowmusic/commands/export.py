@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from features.notation import read_text
+    from features.text_files import read_text
     from flowmusic.api.pretrained import GenerationDefaults
     from flowmusic.training.checkpoint import read_checkpoint
     from flowmusic.training.export import export

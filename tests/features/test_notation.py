@@ -23,7 +23,7 @@ from features.notation import (
     parse_chord_chart,
     read_chords,
     read_drums,
-    read_f0_csv,
+    read_f0_table,
     read_lab,
     read_melody,
 )
@@ -154,10 +154,10 @@ def test_f0_tables(tmp_path: Path) -> None:
         "# a comment\n0.00\t220\t0.5\n0.01\t0\t0\n0.02\tNaN\t1\n",
         "0.00 220 0.5\r\n0.01 0 0\r\n0.02 0 1",
     ):
-        track = read_f0_csv(saved(tmp_path, "tune.csv", text))
+        track = read_f0_table(saved(tmp_path, "tune.csv", text))
         assert track.times_s.tolist() == [0.0, 0.01, 0.02] and track.f0_hz.tolist() == [220.0, 0.0, 0.0]
         assert track.confidence is not None and track.confidence.tolist() == [0.5, 0.0, 1.0]
-    assert read_f0_csv(saved(tmp_path, "tune.csv", "0,220\n1,230\n")).confidence is None
+    assert read_f0_table(saved(tmp_path, "tune.csv", "0,220\n1,230\n")).confidence is None
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_f0_tables(tmp_path: Path) -> None:
 )
 def test_f0_errors_name_file_and_line(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(NotationError, match=rf"(?s)tune\.csv.*{says}"):
-        read_f0_csv(saved(tmp_path, "tune.csv", text))
+        read_f0_table(saved(tmp_path, "tune.csv", text))
 
 
 def test_missing_folder_and_binary_files(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_missing_folder_and_binary_files(tmp_path: Path) -> None:
         (tmp_path, "is a folder"),
         (tmp_path / "noise.lab", "UTF-8"),
     ):
-        for read in (read_lab, read_f0_csv):
+        for read in (read_lab, read_f0_table):
             with pytest.raises(NotationError, match=says) as caught:
                 read(path)
             assert str(path) in str(caught.value)
@@ -222,7 +222,7 @@ def test_melody_and_drums_are_dispatched_by_file_type(tmp_path: Path) -> None:
     assert isinstance(melody, tuple) and [note.midi for note in melody] == [60]
     assert read_melody(path, track=0) == melody
     assert [hit.midi for hit in read_drums(path)] == [38]
-    assert isinstance(read_melody(saved(tmp_path, "tune.csv", "0,220\n")), F0Track)
+    assert isinstance(read_melody(saved(tmp_path, "tune.csv", "0,220\n0.5,220\n")), F0Track)
     for read in (read_melody, read_drums):
         with pytest.raises(NotationError, match=r"song\.lab: expected"):
             read("song.lab")
@@ -233,7 +233,7 @@ def test_melody_and_drums_are_dispatched_by_file_type(tmp_path: Path) -> None:
 def test_any_table_is_read_or_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "any.csv"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    for read in (read_lab, read_f0_csv):
+    for read in (read_lab, read_f0_table):
         try:
             read(path)
         except NotationError as error:
