@@ -18,6 +18,16 @@ PARTIAL_PREFIX = "partial-"
 _POLL_S = 0.05
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder of this name: False, unlike `Path.is_dir`, for what no file can be called."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is a file of this name: False, unlike `Path.is_file`, for what no file can be called."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, which takes the place of `path` when the block ends well.

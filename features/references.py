@@ -7,7 +7,6 @@ file, or Python objects).
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from features.audio import (
 )
 from features.chord_labels import ChordSegment
 from features.controls import CONTROLS
+from features.files import is_file, is_folder
 from features.notation import (
     CHART_SUFFIXES,
     LAB_SUFFIXES,
@@ -122,9 +122,9 @@ def open_reference(
 
 def _from_file(role: str, path: Path, bpm: float | None, beats_per_bar: float) -> Reference:
     suffix = path.suffix.lower()
-    if os.path.isdir(path):  # unlike Path's methods, these take a name that is too long for a file
+    if is_folder(path):
         raise NotationError(f"{path} is a folder; expected {_expected(role)}")
-    if not os.path.isfile(path):
+    if not is_file(path):
         raise NotationError(f"{path} {what_is_amiss(path)}; expected {_expected(role)}")
     spec = CONTROLS.get(role).symbols
     if spec is not None and suffix in spec.suffixes:
@@ -151,7 +151,7 @@ def _chart(source: str | Path, bpm: float | None, beats_per_bar: float) -> Refer
     try:
         segments = chart.segments()
     except NotationError as error:
-        if os.path.isdir(source):
+        if is_folder(source):
             raise NotationError(f"{source} is a folder; expected {_expected('chords')}") from error
         raise NotationError(f"the chord chart {_short(source)}: {error}") from error
     return Reference("chords", source, segments[-1].end_s, chart)

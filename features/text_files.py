@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from features.files import is_file, is_folder
 from features.symbols import NotationError
 
 _MAX_BYTES = 64_000_000
@@ -13,9 +13,9 @@ _MAX_BYTES = 64_000_000
 def read_text(path: str | Path, expected: str) -> str:
     """Text of a UTF-8 file; NotationError, naming the file and what was expected, where there is none."""
     path = Path(path)
-    if os.path.isdir(path):  # unlike Path's methods, these take a name that is too long for a file
+    if is_folder(path):
         raise NotationError(f"{path} is a folder; expected {expected}")
-    if not os.path.isfile(path):
+    if not is_file(path):
         raise NotationError(f"{path} does not exist; expected {expected}")
     if path.stat().st_size > _MAX_BYTES:
         raise NotationError(f"{path} has {path.stat().st_size} bytes, too many for {expected}")

@@ -61,7 +61,7 @@ def _source(value: Any) -> Any:
         return _words(value, ": a file, or for chords a chart such as 'Am | F C | G7'")
     if isinstance(value, Mapping):
         return InMemory.model_validate(value)
-    if isinstance(value, (list, tuple)) and value and isinstance(value[0], (list, tuple)):
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, (list, tuple)) for item in value):
         # Chords with their times, as JASCO takes them, are a chart: a text that every file can hold.
         return json.dumps([list(item) for item in value], ensure_ascii=False, default=float)
     if value is None or isinstance(value, (bool, int, float)):
