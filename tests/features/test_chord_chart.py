@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 from hypothesis import given
@@ -57,6 +58,82 @@ def test_repeat_marks() -> None:
     assert chart("|: Am |\nF :| (x2) | G") == chart("Am | F | Am | F | G")
 
 
+@pytest.mark.parametrize(
+    ("text", "played"),
+    [
+        ("|: C | G | [1.] F :| [2.] Am ||", "C G F C G Am"),
+        ("|: C | G |[1] F :|[2] Am | Dm || E", "C G F C G Am Dm E"),
+        ("|:C|1. F:|2. Am|E", "C F C Am E"),
+        ("|: C | [1,2] F :| [3.] G | E", "C F C F C G E"),
+        ("|: C | [1-3.] F :| [4.] G", "C F C F C F C G"),
+        ("|: C | [1st time] F :| [2nd time] G :| [3rd time] A", "C F C G C A"),
+        ("|: C | [1.] F :| [2.] G :| E", "C F C G E"),
+        ("|: C | [1.] F :| E", "C F C E"),
+        ("|: C | [1.] F :|: E :|", "C F C E E"),
+    ],
+)
+def test_endings_follow_their_pass(text: str, played: str) -> None:
+    assert chart(text) == chart(" | ".join(played.split()))
+
+
+@pytest.mark.parametrize(
+    ("text", "played"),
+    [
+        ("C | G [x2]", "C | G | C | G"),
+        ("C | G (2x)\nF |", "C | G | C | G | F"),
+        ("C G x3", "C | G | C | G | C | G"),
+        ("[Chorus x2]\nAm | F\n[Verse]\nC", "Am | F | Am | F | C"),
+        ("Chorus (x2):\nAm | F\nVerse:\nC |", "Am | F | Am | F | C"),
+    ],
+)
+def test_counts_play_a_line_or_a_section_again(text: str, played: str) -> None:
+    assert chart(text) == chart(played)
+
+
+@pytest.mark.parametrize(
+    ("text", "played"),
+    [
+        ("Am | F [C] | G", "Am | F C | G"),
+        ("[Em] [C] [G] [D/F#]", "Em | C | G | D/F#"),
+        ("[Em]\n[C]", "Em | C"),
+        ("[Em]Hello [C]darkness, [G]A dog", "Em | C | G"),
+        ("[Verse]\n[C]one [G]two", "C | G"),
+        ("[A]\nAm | F\n[B]\nC | G", "Am | F | C | G"),
+        ("[A] Am | F", "Am | F"),
+        ("[N.C.] | C", "N | C"),
+        ("C [*softly] | G", "C | G"),
+        (
+            "{title: x}\n{soc}\n[C]a [G]b\n{eoc}\n{start_of_tab}\ne|--0--|\n{end_of_tab}\n[F]x\n{chorus}",
+            "C|G|F|C|G",
+        ),
+        ("C diminished | A minor seventh F | B flat major", "Cdim | Am7 F | Bb"),
+    ],
+)
+def test_brackets_hold_chords_or_names(text: str, played: str) -> None:
+    assert chart(text) == chart(played)
+
+
+def test_chordpro_times_its_bars() -> None:
+    assert chart("{tempo: 60}\n{time: 3/4}\n[C]one [G]two") == [(0, 3, "C:maj"), (3, 6, "G:maj")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[('C', 0.0), ('Am', 2.5)]",
+        "[(0.0, 'C'), (2.5, 'Am')]",
+        '[["C", 0], ["Am", 2.5]]',
+        "(('C', 0.0), ('Am', 2.5))",
+        "[(‘C’, 0.0),\n (‘Am’, 2.5)]",
+        "[(0, 2.5, 'C'), (2.5, 4.5, 'Am')]",
+        "0.0\t2.5\tC\n2.5\t4.5\tAm",
+        "0.0 C\n2.5 Am",
+    ],
+)
+def test_lists_and_tables_of_chords(text: str) -> None:
+    assert chart(text) == [(0, 2.5, "C:maj"), (2.5, 4.5, "A:min")]
+
+
 def test_headers_time_the_bars_after_them() -> None:
     assert chart("bpm: 60\nmetre: 3/4\nAm | F") == [(0, 3, "A:min"), (3, 6, "F:maj")]
     assert chart("metre: 6/8\nAm | F") == [(0, 1.5, "A:min"), (1.5, 3, "F:maj")]
@@ -107,6 +184,22 @@ def test_timed_chords() -> None:
         ("C@0 Hm@1", "chord 2.*write B"),
         ("C@-1", "chord 1.*'-1'"),
         ("|: Am :| x999\n" * 20, "longer than"),
+        ("C | G\nAm | F [G/] | C", "line 2.*no chord, no ending"),
+        ("[Cmx7] | C", "line 1.*'.Cmx7.' is no chord"),
+        ("|: C | [2.] F :|", "bar 2: ending .2.. where ending .1.. is next"),
+        ("|: C | [1.] F :| [3.] G", "ending .3.. where ending .2.. is next"),
+        ("C G [1.] F", "bar 3: an ending"),
+        ("C | G [2x] | F", "bar 2.*at the end of a line"),
+        ("C | G | D.C. al Fine", "bar 3.*jumps are not played"),
+        ("{chorus}", "line 1.*none before it"),
+        ("[('C', 0.0), ('Am'", "list of chords cannot be read"),
+        ("[('C', 0.0), ('Xm', 2.5)]", "chord 2.*'Xm' is not a chord"),
+        ("[('C', 0.0), ('Am', '2.5')]", r"chord 2.*expected a list such as"),
+        ("[('C', 0.0), ('Am', -1)]", "chord 2.*-1 is not a time"),
+        ("[('C', 2.0), ('Am', 1)]", "chord 2.*later than"),
+        ("[(C, 0.0)]", "list of chords cannot be read"),
+        ("[" * 9000, "list of chords cannot be read"),
+        ("0 9000.5 C", "line 1: C would last 9000.5 s"),
     ],
 )
 def test_errors_say_where_and_why(text: str, says: str) -> None:
@@ -159,6 +252,29 @@ def test_repeats_multiply_the_bars(written: list[list[str]], times: int) -> None
     text = " | ".join(" ".join(bar) for bar in written)
     once, repeated = parse_chord_chart(f"{text} |"), parse_chord_chart(f"|: {text} :| x{times}")
     assert_gapless(repeated, once[-1].end_s * times)
+
+
+@given(bars, st.lists(st.lists(symbols, min_size=1, max_size=3), min_size=1, max_size=4))
+def test_what_is_written_with_endings_is_played_so(body: list[list[str]], endings: list[list[str]]) -> None:
+    """The writer is this test: a body, and a bar or several for each ending."""
+    written = [" ".join(bar) for bar in body]
+    marks = "".join(f"|[{i}.] {' | '.join(bars)} :" for i, bars in enumerate(endings, start=1))
+    played = [bar for bars in endings for bar in [*written, *bars]]
+    assert parse_chord_chart(f"|: {' | '.join(written)} {marks[:-1]}|") == parse_chord_chart(
+        " | ".join(played) + " |"
+    )
+
+
+times = st.lists(st.integers(1, 90_000), min_size=1, max_size=20, unique=True).map(sorted)
+
+
+@given(times, st.lists(symbols, min_size=20, max_size=20))
+def test_lists_and_timed_charts_are_read_back(starts: list[int], names: list[str]) -> None:
+    pairs = [(name, start / 1000) for start, name in zip(starts, names, strict=False)]
+    timed = parse_chord_chart(" ".join(f"{name}@{start}" for name, start in pairs), duration_s=100.0)
+    assert [segment.start_s for segment in timed][:1] == [pairs[0][1]] and timed[-1].end_s == 100.0
+    for text in (repr(pairs), json.dumps(pairs), "\n".join(f"{start}\t{name}" for name, start in pairs)):
+        assert parse_chord_chart(text, duration_s=100.0) == timed
 
 
 @given(st.text() | st.text(alphabet="ABCDEFGH#bm7 |:/.%x3@0\n[]()-", max_size=40))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import math
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from features.chord_labels import parse_chord
 from features.frames import FrameGrid
 from features.notation import (
     DrumHit,
@@ -122,6 +124,53 @@ def test_lab_files(tmp_path: Path) -> None:
     assert read_chords(path) == read_lab(path) == read_chords(str(path))
 
 
+@pytest.mark.parametrize("name", ["song.lab", "song.txt"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.000000\t2.500000\tC\n2.500000\t5.000000\tAm\n",
+        "0.0\t2.5\tC\n\\\t100.0\t200.0\n2.5\t5.0\tAm\n",
+        "0,2.5,C\n2.5,5,Am\n",
+        "start;end;chord\n0;2.5;C\n2.5;5;Am\n",
+        "0 25000000 C\n25000000 50000000 Am\n",
+        "0 2500 C\n2500 5000 Am\n",
+        "0 0 C\n2.5 2.5 Am\n5 5 N\n",
+    ],
+)
+def test_label_tables(tmp_path: Path, name: str, text: str) -> None:
+    """Audacity's labels, spans of frequency and points too, HTK's 100 ns, milliseconds."""
+    segments = read_chords(saved(tmp_path, name, text))
+    assert [(round(s.start_s, 6), round(s.end_s, 6), s.label) for s in segments[:2]] == [
+        (0, 2.5, "C:maj"),
+        (2.5, 5, "A:min"),
+    ]
+
+
+def test_bare_degrees_in_a_lab_are_basses(tmp_path: Path) -> None:
+    """As in Harte's syntax; in a chart the same text is an added tone."""
+    assert [s.label for s in read_lab(saved(tmp_path, "song.lab", "0 1 C/2\n1 2 C/b7\n"))] == [
+        "C:maj/2",
+        "C:maj/b7",
+    ]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 20_000), st.sampled_from(["C", "A:min7/b3", "F#:hdim7", "N"])), min_size=1
+    )
+)
+def test_a_lab_that_was_written_is_read_back(parts: list[tuple[int, str]]) -> None:
+    edges = np.cumsum([0, *(length for length, _ in parts)]) / 1000
+    lines = [
+        f"{a:.3f}\t{b:.3f}\t{name}" for a, b, (_, name) in zip(edges[:-1], edges[1:], parts, strict=True)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        segments = read_lab(saved(Path(folder), "song.lab", "\n".join(lines)))
+    for start, end, (_, name) in zip(edges[:-1], edges[1:], parts, strict=True):
+        middle = (start + end) / 2
+        assert [s.label for s in segments if s.start_s <= middle < s.end_s] == [parse_chord(name).label]
+
+
 def test_lab_overlaps_by_rounding_are_resolved(tmp_path: Path) -> None:
     segments = read_lab(saved(tmp_path, "song.lab", "0 1.003 C\n1.0 2 F\n2 2 G\n"))
     assert [(s.start_s, s.end_s) for s in segments] == [(0, 1.003), (1.003, 2)]
@@ -160,6 +209,89 @@ def test_f0_tables(tmp_path: Path) -> None:
     assert read_f0_table(saved(tmp_path, "tune.csv", "0,220\n1,230\n")).confidence is None
 
 
+A4_TABLES = {
+    "comma behind": "0.20,440.0,\n0.21,440.0,\n",
+    "semicolon behind": "0.20;440;\n0.21;440;\n",
+    "tab behind": "0.20\t440\t\n0.21\t440\t\n",
+    "midi": "time,midi\n0.20,69.0\n0.21,69\n",
+    "note names": "time;note\n0.20;A4\n0.21;A4\n",
+    "cents": "time,cents\n0.20,6900\n0.21,6900\n",
+    "cents of a reference": "time,cents re 55 Hz\n0.20,3600\n0.21,3600\n",
+    "milliseconds": "time_ms,f0\n200,440\n210,440\n",
+    "units in brackets": "Time (ms);Pitch (Hz)\n200;440\n210;440\n",
+    "kilohertz": "seconds,frequency [kHz]\n0.20,0.44\n0.21,0.44\n",
+    "frames": "frame (100 Hz),f0\n20,440\n21,440\n",
+    "frames of a comment": "# frame_rate: 100\nframe,f0\n20,440\n21,440\n",
+    "data frame": ",time,frequency\n0,0.20,440\n1,0.21,440\n",
+    "other order": "f0_hz,voiced,time\n440,True,0.20\n440,True,0.21\n",
+    "two pitches": "time,midi,frequency\n0.20,69,440\n0.21,69,440\n",
+    "decimal commas": "0,20;440,0\n0,21;440,0\n",
+    "decimal commas and spaces": "0,20 440,0\n0,21 440,0\n",
+    "header in a comment": "# time f0_hz\n0.20 440\n0.21 440\n",
+    "quotes": '"time","f0"\n"0.20","440"\n"0.21","440"\n',
+}
+
+
+@pytest.mark.parametrize("kind", A4_TABLES)
+def test_tables_of_a_pitch_of_440_hz(tmp_path: Path, kind: str) -> None:
+    track = read_f0_table(saved(tmp_path, "tune.csv", A4_TABLES[kind]))
+    assert track.times_s.tolist() == pytest.approx([0.2, 0.21])
+    assert track.f0_hz.tolist() == pytest.approx([440.0, 440.0])
+    assert track.confidence is None or track.confidence.tolist() == [1.0, 1.0]
+
+
+def test_programs_have_words_for_what_is_unvoiced(tmp_path: Path) -> None:
+    text = "Time_s   F0_Hz\n0.01   --undefined--\n0.02   220.5\n0.03   NA\n0.04   -220\n"
+    assert read_f0_table(saved(tmp_path, "tune.csv", text)).f0_hz.tolist() == [0, 220.5, 0, 0]
+    text = "time,f0,voiced_flag,voiced_prob\n0,220,True,.9\n.01,,False,.2\n"
+    track = read_f0_table(saved(tmp_path, "tune.csv", text))
+    assert track.f0_hz.tolist() == [220, 0] and track.confidence is not None
+    assert track.confidence.tolist() == [0.9, 0.2]
+
+
+def test_pitches_out_of_range_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    times, bass = np.arange(50) / 50, np.full(50, 80.0)
+    bass[10:] = 220.0
+    salience = f0_to_salience(times, bass, GRID)
+    assert "10 of 50 pitches lie outside MIDI 43..95" in caplog.text and salience[:8].sum() < 1e-6
+    caplog.clear()
+    f0_to_salience(times, np.full(50, 98.0), GRID)
+    assert not caplog.records
+
+
+@given(
+    st.lists(st.none() | st.floats(40, 2000), min_size=2, max_size=20).filter(any),
+    st.sampled_from([",", ";", "\t", " "]),
+    st.sampled_from(
+        ["time,f0,confidence", "confidence,f0_hz,time (ms)", "index,time_ms,midi", "frame@50fps,hz", ""]
+    ),
+    st.booleans(),
+)
+def test_a_table_that_was_written_is_read_back(
+    pitches: list[float | None], separator: str, header: str, ends_with_separator: bool
+) -> None:
+    """The writer is this test: any order of columns, any separator, any unit."""
+    lines = [header.replace(",", separator)] if header and (separator != " " or "(" not in header) else []
+    names = header.split(",") if lines else ["time", "f0"]
+    for i, pitch in enumerate(pitches):
+        values = {
+            "time": f"{i / 50}",
+            "time (ms)": f"{i * 20}",
+            "time_ms": f"{i * 20}",
+            "frame@50fps": str(i),
+            "index": str(i),
+            "confidence": "0.5",
+            "midi": "nan" if pitch is None else repr(69 + 12 * math.log2(pitch / 440)),
+        }
+        row = separator.join(values.get(name, "nan" if pitch is None else repr(pitch)) for name in names)
+        lines.append(row + separator * ends_with_separator)
+    with tempfile.TemporaryDirectory() as folder:
+        track = read_f0_table(saved(Path(folder), "tune.csv", "\n".join(lines)))
+    assert track.times_s.tolist() == pytest.approx([i / 50 for i in range(len(pitches))])
+    assert track.f0_hz.tolist() == pytest.approx([pitch or 0.0 for pitch in pitches])
+    assert (track.confidence is None) == ("confidence" not in names)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -170,6 +302,15 @@ def test_f0_tables(tmp_path: Path) -> None:
         ("0,inf\n", "line 1.*Hz"),
         ("0,99999\n", "line 1.*Hz"),
         ("0,220,7\n", "line 1.*confidence"),
+        ("0,220\n", "one pitch"),
+        ("0,220\n10,220\n20,220\n", "10 s apart"),
+        ("time,pitch\n0,69\n0.1,69\n", "Hz or MIDI"),
+        ("time,bark\n0,3\n0.1,3\n", "line 1.*'time,bark' is known as the pitch"),
+        ("x,y\n0,3\n0.1,3\n", "line 1.*known as the time"),
+        ("frame,f0\n0,220\n1,220\n", "line 1.*rate"),
+        ("time (beats),f0\n0,220\n1,220\n", "line 1.*'time .beats.' is no known unit of time"),
+        ("time,pitch (mel)\n0,220\n1,220\n", "line 1.*'pitch .mel.' is no known unit of pitch"),
+        ("0.1,440,0.2,1\n0.3,440,0.2,1\n", "line 1: 4 columns and no header"),
         ("0,220\ntime,f0\n", "line 2"),
         ("0,0\n1,nan\n", "no voiced"),
         ("time,f0\n", "no pitches"),
