@@ -21,6 +21,9 @@ COUNT = re.compile(r"\(?(?:[x×]\s*([0-9]{1,3})|([0-9]{1,3})\s*[x×])\)?(?=\s|$)
 ENDING = re.compile(r"\[([0-9][0-9,]*)\]")
 """An ending of a repeat, as `chart_lines` writes it: `[1]` or `[1,2]`."""
 
+_ENDING_IN_BAR = re.compile(
+    r"(?<=[^|\s])\s+(?=\[[0-9])"
+)  # an ending begins a bar, with a bar line or without
 _HEADER = re.compile(
     r"\s*(bpm|tempo|metre|meter|time|title|key|artist|composer|style)\s*[:=]\s*(.*)", re.IGNORECASE
 )
@@ -203,6 +206,8 @@ def _music(line: str, has_bars: bool) -> str:
         return ""
     music = _BRACKETS.sub(lambda match: f" {_bracketed(match)} ", line)
     music = _BARE_ENDING.sub(lambda match: f" [{_ending_numbers(match[1])}] ", music)
+    if has_bars:
+        music = _ENDING_IN_BAR.sub(" | ", music)
     return _SPELT_OUT.sub(lambda match: "".join(match[0].split()), music).strip()
 
 

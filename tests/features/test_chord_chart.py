@@ -63,6 +63,7 @@ def test_repeat_marks() -> None:
     [
         ("|: C | G | [1.] F :| [2.] Am ||", "C G F C G Am"),
         ("|: C | G |[1] F :|[2] Am | Dm || E", "C G F C G Am Dm E"),
+        ("|: C | G [1.] F :| [2.] Am ||", "C G F C G Am"),
         ("|:C|1. F:|2. Am|E", "C F C Am E"),
         ("|: C | [1,2] F :| [3.] G | E", "C F C F C G E"),
         ("|: C | [1-3.] F :| [4.] G", "C F C F C F C G"),
