@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -94,16 +94,21 @@ DRUM_TEMPLATES: tuple[DrumTemplate, ...] = (
 )
 _BY_KEY = {template.midi: template for template in DRUM_TEMPLATES}
 _OTHER_PERCUSSION = _BY_KEY[62]
+# Keys beside General MIDI's, by what sounds most like them: edges of the hi-hat on Roland's V-Drums (22, 26),
+# and General MIDI 2 and GS (25, 27 to 34, 82 to 87).
+_LIKE = {22: 42, 26: 46, 25: 38, 27: 75, 28: 39, 29: 73, 30: 73, 31: 37, 32: 75, 33: 75, 34: 81}
+_LIKE |= {82: 69, 83: 54, 84: 81, 85: 75, 86: 41, 87: 41}
 
 
 def hits_to_drum_energies(hits: Sequence[DrumHit], grid: FrameGrid, blur_s: float = DRUM_BLUR_S) -> Tensor:
     """Band energies (T, 4) in [0, 1] of drum hits, on the scale of `features.drums.energies`.
 
     Powers add up; a hit's power goes with the fourth power of its velocity (a synthesiser's 40 dB a
-    decade). An open hi-hat ends when a closed one is struck. Keys outside 35..81 sound like a
-    conga, and a warning counts them.
+    decade). An open hi-hat ends when a closed one is struck. Keys that General MIDI lacks sound like what
+    they are called in General MIDI 2 or on Roland's V-Drums; all others like a conga, and a warning counts
+    them.
     """
-    power = hits_to_band_powers(hits, grid)
+    power = hits_to_band_powers([replace(hit, midi=_LIKE.get(hit.midi, hit.midi)) for hit in hits], grid)
     if not power.any():
         return torch.zeros(grid.n_frames, N_DRUM_BANDS)
     level_db = 10.0 * np.log10(np.maximum(power, 1e-20))  # (T, 4)
@@ -134,7 +139,9 @@ def hits_to_band_powers(hits: Sequence[DrumHit], grid: FrameGrid) -> np.ndarray:
         )
     if unknown:
         logger.warning(
-            "%d of %d drum hits have keys outside 35..81 and are taken for hand drums", unknown, len(hits)
+            "%d of %d drum hits have keys that no drum map names and are taken for hand drums",
+            unknown,
+            len(hits),
         )
     frames = _analysed(fine, step_s).reshape(grid.n_frames, _STEPS_PER_FRAME, N_DRUM_BANDS)
     return np.asarray(frames.mean(axis=1))

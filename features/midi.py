@@ -1,30 +1,46 @@
-"""MIDI files -> melody notes and drum hits."""
+"""MIDI files -> tracks of notes, the melody among them, and drum hits."""
 
 from __future__ import annotations
 
 import heapq
 import logging
 import re
-import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from features.files import is_file, is_folder
+from features.midi_notes import PlayedNote, played_notes
+from features.smf import Smf, SmfError, SmfTrack, read_smf
 from features.symbols import DrumHit, NotationError, Note
 
 logger = logging.getLogger(__name__)
 
 _LEGATO_S = 0.08
 _SHORTEST_NOTE_S = 0.03
+MAX_DURATION_S = 36_000.0
+_MAX_BYTES = 32_000_000
 _BASS_PROGRAMS = range(32, 40)
+_PAD_PROGRAMS = (*range(48, 55), *range(88, 96))
+"""String and choir ensembles, and synth pads of General MIDI, counted from 0."""
 _MELODY_NAMES = tuple(
-    re.compile(word, re.IGNORECASE) for word in ("melod", "vocal|vox|voice|sing", "lead", "solo")
+    re.compile(word, re.IGNORECASE)
+    for word in (
+        r"melod",
+        r"lead.*(?:voc|vox|voice|sing)",
+        r"vocal|vox|voice|sing(?!le)",
+        r"\blead",
+        r"\bsolo",
+    )
+)
+_BESIDE_MELODY = re.compile(
+    r"\b(?:back(?:ing|ground|up)?|bgv?|choir|chorus|harmon\w*|oohs?|aahs?|doo|pad|strings?|ensemble)\b",
+    re.IGNORECASE,
 )
 _BASS_NAME = re.compile(r"\bbass\b", re.IGNORECASE)
+_DRUM_NAME = re.compile(r"drum|\bkit\b|percussion|\bbeat", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -51,8 +67,18 @@ class MidiScore:
     duration_s: float
 
     def drum_hits(self) -> tuple[DrumHit, ...]:
-        """All strokes of the drum channel (10), in order of time. NotationError where there are none."""
-        hits = [DrumHit(n.start_s, n.midi, n.velocity) for t in self.tracks if t.is_drum for n in t.notes]
+        """All strokes of the drum channel (10), or of tracks that are called drums, in order of time.
+
+        Raises:
+            NotationError: there are none; the message lists what there is.
+        """
+        tracks = [track for track in self.tracks if track.is_drum]
+        if not tracks:
+            tracks = [track for track in self.tracks if _DRUM_NAME.search(track.name)]
+            if tracks:
+                names = "; ".join(str(track) for track in tracks)
+                logger.warning("%s has nothing on channel 10: its drums are taken from %s", self.path, names)
+        hits = [DrumHit(n.start_s, n.midi, n.velocity) for track in tracks for n in track.notes]
         if not hits:
             raise NotationError(
                 f"{self.path} has no drums: expected notes on channel 10, found {self._contents()}"
@@ -72,8 +98,9 @@ class MidiScore:
     def melody_track(self) -> MidiTrack:
         """The track that `melody` takes by default.
 
-        That is one named melody, vocal, voice, lead or solo, in this order; else the one that is
-        most monophonic, high and present, with bass lines only if there is nothing else.
+        That is one named melody, lead vocal, voice, lead or solo, in this order, and not a choir or a pad;
+        else the one that is most monophonic, high and present, with pads, and then bass lines, only if there
+        is nothing else.
         """
         pitched = [track for track in self.tracks if not track.is_drum]
         if not pitched:
@@ -81,10 +108,29 @@ class MidiScore:
                 f"{self.path} has no melody: expected a pitched track, found {self._contents()}"
             )
         for pattern in _MELODY_NAMES:
-            if named := [track for track in pitched if pattern.search(track.name)]:
-                return max(named, key=lambda track: (_melody_score(track, self.duration_s), -track.index))
-        candidates = [track for track in pitched if not _is_bass(track)] or pitched
-        return max(candidates, key=lambda track: (_melody_score(track, self.duration_s), -track.index))
+            named = [track for track in pitched if pattern.search(track.name) and not _is_beside(track)]
+            if named:
+                return max(named, key=self._rank)
+        for candidates in (
+            [
+                track
+                for track in pitched
+                if not (_is_bass(track) or _is_beside(track) or _is_drum_part(track))
+            ],
+            [track for track in pitched if not (_is_bass(track) or _is_drum_part(track))],
+            pitched,
+        ):
+            if candidates:
+                chosen = max(candidates, key=self._rank)
+                if len(candidates) > 1:
+                    logger.info(
+                        "%s: track %s is taken for the melody, of %s", self.path, chosen, self._contents()
+                    )
+                break
+        return chosen
+
+    def _rank(self, track: MidiTrack) -> tuple[float, int]:
+        return _melody_score(track, self.duration_s), -track.index
 
     def _named(self, wanted: str | int) -> MidiTrack:
         if isinstance(wanted, int):
@@ -106,69 +152,86 @@ class MidiScore:
 def read_midi(path: str | Path) -> MidiScore:
     """Read a MIDI file.
 
+    A track chunk is a track, whatever channels and programs it uses; in a file of format 0, which has but
+    one, the channels that begin with one program are a track. Notes of channel 10, and of channels in a drum
+    bank, are drums. A sustain pedal holds a note up to the next one. Bends move a note by whole semitones.
+
     Raises:
-        NotationError: no such file, a folder, not MIDI, broken, or without any notes.
+        NotationError: no such file, a folder, not MIDI, broken (with track and byte), or without any notes.
     """
     path = Path(path)
-    _check_is_midi(path)
-    import pretty_midi
-    from mido.midifiles.meta import KeySignatureError
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            midi = pretty_midi.PrettyMIDI(str(path))
-        # mido and pretty_midi let whatever a broken file provokes pass through.
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            ArithmeticError,
-            KeySignatureError,
-        ) as error:
-            raise NotationError(f"{path} cannot be read as MIDI: {error or type(error).__name__}") from error
-    for warning in caught:
-        logger.warning("%s: %s", path, warning.message)
-    sounding = [(instrument, notes) for instrument in midi.instruments if (notes := _notes(instrument.notes))]
-    tracks = tuple(
-        MidiTrack(i, instrument.name.strip("\0 "), instrument.program, instrument.is_drum, notes)
-        for i, (instrument, notes) in enumerate(sounding)
-    )
+    data = _read_bytes(path)
+    try:
+        smf = read_smf(data)
+    except SmfError as error:
+        raise NotationError(f"{path} cannot be read as MIDI: {error}") from error
+    tracks = [track for chunk in smf.tracks for track in _tracks_of(path, smf, chunk)]
     if not tracks:
         raise NotationError(f"{path} holds no notes; expected a MIDI file with a melody or drums")
-    return MidiScore(path, tracks, max(note.end_s for track in tracks for note in track.notes))
+    tracks = [replace(track, index=index) for index, track in enumerate(tracks)]
+    duration_s = max(note.end_s for track in tracks for note in track.notes)
+    if duration_s > MAX_DURATION_S:
+        raise NotationError(
+            f"{path} lasts {duration_s:.0f} s; expected a MIDI file of at most {MAX_DURATION_S:.0f} s"
+        )
+    return MidiScore(path, tuple(tracks), duration_s)
 
 
-def _check_is_midi(path: Path) -> None:
-    if path.is_dir():
+def _read_bytes(path: Path) -> bytes:
+    if is_folder(path):
         raise NotationError(f"{path} is a folder; expected a MIDI file")
-    if not path.is_file():
+    if not is_file(path):
         raise NotationError(f"{path} does not exist; expected a MIDI file")
     try:
-        with path.open("rb") as file:
-            head = file.read(4)
+        if path.stat().st_size > _MAX_BYTES:
+            raise NotationError(f"{path} has {path.stat().st_size} bytes, too many for a MIDI file")
+        data = path.read_bytes()
     except OSError as error:
         raise NotationError(f"{path} cannot be read: {error}") from error
-    if head != b"MThd":
+    if data[:4] not in (b"MThd", b"RIFF"):
         raise NotationError(f"{path} is not a MIDI file: expected it to begin with 'MThd'")
+    return data
 
 
-def _notes(raw: Iterable[Any]) -> tuple[Note, ...]:
-    """Well-formed notes in order of time."""
-    notes = [
-        Note(float(note.start), float(note.end), int(note.pitch), int(note.velocity))
-        for note in raw
-        if note.end > note.start >= 0 and 0 <= note.pitch <= 127
+def _tracks_of(path: Path, smf: Smf, chunk: SmfTrack) -> list[MidiTrack]:
+    """The tracks of a chunk: its drums, and what is pitched in one or, in a file of format 0, by program."""
+    played = played_notes(chunk, smf.clock)
+    for warning in played.warnings:
+        logger.warning("%s: %s", path, f"track {chunk.name!r}: {warning}" if chunk.name else warning)
+    groups: dict[tuple[bool, int], list[PlayedNote]] = {}
+    first_program: dict[int, int] = {}
+    for note in played.notes:
+        first = first_program.setdefault(note.channel, note.program)
+        one_instrument = note.is_drum or smf.kind != 0
+        groups.setdefault((note.is_drum, 0 if one_instrument else first), []).append(note)
+    # the name of a file's only track is its title, unless there is one instrument alone
+    name = chunk.name if smf.kind != 0 or len(groups) == 1 else ""
+    return [
+        MidiTrack(
+            0,
+            name,
+            notes[0].program,
+            is_drum,
+            tuple(sorted((item.note for item in notes), key=lambda note: (note.start_s, note.midi))),
+        )
+        for (is_drum, _), notes in groups.items()
     ]
-    return tuple(sorted(notes, key=lambda note: (note.start_s, note.midi)))
 
 
 def _is_bass(track: MidiTrack) -> bool:
     median = float(np.median([note.midi for note in track.notes]))
     return track.program in _BASS_PROGRAMS or _BASS_NAME.search(track.name) is not None or median < 45
+
+
+def _is_beside(track: MidiTrack) -> bool:
+    """Whether a track accompanies by its name, or without one by its program."""
+    if track.name:
+        return _BESIDE_MELODY.search(track.name) is not None
+    return track.program in _PAD_PROGRAMS
+
+
+def _is_drum_part(track: MidiTrack) -> bool:
+    return _DRUM_NAME.search(track.name) is not None
 
 
 def _melody_score(track: MidiTrack, duration_s: float) -> float:

@@ -37,7 +37,7 @@ __all__ = [
     "read_midi",
 ]
 
-MIDI_SUFFIXES = (".mid", ".midi")
+MIDI_SUFFIXES = (".mid", ".midi", ".smf", ".kar", ".rmi")
 TABLE_SUFFIXES = (".csv", ".tsv", ".f0")
 CHART_SUFFIXES = (".txt", ".chart", ".chords", ".cho", ".chordpro", ".crd")
 LAB_SUFFIXES = (".lab",)

@@ -79,3 +79,15 @@ def test_symbols_look_like_the_sound_they_stand_for() -> None:
     for band in range(4):
         assert float(torch.corrcoef(torch.stack([extracted[:, band], read[:, band]]))[0, 1]) > 0.98
     assert float((extracted - read).abs().mean()) < 0.05
+
+
+@pytest.mark.parametrize(("key", "like"), [(22, 42), (26, 46), (28, 39), (82, 69), (86, 41)])
+def test_keys_of_other_drum_maps_sound_like_theirs(
+    key: int, like: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """22 and 26 are edges of Roland's hi-hat; an open one ends where a closed one is struck."""
+    grid = FrameGrid.from_duration(2.0)
+    for others in ([], [DrumHit(0.3, 42)]):
+        expected = hits_to_drum_energies([DrumHit(0.1, like), *others], grid)
+        assert torch.equal(hits_to_drum_energies([DrumHit(0.1, key), *others], grid), expected)
+    assert not caplog.records
