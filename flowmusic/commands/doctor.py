@@ -199,7 +199,6 @@ def _libraries() -> Part:
         "mir_eval",
         "pydantic",
         "matplotlib",
-        "pretty-midi",
     )
     absent = [name for name in names if _version(name) is None]
     if absent:
