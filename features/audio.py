@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import io
 import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from features.files import whole_file
+from features.ogg import same_serial
 
 MAX_DURATION_S = 3600.0
 MAX_CHANNELS = 32
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4000, 768_000
 READABLE_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
-_UNKNOWN_LENGTH = 0x7F000000
-"""Programs that write to a pipe do not know the length, and say at least so many bytes."""
-_SOUND_CHUNKS = {(b"RIFF", b"WAVE"): b"data", (b"FORM", b"AIFF"): b"SSND", (b"FORM", b"AIFC"): b"SSND"}
 _BLOCK = 2**16
-_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 
 
@@ -89,7 +85,7 @@ def read_audio(
     Raises:
         AudioError: no such file, a folder, empty, not sound, cut short, too long, too many channels, NaN.
     """
-    import soundfile
+    from features.decode import decode
 
     path = Path(path)
     if path.is_dir():
@@ -98,60 +94,13 @@ def read_audio(
         raise AudioError(f"{path} {what_is_amiss(path)}; expected a sound file")
     if path.stat().st_size == 0:
         raise AudioError(f"{path} is empty (0 bytes); expected a sound file")
-    try:
-        with soundfile.SoundFile(path) as file:
-            _check_header(path, file.frames, file.samplerate, file.channels, max_duration_s)
-            samples = file.read(dtype="float32", always_2d=True).T
-            rate, announced = file.samplerate, file.frames
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise AudioError(
-            f"{path} cannot be read as sound ({error}); expected wav, flac, ogg or mp3"
-        ) from error
-    if samples.shape[1] == 0:
-        raise AudioError(f"{path} holds no samples; expected sound")
-    if samples.shape[1] < 0.98 * announced:
-        raise AudioError(f"{path} is cut short: {samples.shape[1]} of {announced} samples could be read")
-    _check_chunk_length(path)
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{path} holds NaN or infinite samples; expected finite numbers")
-    audio = Audio(np.ascontiguousarray(samples), rate)
-    return audio if sample_rate in (None, rate) else audio.resampled(int(sample_rate or rate))
+    audio = decode(path, max_duration_s)
+    return audio if sample_rate in (None, audio.sample_rate) else audio.resampled(int(sample_rate or 0))
 
 
 def what_is_amiss(path: Path) -> str:
     """Say why there is no file, for messages about a path where one was expected."""
     return "is a device or a pipe, not a file" if os.path.exists(path) else "does not exist"  # noqa: PTH110 - takes any name
-
-
-def _check_header(path: Path, n_samples: int, sample_rate: int, channels: int, max_duration_s: float) -> None:
-    if channels > MAX_CHANNELS:
-        raise AudioError(f"{path} has {channels} channels; expected at most {MAX_CHANNELS}")
-    if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
-        raise AudioError(
-            f"{path} has a sample rate of {sample_rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
-        )
-    if n_samples / sample_rate > max_duration_s:
-        raise AudioError(
-            f"{path} lasts {n_samples / sample_rate:.0f} s; expected at most {max_duration_s:.0f} s: cut it"
-        )
-
-
-def _check_chunk_length(path: Path) -> None:
-    """Wave and AIFF files say how long their data should be; libsndfile reads a cut one silently."""
-    with path.open("rb") as file:
-        head = file.read(12)
-        sound = _SOUND_CHUNKS.get((head[:4], head[8:]))
-        if sound is None:
-            return
-        size = path.stat().st_size
-        while len(chunk := file.read(8)) == 8:
-            length = int.from_bytes(chunk[4:], "little" if head[:4] == b"RIFF" else "big")
-            if chunk[:4] == sound:
-                there = size - file.tell()
-                if length < _UNKNOWN_LENGTH and length > there / 0.98:
-                    raise AudioError(f"{path} is cut short: {there} of {length} bytes of sound are there")
-                return
-            file.seek(length + length % 2, os.SEEK_CUR)
 
 
 def to_audio(source: AudioSource) -> Audio:
@@ -197,24 +146,6 @@ def check_writable(path: str | Path, suffixes: tuple[str, ...] = tuple(_SUBTYPES
     return path
 
 
-def _same_serial(ogg: bytes) -> bytes:
-    """Put 0 for the serial number of an Ogg stream, which libsndfile draws at random.
-
-    Its pages are "OggS", version, flags, position (8 bytes), serial number (4), sequence number (4), checksum
-    (4), number of segments, their lengths, the segments (RFC 3533). The checksum is zlib's with the bits of
-    every byte in the other order, and without its inversions.
-    """
-    pages, start = [], 0
-    while start < len(ogg):
-        lengths = ogg[start + 27 : start + 27 + ogg[start + 26]]
-        end = start + 27 + len(lengths) + sum(lengths)
-        head, tail = ogg[start : start + 14] + bytes(4) + ogg[start + 18 : start + 22], ogg[start + 26 : end]
-        inverted = zlib.crc32((head + bytes(4) + tail).translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-        pages += [head, inverted.to_bytes(4, "big").translate(_REVERSED), tail]
-        start = end
-    return b"".join(pages)
-
-
 def write_audio(path: str | Path, samples: np.ndarray, sample_rate: int) -> Path:
     """Write (S,) or (C, S) samples as wav, flac or ogg (by the name's ending), whole or not at all.
 
@@ -237,7 +168,7 @@ def write_audio(path: str | Path, samples: np.ndarray, sample_rate: int) -> Path
             for start in range(0, audio.n_samples, _BLOCK):  # a minute of Vorbis at once overflows its stack
                 file.write(audio.samples[:, start : start + _BLOCK].T)
         with whole_file(path) as partial:
-            partial.write_bytes(_same_serial(encoded.getvalue()) if suffix == ".ogg" else encoded.getbuffer())
+            partial.write_bytes(same_serial(encoded.getvalue()) if suffix == ".ogg" else encoded.getbuffer())
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         raise AudioError(f"cannot write {path}: {error}") from error
     return path

@@ -1,0 +1,189 @@
+"""Sound files to samples: libsndfile, and what it needs to be told about files that it misreads."""
+
+from __future__ import annotations
+
+import io
+import logging
+import mmap
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from features import chunks, mpeg, ogg
+from features.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Audio, AudioError
+from features.file_kinds import HEAD, told_by_look, told_by_magic
+
+log = logging.getLogger(__name__)
+
+_BLOCK = 2**20
+_NO_LENGTH = 2**60
+"""libsndfile says more than this where a header says no length."""
+_ENOUGH_FRAMES = 10
+"""A file that libsndfile takes for nothing is MP3 if it has so many frames."""
+
+
+class _Forward(soundfile.SoundFile):
+    """A sound file read from its beginning to its end: some have no positions to seek."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _Copy(mmap.mmap):
+    """The bytes of a file, which may be changed here without changing the file."""
+
+    def seek(self, position: int, whence: int = os.SEEK_SET) -> None:
+        """Go to a place, or as near to it as the file reaches: libsndfile also tries others."""
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: len(self)}[whence]
+        super().seek(min(max(origin + position, 0), len(self)))
+
+
+def decode(path: Path, max_duration_s: float) -> Audio:
+    """Read a file that is there and not empty. AudioError, naming it, where that is not possible."""
+    try:
+        with path.open("rb") as file:
+            told = told_by_magic(file.read(HEAD), path.name)
+            if told is not None:
+                raise AudioError(f"{path} {told}; expected a sound file")
+            with _Copy(file.fileno(), 0, access=mmap.ACCESS_COPY) as data:
+                return _decode(path, data, max_duration_s)
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _decode(path: Path, data: _Copy, max_duration_s: float) -> Audio:
+    source = data if _mend_chunks(path, data) else path
+    try:
+        try:
+            opened = _Forward(source)
+        except soundfile.LibsndfileError:
+            parts = _hidden_mpeg(path, data, max_duration_s)
+            if not parts:
+                raise
+        else:
+            with opened:
+                parts, frames = _parts(path, data, opened, max_duration_s)
+                if not parts:
+                    return _read(path, opened, frames, max_duration_s)
+        return _join(path, parts, max_duration_s)
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        looks = told_by_look(data[:HEAD])
+        why = f": it is {looks}" if looks else f" ({error})"
+        raise AudioError(f"{path} cannot be read as sound{why}; expected wav, flac, ogg or mp3") from error
+
+
+def _mend_chunks(path: Path, data: _Copy) -> bool:
+    """Put the true length of the sound into the header where it is wrong; whether it was."""
+    sound = chunks.find_sound(data)
+    if sound is None:
+        return False
+    if sound.is_cut:
+        raise AudioError(
+            f"{path} is cut short: {sound.n_bytes} of {sound.declared} bytes of sound are there"
+        )
+    if data[sound.end : sound.end + 4] in (b"RIFF", b"FORM"):
+        log.warning("%s: a second file follows the first in it, and is not read", path)
+    if sound.goes_on:
+        said, there = sound.declared, sound.n_bytes
+        log.warning("%s says that it holds %d bytes of sound: %d are there, and are read", path, said, there)
+    elif sound.declared is not None:
+        return False
+    sound.patch(data)
+    return True
+
+
+def _parts(
+    path: Path, data: _Copy, opened: soundfile.SoundFile, max_duration_s: float
+) -> tuple[list[bytes], int | None]:
+    """Streams that have to be read one by one, none where `opened` reads all; and how many frames it holds."""
+    known = opened.frames if opened.frames < _NO_LENGTH else None
+    if opened.format == "OGG":
+        return _ogg_links(path, data), known
+    if opened.format != "MP3":
+        return [], known
+    streams = _mpeg_streams(path, data, max_duration_s)
+    if len(streams) == 1 and streams[0].says_its_length:
+        return [], known
+    if len(streams) > 1 or (streams and streams[0].n_samples > opened.frames):
+        return [stream.read(data) for stream in streams], None
+    return [], None  # libsndfile's estimate is long enough
+
+
+def _mpeg_streams(path: Path, data: _Copy, max_duration_s: float) -> list[mpeg.Stream]:
+    streams = mpeg.find_streams(data, max_duration_s)
+    if sum(stream.n_samples / stream.sample_rate for stream in streams) > max_duration_s + 1:
+        raise AudioError(f"{path} lasts longer than {max_duration_s:.0f} s: cut it")
+    return streams
+
+
+def _hidden_mpeg(path: Path, data: _Copy, max_duration_s: float) -> list[bytes]:
+    """The streams of an MP3 file that begins with something else, such as a WAV header."""
+    streams = _mpeg_streams(path, data, max_duration_s)
+    is_mpeg = sum(stream.n_frames for stream in streams) >= _ENOUGH_FRAMES
+    return [stream.read(data) for stream in streams] if is_mpeg else []
+
+
+def _ogg_links(path: Path, data: _Copy) -> list[bytes]:
+    """The links of a chain, of which libsndfile reads the first; none where there is only one."""
+    chain = ogg.find_links(data)
+    if not chain.last_page_is_whole:
+        raise AudioError(f"{path} is cut short: its last Ogg page is not whole")
+    if not chain.is_ended:
+        log.warning("%s does not say where it ends (Ogg): it may be cut", path)
+    return [data[start:end] for start, end in chain.links] if len(chain.links) > 1 else []
+
+
+def _join(path: Path, parts: list[bytes], max_duration_s: float) -> Audio:
+    """Several streams after one another, at the sample rate and in the channels of the first."""
+    pieces: list[Audio] = []
+    left_s = max_duration_s
+    for part in parts:
+        with _Forward(io.BytesIO(part)) as opened:
+            pieces.append(_read(path, opened, opened.frames, left_s))
+        left_s -= pieces[-1].duration_s
+    first = pieces[0]
+    if any((piece.sample_rate, piece.n_channels) != (first.sample_rate, first.n_channels) for piece in pieces):
+        log.warning(
+            "%s consists of streams that differ: all are brought to the %d Hz and %d channels of the first",
+            path, first.sample_rate, first.n_channels,
+        )  # fmt: skip
+    conformed = [Audio(p.in_channels(first.n_channels), p.sample_rate).resampled(first.sample_rate) for p in pieces]
+    return Audio(np.concatenate([piece.samples for piece in conformed], axis=1), first.sample_rate)
+
+
+def _read(path: Path, opened: soundfile.SoundFile, frames: int | None, max_duration_s: float) -> Audio:
+    """All that is in an open file of `frames` frames (None where it does not say how many)."""
+    rate, channels = opened.samplerate, opened.channels
+    if channels > MAX_CHANNELS:
+        raise AudioError(f"{path} has {channels} channels; expected at most {MAX_CHANNELS}")
+    if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+        raise AudioError(
+            f"{path} has a sample rate of {rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
+        )
+    if frames is not None and frames / rate > max_duration_s:
+        raise AudioError(
+            f"{path} lasts {frames / rate:.0f} s; expected at most {max_duration_s:.0f} s: cut it"
+        )
+    blocks: list[np.ndarray] = []
+    n_samples = 0
+    while len(block := opened.read(_BLOCK, dtype="float32", always_2d=True)):
+        blocks.append(block)
+        n_samples += len(block)
+        if n_samples / rate > max_duration_s:
+            raise AudioError(f"{path} lasts longer than {max_duration_s:.0f} s: cut it")
+    if frames is not None and n_samples < 0.98 * frames:
+        raise AudioError(f"{path} is cut short: {n_samples} of {frames} samples could be read")
+    if n_samples == 0:
+        raise AudioError(f"{path} holds no samples; expected sound")
+    samples = np.empty((channels, n_samples), dtype=np.float32)  # (C, S)
+    end = n_samples
+    while blocks:
+        block = blocks.pop()
+        samples[:, end - len(block) : end] = block.T
+        end -= len(block)
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{path} holds NaN or infinite samples; expected finite numbers")
+    return Audio(samples, rate)
