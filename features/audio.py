@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from typing_extensions import TypeIs
 
 from features.files import whole_file
 from features.ogg import same_serial
@@ -15,8 +16,11 @@ from features.ogg import same_serial
 MAX_DURATION_S = 3600.0
 MAX_CHANNELS = 32
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4000, 768_000
-READABLE_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
+READABLE_SUFFIXES = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64",
+)  # fmt: skip
 _BLOCK = 2**16
+_CANCELLED = 0.01  # -20 dB
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 
 
@@ -34,6 +38,16 @@ class Audio:
     def __post_init__(self) -> None:
         if self.samples.ndim != 2 or self.samples.shape[0] == 0:
             raise AudioError(f"expected samples of shape (channels, samples), got {self.samples.shape}")
+        if self.samples.shape[0] > MAX_CHANNELS:
+            raise AudioError(
+                f"expected samples of shape (channels, samples) with at most {MAX_CHANNELS} channels, got "
+                f"{self.samples.shape}: if that is (samples, channels), transpose it"
+            )
+        if self.samples.dtype.kind != "f":
+            raise AudioError(
+                f"expected samples as floats within [-1, 1], got {self.samples.dtype}: "
+                "divide whole numbers by the largest of their type"
+            )
         if not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
             raise AudioError(
                 f"expected a sample rate of {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, got {self.sample_rate}"
@@ -54,8 +68,23 @@ class Audio:
         return self.n_samples / self.sample_rate
 
     def mono(self) -> np.ndarray:
-        """Return the mean of the channels, shape (S,)."""
-        return self.samples.mean(axis=0, dtype=np.float32)
+        """Return the mean of the channels, shape (S,); of channels that cancel out, with the same sign."""
+        return self.in_phase().samples.mean(axis=0, dtype=np.float32)
+
+    def in_phase(self) -> Audio:
+        """Turn over the channels that cancel out the loudest, where their mean is 20 dB below them all.
+
+        Else it is returned as it is. A right channel that is minus the left comes from a crossed cable, or
+        from a song whose middle was taken out; in mono nothing would be left of it.
+        """
+        if self.n_channels == 1 or self.n_samples == 0:
+            return self
+        with np.errstate(over="ignore", invalid="ignore"):
+            products = self.samples @ self.samples.T  # (C, C)
+        if not products.sum() / self.n_channels < _CANCELLED * products.trace():
+            return self
+        signs = np.where(products[products.diagonal().argmax()] < 0, -1.0, 1.0)[:, None]
+        return Audio(self.samples * signs.astype(np.float32), self.sample_rate)
 
     def in_channels(self, n_channels: int) -> np.ndarray:
         """Return (n_channels, S): the channels themselves if there are so many, else their mean in each."""
@@ -74,7 +103,10 @@ class Audio:
 
 
 AudioSource = str | Path | Audio | tuple[np.ndarray, int]
-"""What every extractor takes: a file, an `Audio`, or an array ((S,) or (C, S)) with its sample rate."""
+"""What every extractor takes: a file, an `Audio`, or an array with its sample rate.
+
+Arrays are (S,), (C, S) or (S, C), floats or whole numbers (int16, int32, uint8).
+"""
 
 
 def read_audio(
@@ -108,10 +140,44 @@ def to_audio(source: AudioSource) -> Audio:
     if isinstance(source, Audio):
         return source
     if isinstance(source, tuple):
-        samples, sample_rate = source
-        array = np.asarray(samples, dtype=np.float32)
-        return Audio(array[None] if array.ndim == 1 else array, int(sample_rate))
+        if len(source) != 2:
+            raise AudioError(f"expected an array and its sample rate, got a tuple of {len(source)}")
+        return _from_array(*source)
     return read_audio(source)
+
+
+def is_array_with_rate(source: object) -> TypeIs[tuple[np.ndarray, int]]:
+    """Whether it is a tuple of an array and its sample rate, in either order (SciPy gives the rate first)."""
+    return (
+        isinstance(source, tuple) and len(source) == 2 and any(getattr(item, "shape", ()) for item in source)
+    )
+
+
+def _from_array(samples: object, sample_rate: object) -> Audio:
+    """Samples (S,), (C, S) or (S, C), floats or whole numbers of their full range, and the rate."""
+    try:
+        array, rate = np.asarray(samples), np.asarray(sample_rate)
+    except (TypeError, ValueError) as error:
+        raise AudioError(f"expected an array of samples and its sample rate: {error}") from error
+    if array.ndim == 0:
+        array, rate = rate, array
+    if rate.ndim > 0 or rate.dtype.kind not in "iuf" or rate % 1 != 0:
+        said = f"an array of shape {rate.shape}" if rate.ndim else repr(rate.item())
+        raise AudioError(f"expected an array of samples and its sample rate in Hz, got {said} for the rate")
+    if array.ndim == 2 and array.shape[0] > MAX_CHANNELS >= array.shape[1]:
+        array = array.T  # (S, C), as soundfile and SciPy read
+    return Audio(_as_floats(array[None] if array.ndim == 1 else array), int(rate))
+
+
+def _as_floats(array: np.ndarray) -> np.ndarray:
+    """Whole numbers of 8 (unsigned), 16 or 32 bits as float32 within [-1, 1]; floats as float32."""
+    if array.dtype.kind == "f":
+        return np.ascontiguousarray(array, dtype=np.float32)
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray((array.astype(np.float32) - 128) / 128)
+    if array.dtype in (np.int16, np.int32):
+        return np.ascontiguousarray((array / -float(np.iinfo(array.dtype).min)).astype(np.float32))
+    raise AudioError(f"expected samples as floats, int16, int32 or uint8, got {array.dtype}")
 
 
 def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:

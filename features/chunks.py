@@ -93,13 +93,13 @@ def find_sound(data: Bytes) -> SoundChunk | None:
     for name, size_at, start, size in _chunks(data, layout.head, layout):
         if name != layout.sound:
             continue
-        declared: int | None = size
+        known: int | None = size
         if is_rf64 and size == 0xFFFFFFFF:
-            declared, size_at = int.from_bytes(data[28:36], "little"), 28
+            known, size_at = int.from_bytes(data[28:36], "little"), 28
             layout = _Layout(12, 4, 8, "little", 2, b"data")
         elif size >= (_UNKNOWN_LENGTH if layout.size_length == 4 else 2**62):
-            declared = None if size > len(data) - start else size
-        return SoundChunk(start, _end(data, start, declared, layout), declared, size_at, layout)
+            known = None if size > len(data) - start else size
+        return SoundChunk(start, _end(data, start, known, layout), known, size_at, layout)
     return None
 
 
@@ -129,7 +129,11 @@ def _end(data: Bytes, start: int, declared: int | None, layout: _Layout) -> int:
     end = start + declared
     if end >= len(data) or (declared and len(data) - end <= _SLACK):
         return min(end, len(data))
-    if data[end : end + 4] in _CHUNKS_BEHIND or _are_chunks(data, end, layout) or _are_chunks(data, end + end % 2, layout):
+    if (
+        data[end : end + 4] in _CHUNKS_BEHIND
+        or _are_chunks(data, end, layout)
+        or _are_chunks(data, end + end % 2, layout)
+    ):
         return end
     behind = data[end:]
     return end if behind.startswith(_TAGS) or not behind.strip(b"\0") else len(data)
@@ -138,9 +142,7 @@ def _end(data: Bytes, start: int, declared: int | None, layout: _Layout) -> int:
 def _before_last_chunks(data: Bytes, start: int, layout: _Layout) -> int:
     tail = max(start, len(data) - _TAIL)
     ends = [
-        at
-        for name in _CHUNKS_BEHIND
-        if (at := data.find(name, tail)) >= 0 and _are_chunks(data, at, layout)
+        at for name in _CHUNKS_BEHIND if (at := data.find(name, tail)) >= 0 and _are_chunks(data, at, layout)
     ]
     return min(ends, default=len(data))
 

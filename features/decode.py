@@ -7,7 +7,6 @@ import logging
 import mmap
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -16,7 +15,7 @@ from features import chunks, mpeg, ogg
 from features.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Audio, AudioError
 from features.file_kinds import HEAD, told_by_look, told_by_magic
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _BLOCK = 2**20
 _NO_LENGTH = 2**60
@@ -81,14 +80,14 @@ def _mend_chunks(path: Path, data: _Copy) -> bool:
     if sound is None:
         return False
     if sound.is_cut:
-        raise AudioError(
-            f"{path} is cut short: {sound.n_bytes} of {sound.declared} bytes of sound are there"
-        )
+        raise AudioError(f"{path} is cut short: {sound.n_bytes} of {sound.declared} bytes of sound are there")
     if data[sound.end : sound.end + 4] in (b"RIFF", b"FORM"):
-        log.warning("%s: a second file follows the first in it, and is not read", path)
+        logger.warning("%s: a second file follows the first in it, and is not read", path)
     if sound.goes_on:
         said, there = sound.declared, sound.n_bytes
-        log.warning("%s says that it holds %d bytes of sound: %d are there, and are read", path, said, there)
+        logger.warning(
+            "%s says that it holds %d bytes of sound: %d are there, and are read", path, said, there
+        )
     elif sound.declared is not None:
         return False
     sound.patch(data)
@@ -98,7 +97,7 @@ def _mend_chunks(path: Path, data: _Copy) -> bool:
 def _parts(
     path: Path, data: _Copy, opened: soundfile.SoundFile, max_duration_s: float
 ) -> tuple[list[bytes], int | None]:
-    """Streams that have to be read one by one, none where `opened` reads all; and how many frames it holds."""
+    """Streams to be read one by one, none where `opened` reads all; and how many frames it says it holds."""
     known = opened.frames if opened.frames < _NO_LENGTH else None
     if opened.format == "OGG":
         return _ogg_links(path, data), known
@@ -132,7 +131,7 @@ def _ogg_links(path: Path, data: _Copy) -> list[bytes]:
     if not chain.last_page_is_whole:
         raise AudioError(f"{path} is cut short: its last Ogg page is not whole")
     if not chain.is_ended:
-        log.warning("%s does not say where it ends (Ogg): it may be cut", path)
+        logger.warning("%s does not say where it ends (Ogg): it may be cut", path)
     return [data[start:end] for start, end in chain.links] if len(chain.links) > 1 else []
 
 
@@ -145,12 +144,16 @@ def _join(path: Path, parts: list[bytes], max_duration_s: float) -> Audio:
             pieces.append(_read(path, opened, opened.frames, left_s))
         left_s -= pieces[-1].duration_s
     first = pieces[0]
-    if any((piece.sample_rate, piece.n_channels) != (first.sample_rate, first.n_channels) for piece in pieces):
-        log.warning(
+    if any(
+        (piece.sample_rate, piece.n_channels) != (first.sample_rate, first.n_channels) for piece in pieces
+    ):
+        logger.warning(
             "%s consists of streams that differ: all are brought to the %d Hz and %d channels of the first",
             path, first.sample_rate, first.n_channels,
         )  # fmt: skip
-    conformed = [Audio(p.in_channels(first.n_channels), p.sample_rate).resampled(first.sample_rate) for p in pieces]
+    conformed = [
+        Audio(p.in_channels(first.n_channels), p.sample_rate).resampled(first.sample_rate) for p in pieces
+    ]
     return Audio(np.concatenate([piece.samples for piece in conformed], axis=1), first.sample_rate)
 
 

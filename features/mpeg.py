@@ -3,7 +3,8 @@
 libsndfile only estimates the length of a stream without a Xing header from its first frame, and reads no
 further; tags count as sound in its estimate, and a stream that follows another is not seen. All frames are
 found here instead. Layer III of MPEG 1, 2 and 2.5 with a stated bit rate; a frame begins with 11 set bits,
-version (2), layer (2), protection, bit rate (4), sample rate (2), padding, private, channel mode (2) (ISO 11172-3).
+version (2), layer (2), protection, bit rate (4), sample rate (2), padding, private, channel mode (2)
+(ISO 11172-3).
 """
 
 from __future__ import annotations
@@ -177,4 +178,6 @@ def _read_tag(data: Bytes, start: int, header: _Header) -> tuple[int | None, byt
     flags = int.from_bytes(body[4:8], "big")
     announced = int.from_bytes(body[8:12], "big") if flags & 1 else None
     behind = 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
-    return announced, bytes(body[behind + _LAME[0] : behind + _LAME[1]]) if body[behind:].strip(b"\0") else b""
+    return announced, bytes(body[behind + _LAME[0] : behind + _LAME[1]]) if body[behind:].strip(
+        b"\0"
+    ) else b""

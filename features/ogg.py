@@ -1,7 +1,7 @@
 """Ogg files: their pages, and the streams that follow one another in a chain.
 
-A page is "OggS", version, flags (2: the first of a stream, 4: its last), position (8 bytes), serial number (4),
-sequence number (4), checksum (4), number of segments, their lengths, the segments (RFC 3533).
+A page is "OggS", version, flags (2: the first of a stream, 4: its last), position (8 bytes), serial number
+(4), sequence number (4), checksum (4), number of segments, their lengths, the segments (RFC 3533).
 """
 
 from __future__ import annotations

@@ -6,19 +6,20 @@ file, or Python objects).
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from typing_extensions import TypeIs
 
 from features.audio import (
     READABLE_SUFFIXES,
     Audio,
     AudioError,
     AudioSource,
+    is_array_with_rate,
     read_audio,
     to_audio,
     what_is_amiss,
@@ -36,6 +37,8 @@ from features.notation import (
     read_chords,
 )
 from features.symbols import DrumHit, NotationError, Note
+
+logger = logging.getLogger(__name__)
 
 MAX_REFERENCE_S = 600.0
 MIN_REFERENCE_S = 0.1
@@ -107,7 +110,7 @@ def open_reference(
         NotationError: symbols that cannot be read, or hold nothing for this control.
     """
     CONTROLS.check(role)
-    if isinstance(source, Audio) or _is_array(source):
+    if isinstance(source, Audio) or is_array_with_rate(source):
         return _recording(role, source)
     if isinstance(source, str) and not source.strip():
         raise NotationError(f"the {role} reference is an empty text; expected {_expected(role)}")
@@ -187,13 +190,9 @@ def _is_chord_pairs(source: object) -> TypeIs[Sequence[tuple[object, ...]]]:
     return isinstance(source, (list, tuple)) and bool(source) and isinstance(source[0], (list, tuple))
 
 
-def _is_array(source: object) -> TypeIs[tuple[np.ndarray, int]]:
-    return isinstance(source, tuple) and len(source) == 2 and hasattr(source[0], "shape")
-
-
 def _recording(role: str, source: AudioSource) -> Reference:
     name, audio = open_recording(source, f"the {role} reference")
-    return Reference(role, name, audio.duration_s, audio)
+    return Reference(role, name, audio.duration_s, in_phase(name, audio))
 
 
 def open_recording(source: AudioSource, what: str) -> tuple[str, Audio]:
@@ -212,6 +211,14 @@ def open_recording(source: AudioSource, what: str) -> tuple[str, Audio]:
             raise AudioError(f"{what}: {error}") from error
     check_recording(name, audio)
     return name, audio
+
+
+def in_phase(name: str, audio: Audio) -> Audio:
+    """`Audio.in_phase`, with a warning that names the recording where something was turned over."""
+    turned = audio.in_phase()
+    if turned is not audio:
+        logger.warning("%s: its channels cancel out when they are mixed; the quieter is turned over", name)
+    return turned
 
 
 def check_recording(name: str, audio: Audio) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from features.audio import Audio, AudioSource
-from features.references import open_recording
+from features.references import in_phase, open_recording
 from flowmusic.api.clip import StyleInfo
 from flowmusic.api.pretrained import Pretrained
 from flowmusic.conditioning.style import MAX_EXCERPT_S, MIN_EXCERPT_S, StyleTokens
@@ -43,6 +43,7 @@ def open_style(source: AudioSource, excerpt_s: tuple[float, float] | None = None
             than 1.5 s or longer than 4.5 s, or beyond the end of the recording.
     """
     name, audio = open_recording(source, "the style reference")
+    audio = in_phase(name, audio)
     if audio.duration_s < MIN_EXCERPT_S:
         raise ValueError(
             f"{name} lasts {audio.duration_s:.2f} s; expected at least {MIN_EXCERPT_S} s of style"

@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from features.audio import READABLE_SUFFIXES
 from features.controls import CONTROL_NAMES
 from features.files import whole_file
+from features.folders import is_sound, visible_files, warn_of_unread
 from features.notation import CHART_SUFFIXES, LAB_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
 from flowmusic.batch.store import OUTPUTS
 
@@ -36,11 +36,13 @@ def reference_rows(
         raise ValueError(f"{folder} is not a folder of references")
     rows: list[dict[str, object]] = []
     made = {out.resolve() / name for name in OUTPUTS} if out is not None else set()
-    for path in sorted(item for item in folder.rglob("*") if item.is_file()):
+    files = visible_files(folder)
+    warn_of_unread(folder, files)
+    for path in files:
         suffix = path.suffix.lower()
         if made and not made.isdisjoint((place := path.resolve(), *place.parents)):
             continue
-        if suffix in READABLE_SUFFIXES:
+        if is_sound(path):
             rows.append(dict.fromkeys(roles, str(path.absolute())))
         elif suffix in _SYMBOLS:
             rows.append({_SYMBOLS[suffix]: str(path.absolute())})

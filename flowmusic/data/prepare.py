@@ -21,7 +21,7 @@ from features.extract import Extractors, read_symbols
 from features.files import whole_file
 from features.filters import fit_frames
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
-from features.references import Reference, open_reference
+from features.references import Reference, in_phase, open_reference
 from features.symbols import Note, notes_to_salience
 from flowmusic.codec.build import AnyCodec
 from flowmusic.codec.protocol import encode_audio
@@ -104,7 +104,7 @@ class Preparer:
             yield from self._recording(source)
 
     def _recording(self, source: Source) -> Iterator[Piece]:
-        audio = read_audio(source.path, self.codec.sample_rate)
+        audio = in_phase(str(source.path), read_audio(source.path, self.codec.sample_rate))
         if audio.duration_s < MIN_PIECE_S:
             raise ValueError(
                 f"{source.path} lasts {audio.duration_s:.2f} s; expected {MIN_PIECE_S:g} s or more"

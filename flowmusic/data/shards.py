@@ -171,7 +171,7 @@ def read_listing(path: Path) -> list[SongEntry]:
 
 def finished_files(folder: Path, pattern: str) -> list[Path]:
     """Files in `folder` that are whole, sorted: what is being written, or was by a killed process, is not."""
-    return sorted(path for path in folder.glob(pattern) if not path.name.startswith(PARTIAL_PREFIX))
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith((PARTIAL_PREFIX, ".")))
 
 
 def shard_files(folder: Path, split: str) -> list[Path]:

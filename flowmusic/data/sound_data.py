@@ -28,12 +28,12 @@ def list_songs(folder: Path, sample_rate: int) -> list[Path]:
 
 def list_sources(folder: Path, sample_rate: int) -> list[Path]:
     """Song folders (those with song.json) and wav files directly in `folder`, sorted; errors as above."""
-    found = _songs(folder) + sorted(folder.glob("*.wav"))
+    found = _songs(folder) + sorted(path for path in folder.glob("*.wav") if not path.name.startswith("."))
     return _checked(found, f"{folder} holds neither rendered songs (*/song.json) nor wav files", sample_rate)
 
 
 def _songs(folder: Path) -> list[Path]:
-    return sorted(path.parent for path in folder.glob("*/song.json"))
+    return sorted(path.parent for path in folder.glob("[!.]*/song.json"))
 
 
 def _files(source: Path) -> list[Path]:

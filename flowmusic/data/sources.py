@@ -13,6 +13,7 @@ from typing import Any
 from features.audio import READABLE_SUFFIXES
 from features.cache import content_hash
 from features.controls import CONTROL_NAMES
+from features.folders import is_sound, visible_files, warn_of_unread
 from flowmusic.composer.score import STEMS
 from flowmusic.data.shards import SPLITS
 
@@ -86,11 +87,13 @@ def find_sources(place: Path, valid_share: float) -> list[Source]:
 
 
 def _walk(folder: Path) -> Iterator[Source]:
-    songs = {path.parent for path in folder.rglob(SONG_FILE)}
+    files = visible_files(folder)
+    warn_of_unread(folder, files)
+    songs = {path.parent for path in files if path.name == SONG_FILE}
     for song in songs:
         yield Source(song, _split_of(song.relative_to(folder)))
-    for path in folder.rglob("*"):
-        if path.suffix.lower() in READABLE_SUFFIXES and path.parent not in songs and path.is_file():
+    for path in files:
+        if is_sound(path) and path.parent not in songs:
             captions, chords = path.with_suffix(".txt"), path.with_suffix(".lab")
             labels = {"chords": chords} if chords.is_file() else {}
             source = Source(path, _split_of(path.relative_to(folder)), labels=labels)

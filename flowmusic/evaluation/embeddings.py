@@ -12,6 +12,7 @@ import torch
 from features.audio import Audio, read_audio
 from features.cache import FeatureCache
 from features.extract import content_key
+from features.references import in_phase
 from flowmusic.evaluation.musicnn import PATCH_HOP, VERSION, embed, load_musicnn
 from flowmusic.evaluation.references import FoundReference, read_song_mix
 
@@ -60,7 +61,7 @@ class EmbeddingStore:
 def read_whole(reference: FoundReference) -> Audio:
     """All of a sound file or a corpus song's mix, mono."""
     audio = read_song_mix(reference.path) if reference.is_song else read_audio(reference.path)
-    return Audio(audio.mono()[None], audio.sample_rate)
+    return Audio(in_phase(str(reference.path), audio).mono()[None], audio.sample_rate)
 
 
 def bar(items: Sequence[str], title: str) -> Iterable[str]:

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from features.audio import READABLE_SUFFIXES, Audio, AudioError, read_audio
+from features.audio import Audio, AudioError, read_audio
 from features.chord_labels import ChordSegment
 from features.chroma import CHROMA_HOP, CHROMA_SAMPLE_RATE, SILENT
 from features.events import merge_onsets
 from features.extracted import Extracted
+from features.folders import is_sound, visible_files, warn_of_unread
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
-from features.references import check_recording
+from features.references import check_recording, in_phase
 from flowmusic.composer.score import STEMS
 
 LABELS_FILE = "song.json"
@@ -79,8 +80,10 @@ def _references_in(path: Path) -> list[FoundReference]:
         raise ValueError(f"{path} does not exist; expected a sound file, a song folder or a folder of either")
     if (path / LABELS_FILE).is_file():
         return [FoundReference(path.name, path)]
-    songs = sorted(labels.parent for labels in path.rglob(LABELS_FILE))
-    files = songs or sorted(item for item in path.rglob("*") if item.suffix.lower() in READABLE_SUFFIXES)
+    visible = visible_files(path)
+    warn_of_unread(path, visible)
+    songs = sorted(item.parent for item in visible if item.name == LABELS_FILE)
+    files = songs or [item for item in visible if is_sound(item)]
     if not files:
         raise ValueError(f"{path} holds neither songs ({LABELS_FILE}) nor sound files")
     return [FoundReference("-".join(item.relative_to(path).with_suffix("").parts), item) for item in files]
@@ -106,6 +109,7 @@ def load_clip(reference: FoundReference, duration_s: float, allow_shorter: bool 
     samples = audio.samples[:, first : first + round(duration_s * audio.sample_rate)]
     excerpt = Audio(samples, audio.sample_rate)
     check_recording(f"{reference.path}, from {start_s:g} s on,", excerpt)
+    excerpt = in_phase(str(reference.path), excerpt)
     clip = Audio(excerpt.in_channels(min(excerpt.n_channels, 2)), audio.sample_rate)
     if not reference.is_song:
         return Clip(reference.name, clip, start_s, "", None)
