@@ -15,6 +15,7 @@ _SLACK = 4096
 """So many bytes behind the sound may be anything: padding, a tag that is no chunk."""
 _TAIL = 2**20
 _W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+_FLAC = b"fLaC\0\0\0\x22"  # and its first block, which tells the format
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 _CHUNKS_BEHIND = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"iXML", b"smpl", b"fact", b"_PMX", b"JUNK")
 
@@ -85,6 +86,8 @@ def find_sound(data: Bytes) -> SoundChunk | None:
     """Where the sound lies; None where the file is not of chunks, or holds no chunk of sound."""
     if data[:4] == b".snd":
         start, declared = (int.from_bytes(data[at : at + 4], "big") for at in (4, 8))
+        if not 24 <= start <= len(data):
+            return None
         return SoundChunk(start, len(data), declared if declared < _UNKNOWN_LENGTH else None, 8, _AU)
     layout = _layout(data)
     if layout is None:
@@ -101,6 +104,23 @@ def find_sound(data: Bytes) -> SoundChunk | None:
             known = None if size > len(data) - start else size
         return SoundChunk(start, _end(data, start, known, layout), known, size_at, layout)
     return None
+
+
+def joined_files(data: Bytes) -> list[tuple[int, int]]:
+    """Starts and ends of WAV, AIFF or FLAC files that follow one another; none where there is only one."""
+    magic = data[:4]
+    starts = [0]
+    if magic in (b"RIFF", b"FORM"):
+        order: Literal["little", "big"] = "little" if magic == b"RIFF" else "big"
+        while data[starts[-1] : starts[-1] + 4] == magic:
+            start = starts[-1]
+            size = 8 + int.from_bytes(data[start + 4 : start + 8], order)
+            starts.append(start + size + size % 2)
+        starts.pop()
+    elif magic == b"fLaC":
+        while (start := data.find(_FLAC, starts[-1] + 1)) > 0:
+            starts.append(start)
+    return list(zip(starts, [*starts[1:], len(data)], strict=True)) if len(starts) > 1 else []
 
 
 def _layout(data: Bytes) -> _Layout | None:

@@ -46,7 +46,7 @@ def decode(path: Path, max_duration_s: float) -> Audio:
         with path.open("rb") as file:
             told = told_by_magic(file.read(HEAD), path.name)
             if told is not None:
-                raise AudioError(f"{path} {told}; expected a sound file")
+                raise AudioError(f"{path} {told}")
             with _Copy(file.fileno(), 0, access=mmap.ACCESS_COPY) as data:
                 return _decode(path, data, max_duration_s)
     except OSError as error:
@@ -54,19 +54,22 @@ def decode(path: Path, max_duration_s: float) -> Audio:
 
 
 def _decode(path: Path, data: _Copy, max_duration_s: float) -> Audio:
-    source = data if _mend_chunks(path, data) else path
     try:
+        parts = _joined_files(path, data)
+        if parts:
+            return _join(path, parts, max_duration_s)
+        source = data if _mend_chunks(path, data) else path
         try:
-            opened = _Forward(source)
-        except soundfile.LibsndfileError:
+            with _Forward(source) as opened:
+                frames: int | None = opened.frames if opened.frames < _NO_LENGTH else None
+                if opened.format == "MP3":
+                    parts, frames = _mpeg_parts(path, data, opened.frames, max_duration_s)
+                if not parts:
+                    return _read(path, opened, frames, max_duration_s)
+        except soundfile.LibsndfileError:  # it gives up where there is much that is no MP3
             parts = _hidden_mpeg(path, data, max_duration_s)
             if not parts:
                 raise
-        else:
-            with opened:
-                parts, frames = _parts(path, data, opened, max_duration_s)
-                if not parts:
-                    return _read(path, opened, frames, max_duration_s)
         return _join(path, parts, max_duration_s)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         looks = told_by_look(data[:HEAD])
@@ -74,41 +77,54 @@ def _decode(path: Path, data: _Copy, max_duration_s: float) -> Audio:
         raise AudioError(f"{path} cannot be read as sound{why}; expected wav, flac, ogg or mp3") from error
 
 
+def _joined_files(path: Path, data: _Copy) -> list[bytes]:
+    """The files that follow one another in one, of which libsndfile reads the first; none of a single one."""
+    places = chunks.joined_files(data)
+    if data[:4] == b"OggS":
+        chain = ogg.find_links(data)
+        if not chain.last_page_is_whole:
+            raise AudioError(f"{path} is cut short: its last Ogg page is not whole")
+        if not chain.is_ended:
+            logger.warning("%s does not say where it ends (Ogg): it may be cut", path)
+        places = list(chain.links) if len(chain.links) > 1 else []
+    return [data[start:end] for start, end in places]
+
+
 def _mend_chunks(path: Path, data: _Copy) -> bool:
     """Put the true length of the sound into the header where it is wrong; whether it was."""
+    is_bw64 = data[:4] == b"BW64"
+    if is_bw64:
+        data[:4] = b"RF64"  # which it was called before, and is called by libsndfile
     sound = chunks.find_sound(data)
     if sound is None:
         return False
-    if sound.is_cut:
-        raise AudioError(f"{path} is cut short: {sound.n_bytes} of {sound.declared} bytes of sound are there")
-    if data[sound.end : sound.end + 4] in (b"RIFF", b"FORM"):
-        logger.warning("%s: a second file follows the first in it, and is not read", path)
+    _check_length(path, sound)
     if sound.goes_on:
         said, there = sound.declared, sound.n_bytes
         logger.warning(
             "%s says that it holds %d bytes of sound: %d are there, and are read", path, said, there
         )
     elif sound.declared is not None:
-        return False
+        return is_bw64
     sound.patch(data)
     return True
 
 
-def _parts(
-    path: Path, data: _Copy, opened: soundfile.SoundFile, max_duration_s: float
+def _check_length(path: Path, sound: chunks.SoundChunk | None) -> None:
+    if sound is not None and sound.is_cut:
+        raise AudioError(f"{path} is cut short: {sound.n_bytes} of {sound.declared} bytes of sound are there")
+
+
+def _mpeg_parts(
+    path: Path, data: _Copy, estimate: int, max_duration_s: float
 ) -> tuple[list[bytes], int | None]:
-    """Streams to be read one by one, none where `opened` reads all; and how many frames it says it holds."""
-    known = opened.frames if opened.frames < _NO_LENGTH else None
-    if opened.format == "OGG":
-        return _ogg_links(path, data), known
-    if opened.format != "MP3":
-        return [], known
+    """Streams to be read one by one, none where libsndfile reads all; and how many samples are announced."""
     streams = _mpeg_streams(path, data, max_duration_s)
     if len(streams) == 1 and streams[0].says_its_length:
-        return [], known
-    if len(streams) > 1 or (streams and streams[0].n_samples > opened.frames):
+        return [], estimate
+    if len(streams) > 1 or (streams and streams[0].n_samples > estimate):
         return [stream.read(data) for stream in streams], None
-    return [], None  # libsndfile's estimate is long enough
+    return [], None  # the estimate is long enough
 
 
 def _mpeg_streams(path: Path, data: _Copy, max_duration_s: float) -> list[mpeg.Stream]:
@@ -125,21 +141,12 @@ def _hidden_mpeg(path: Path, data: _Copy, max_duration_s: float) -> list[bytes]:
     return [stream.read(data) for stream in streams] if is_mpeg else []
 
 
-def _ogg_links(path: Path, data: _Copy) -> list[bytes]:
-    """The links of a chain, of which libsndfile reads the first; none where there is only one."""
-    chain = ogg.find_links(data)
-    if not chain.last_page_is_whole:
-        raise AudioError(f"{path} is cut short: its last Ogg page is not whole")
-    if not chain.is_ended:
-        logger.warning("%s does not say where it ends (Ogg): it may be cut", path)
-    return [data[start:end] for start, end in chain.links] if len(chain.links) > 1 else []
-
-
 def _join(path: Path, parts: list[bytes], max_duration_s: float) -> Audio:
     """Several streams after one another, at the sample rate and in the channels of the first."""
     pieces: list[Audio] = []
     left_s = max_duration_s
     for part in parts:
+        _check_length(path, chunks.find_sound(part))
         with _Forward(io.BytesIO(part)) as opened:
             pieces.append(_read(path, opened, opened.frames, left_s))
         left_s -= pieces[-1].duration_s

@@ -22,7 +22,6 @@ _OTHER_SOUND = (
     (rb"FLV\x01", "a Flash video"),
     (rb"RIFF.{4}AVI ", "an AVI video"),
     (rb"ADIF", "an AAC file"),
-    (rb"BW64", "a BW64 file"),
 )
 _NO_SOUND = (
     (rb"(\xef\xbb\xbf)?\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", "a web page (HTML)"),
@@ -37,13 +36,13 @@ _NO_SOUND = (
     (rb"Rar!\x1a", "a RAR archive"),
     (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a", "a picture"),
     (rb"\x00\x05\x16[\x00\x07]", "what macOS keeps beside a file (AppleDouble)"),
-    (rb"version https://git-lfs", "a pointer of Git LFS: the file itself was not fetched"),
+    (rb"version https://git-lfs", "a Git LFS pointer (the file itself was not fetched)"),
 )
 _TEXT = frozenset(string.printable.encode()) - frozenset(b"\x0b\x0c")
 
 
 def told_by_magic(head: bytes, name: str) -> str | None:
-    """A predicate such as "is a web page (HTML), not sound" where the first bytes leave no doubt."""
+    """What to say of a file, "is a web page (HTML), not sound", where the first bytes leave no doubt."""
     for pattern, kind in _OTHER_SOUND:
         if re.match(pattern, head, re.DOTALL):
             return _cannot(kind, name)
@@ -51,7 +50,7 @@ def told_by_magic(head: bytes, name: str) -> str | None:
         return _cannot("an AAC file (ADTS)", name)
     for pattern, kind in _NO_SOUND:
         if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
-            return f"is {kind}, not sound"
+            return f"is {kind}, not sound; expected wav, flac, ogg or mp3"
     return None
 
 

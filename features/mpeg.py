@@ -26,7 +26,7 @@ _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 
 _CONFIRM = 3
 """So many frames in a row are no accident."""
 _MOST_JUNK = 2**24
-_LAME = 21, 24
+_GAPS = 21, 24
 """Where a tag's delay and padding of the encoder (12 bits each) lie behind the name of the encoder."""
 
 
@@ -70,8 +70,8 @@ class Stream:
         assert found is not None
         tag = b"Xing" + (1).to_bytes(4, "big") + self.n_frames.to_bytes(4, "big")
         if self.gaps:
-            tag += b"LAME3.100".ljust(_LAME[0], b"\0") + self.gaps
-        return (header + bytes(_tag_offset(found) - 4) + tag).ljust(found.length, b"\0")
+            tag += b"LAME3.100".ljust(_GAPS[0], b"\0") + self.gaps
+        return (header + bytes(_tag_offset(found.kind) - 4) + tag).ljust(found.length, b"\0")
 
 
 def find_streams(data: Bytes, max_duration_s: float = math.inf) -> list[Stream]:
@@ -82,7 +82,7 @@ def find_streams(data: Bytes, max_duration_s: float = math.inf) -> list[Stream]:
     streams: list[Stream] = []
     kind, duration_s = None, 0.0
     for start, header in _frames(data):
-        tag = _read_tag(data, start, header)
+        tag = _read_tag(data[start : start + header.length], header)
         if tag is not None or header.kind != kind:
             streams.append(Stream(header.kind[1], header.samples))
             kind = header.kind
@@ -98,7 +98,8 @@ def find_streams(data: Bytes, max_duration_s: float = math.inf) -> list[Stream]:
         duration_s += header.samples / header.kind[1]
         if duration_s > max_duration_s + 1.5:
             break
-    return [stream for stream in streams if stream.n_frames]
+    whole = [stream for stream in streams if stream.n_frames >= _CONFIRM]  # fewer may be junk
+    return whole or [stream for stream in streams if stream.n_frames]
 
 
 def _frames(data: Bytes) -> Iterator[tuple[int, _Header]]:
@@ -162,22 +163,19 @@ def _tag_length(data: Bytes, position: int) -> int:
     return 128 if head[:3] == b"TAG" else 0
 
 
-def _tag_offset(header: _Header) -> int:
-    version, _, mono = header.kind
+@lru_cache
+def _tag_offset(kind: tuple[int, int, bool]) -> int:
+    version, _, mono = kind
     return 4 + ((17 if mono else 32) if version == 3 else (9 if mono else 17))
 
 
-def _read_tag(data: Bytes, start: int, header: _Header) -> tuple[int | None, bytes] | None:
+def _read_tag(frame: bytes, header: _Header) -> tuple[int | None, bytes] | None:
     """Number of frames (None if unsaid) and gaps, where the frame is no sound but a Xing or VBRI tag."""
-    offset = _tag_offset(header)
-    if data[start + 36 : start + 40] == b"VBRI":
-        return None, b""
-    if data[start + offset : start + offset + 4] not in (b"Xing", b"Info"):
-        return None
-    body = data[start + offset : start + header.length]
-    flags = int.from_bytes(body[4:8], "big")
-    announced = int.from_bytes(body[8:12], "big") if flags & 1 else None
-    behind = 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
-    return announced, bytes(body[behind + _LAME[0] : behind + _LAME[1]]) if body[behind:].strip(
-        b"\0"
-    ) else b""
+    offset = _tag_offset(header.kind)
+    if frame[offset : offset + 4] not in (b"Xing", b"Info"):
+        return (None, b"") if frame[36:40] == b"VBRI" else None
+    flags = int.from_bytes(frame[offset + 4 : offset + 8], "big")
+    announced = int.from_bytes(frame[offset + 8 : offset + 12], "big") if flags & 1 else None
+    lengths = (4, 4, 100, 4)  # of the number of frames and of bytes, of places to seek, of the quality
+    behind = offset + 8 + sum(length for bit, length in enumerate(lengths) if flags >> bit & 1)
+    return announced, frame[behind + _GAPS[0] : behind + _GAPS[1]] if frame[behind:].strip(b"\0") else b""
