@@ -17,7 +17,9 @@ from features.file_kinds import HEAD, told_by_look, told_by_magic
 
 logger = logging.getLogger(__name__)
 
-_BLOCK = 2**20
+_BLOCK = 2**16
+_ROOM = 2**28
+"""So many values at most (1 GB) are made room for because a header says so."""
 _NO_LENGTH = 2**60
 """libsndfile says more than this where a header says no length."""
 _ENOUGH_FRAMES = 10
@@ -177,23 +179,22 @@ def _read(path: Path, opened: soundfile.SoundFile, frames: int | None, max_durat
         raise AudioError(
             f"{path} lasts {frames / rate:.0f} s; expected at most {max_duration_s:.0f} s: cut it"
         )
-    blocks: list[np.ndarray] = []
+    said = opened.frames if opened.frames < _NO_LENGTH else 60 * rate
+    samples = np.empty((channels, min(max(said, 1), _ROOM // channels)), dtype=np.float32)  # (C, S)
+    block = np.empty((_BLOCK, channels), dtype=np.float32)
     n_samples = 0
-    while len(block := opened.read(_BLOCK, dtype="float32", always_2d=True)):
-        blocks.append(block)
-        n_samples += len(block)
+    while n_new := len(opened.read(out=block)):
+        if n_samples + n_new > samples.shape[1]:
+            samples = np.concatenate([samples, np.empty_like(samples)], axis=1)
+        samples[:, n_samples : n_samples + n_new] = block[:n_new].T
+        n_samples += n_new
         if n_samples / rate > max_duration_s:
             raise AudioError(f"{path} lasts longer than {max_duration_s:.0f} s: cut it")
     if frames is not None and n_samples < 0.98 * frames:
         raise AudioError(f"{path} is cut short: {n_samples} of {frames} samples could be read")
     if n_samples == 0:
         raise AudioError(f"{path} holds no samples; expected sound")
-    samples = np.empty((channels, n_samples), dtype=np.float32)  # (C, S)
-    end = n_samples
-    while blocks:
-        block = blocks.pop()
-        samples[:, end - len(block) : end] = block.T
-        end -= len(block)
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{path} holds NaN or infinite samples; expected finite numbers")
-    return Audio(samples, rate)
+    try:
+        return Audio(np.ascontiguousarray(samples[:, :n_samples]), rate)
+    except AudioError as error:  # NaN
+        raise AudioError(f"{path}: {error}") from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,6 +24,8 @@ _KBIT = {
 }
 _KBIT[0] = _KBIT[2]  # MPEG 2.5
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+_TAG = re.compile(b"Xing|Info|VBRI")
+_HEAD = 40  # bytes, in which a tag has its name
 _CONFIRM = 3
 """So many frames in a row are no accident."""
 _MOST_JUNK = 2**24
@@ -66,7 +69,7 @@ class Stream:
     def _new_tag(self, first: bytes) -> bytes:
         # 128 or 80 kbit/s: large enough for the tag at any sample rate
         header = bytes([first[0], first[1] | 1, first[2] & 0x0C | 0x90, first[3]])
-        found = _header(*header[1:])
+        found = _header(header)
         assert found is not None
         tag = b"Xing" + (1).to_bytes(4, "big") + self.n_frames.to_bytes(4, "big")
         if self.gaps:
@@ -81,8 +84,8 @@ def find_streams(data: Bytes, max_duration_s: float = math.inf) -> list[Stream]:
     """
     streams: list[Stream] = []
     kind, duration_s = None, 0.0
-    for start, header in _frames(data):
-        tag = _read_tag(data[start : start + header.length], header)
+    for start, header, head in _frames(data):
+        tag = _read_tag(data[start : start + header.length], header) if _TAG.search(head) else None
         if tag is not None or header.kind != kind:
             streams.append(Stream(header.kind[1], header.samples))
             kind = header.kind
@@ -102,25 +105,27 @@ def find_streams(data: Bytes, max_duration_s: float = math.inf) -> list[Stream]:
     return whole or [stream for stream in streams if stream.n_frames]
 
 
-def _frames(data: Bytes) -> Iterator[tuple[int, _Header]]:
-    """Starts of all frames that are whole, and their headers."""
-    position, kind = 0, None
-    while position + 4 <= len(data):
-        header = _header(*data[position + 1 : position + 4]) if data[position] == 0xFF else None
+def _frames(data: Bytes) -> Iterator[tuple[int, _Header, bytes]]:
+    """Starts of all frames that are whole, their headers and their first bytes."""
+    position, kind, n_bytes = 0, None, len(data)
+    while position + 4 <= n_bytes:
+        head = data[position : position + _HEAD]
+        header = _header(head[:4])
         if header is None or (header.kind != kind and not _confirmed(data, position, header)):
             tag = _tag_length(data, position)
             position = position + tag if tag else _next_frame(data, position + 1)
             continue
         kind = header.kind
-        if position + header.length <= len(data):
-            yield position, header
+        if position + header.length <= n_bytes:
+            yield position, header, head
         position += header.length
 
 
 @lru_cache(maxsize=4096)
-def _header(second: int, third: int, fourth: int) -> _Header | None:
+def _header(head: bytes) -> _Header | None:
+    first, second, third, fourth = head
     version, rate, kbit = second >> 3 & 3, third >> 2 & 3, third >> 4
-    if second & 0xE6 != 0xE2 or version == 1 or rate == 3 or kbit in (0, 15):
+    if first != 0xFF or second & 0xE6 != 0xE2 or version == 1 or rate == 3 or kbit in (0, 15):
         return None
     sample_rate, samples = _RATES[version][rate], 1152 if version == 3 else 576
     length = samples // 8 * 1000 * _KBIT[version][kbit - 1] // sample_rate + (third >> 1 & 1)
@@ -134,7 +139,7 @@ def _confirmed(data: Bytes, position: int, header: _Header) -> bool:
         position += follower.length
         if position + 4 > len(data) or _tag_length(data, position):
             return True
-        found = _header(*data[position + 1 : position + 4]) if data[position] == 0xFF else None
+        found = _header(data[position : position + 4])
         if found is None or found.kind != kind:
             return False
         follower = found
@@ -145,7 +150,7 @@ def _next_frame(data: Bytes, start: int) -> int:
     """Where the next frame may begin; the end of the file where there is none nearby."""
     limit, position = start + _MOST_JUNK, start
     while 0 <= (position := data.find(b"\xff", position)) < limit:
-        header = _header(*data[position + 1 : position + 4]) if position + 4 <= len(data) else None
+        header = _header(data[position : position + 4]) if position + 4 <= len(data) else None
         if header is not None and _confirmed(data, position, header):
             return position
         position += 1

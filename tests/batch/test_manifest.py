@@ -163,7 +163,7 @@ def test_any_manifest_is_rows_or_one_clear_error(tmp_path: Path, lines: list[byt
 
 
 def test_a_folder_and_a_grid_become_rows(tmp_path: Path) -> None:
-    for name in ("b.wav", "a.mid", "sub/c.lab", "notes.pdf"):
+    for name in ("b.wav", "a.mid", "sub/c.lab", "notes.pdf", "._b.wav", "sub/._c.lab", ".old/d.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     rows = reference_rows(tmp_path, ["drums", "chords"])

@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from features.audio import write_audio
 from flowmusic.codec.build import AnyCodec
 from flowmusic.data.prepare import check_data
 from flowmusic.data.shards import ShardStore, Share
+from flowmusic.data.sound_data import list_sources
 from flowmusic.data.sources import find_sources, same_content
 from tests.data.preparing import contents, manifest, run
 
@@ -32,6 +35,25 @@ def test_what_is_the_same_is_found_whatever_its_name(tmp_path: Path) -> None:
     assert same_content([[tmp_path / name] for name in "abcdefgg"]) == [[0, 2], [1, 5], [3], [4], [6], [7]]
     assert same_content([[tmp_path / x for x in pair] for pair in ("ab", "ad", "cf")]) == [[0, 2], [1]]
     assert same_content([]) == []
+
+
+def test_hidden_files_are_no_music(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in (
+        "a.wav",
+        "._a.wav",
+        "train/b.ogg",
+        "train/._b.ogg",
+        ".trash/c.wav",
+        ".old/song.json",
+        "d.m4a",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    found = find_sources(tmp_path, valid_share=0.0)
+    assert [source.path.name for source in found] == ["a.wav", "b.ogg"]
+    assert "1 files are passed over" in caplog.text and "d.m4a" in caplog.text
+    write_audio(tmp_path / "a.wav", np.zeros(100), 32_000)
+    assert list_sources(tmp_path, 32_000) == [tmp_path / "a.wav"]
 
 
 def test_one_sound_is_in_one_split(tmp_path: Path) -> None:

@@ -50,6 +50,8 @@ def test_songs_and_files_are_found_in_order(tmp_path: Path) -> None:
     write_audio(tmp_path / "files" / "x.flac", np.zeros(100), RATE)
     write_audio(tmp_path / "files" / "y.wav", np.zeros(100), RATE)
     (tmp_path / "files" / "notes.txt").write_text("no sound")
+    (tmp_path / "files" / "._y.wav").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "files" / "folder.wav").mkdir()
     files = find_references([tmp_path / "files"])
     assert [(item.name, item.is_song) for item in files] == [("x", False), ("y", False)]
 
@@ -89,6 +91,14 @@ def test_silence_and_many_channels_are_named(tmp_path: Path) -> None:
     sound = wav(tmp_path / "eight.wav", np.full((3 * RATE, 8), 0.1), RATE)
     with pytest.raises(ValueError, match=r"eight\.wav, .* has 8 channels; expected mono or stereo"):
         load_clip(find_references([sound])[0], 2.0)
+
+
+def test_channels_that_cancel_out_are_turned_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    left = np.random.default_rng(0).uniform(-0.5, 0.5, 3 * RATE).astype(np.float32)
+    write_audio(tmp_path / "x.wav", np.stack([left, -left]), RATE)
+    clip = load_clip(find_references([tmp_path / "x.wav"])[0], 3.0).audio
+    np.testing.assert_allclose(clip.samples[0], clip.samples[1], atol=2**-14)
+    assert "x.wav: its channels cancel out" in caplog.text
 
 
 def test_the_clip_is_the_middle_of_the_mix(tmp_path: Path) -> None:

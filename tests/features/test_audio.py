@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from features.audio import Audio, AudioError, normalise_peak, read_audio, resample, to_audio, write_audio
 
@@ -37,6 +39,37 @@ def test_written_sound_comes_back(tmp_path: Path, suffix: str) -> None:
     write_audio(tmp_path / f"a{suffix}", tone(32000, 2), 32000)
     np.testing.assert_allclose(read_audio(tmp_path / f"a{suffix}").samples, tone(32000, 2), atol=1e-4)
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    channels=st.integers(1, 4),
+    rate=st.sampled_from([4_000, 8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000]),
+    n_samples=st.integers(1, 20_000),
+    peak=st.floats(0.001, 1.0),
+    seed=st.integers(0, 2**31),
+)
+def test_whatever_is_written_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, channels: int, rate: int, n_samples: int, peak: float, seed: int
+) -> None:
+    folder = tmp_path_factory.mktemp("written")
+    samples = peak * np.random.default_rng(seed).uniform(-1, 1, (channels, n_samples)).astype(np.float32)
+    for suffix in (".wav", ".flac"):
+        audio = read_audio(write_audio(folder / f"x{suffix}", samples, rate))
+        assert (audio.sample_rate, audio.samples.shape) == (rate, samples.shape)
+        np.testing.assert_allclose(audio.samples, samples, atol=2**-15)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 32_000, 44_100, 48_000])
+@pytest.mark.parametrize("n_samples", [1, 63, 4_096, 100_001])
+def test_ogg_keeps_length_and_sound(tmp_path: Path, channels: int, rate: int, n_samples: int) -> None:
+    times = np.arange(n_samples) / rate
+    samples = np.stack([0.5 * np.sin(2 * np.pi * hz * times) for hz in (440, 700)][:channels])
+    audio = read_audio(write_audio(tmp_path / "x.ogg", samples.astype(np.float32), rate))
+    assert (audio.sample_rate, audio.samples.shape) == (rate, samples.shape)
+    for read, written in zip(audio.samples, samples, strict=True):
+        assert n_samples < 4_000 or np.corrcoef(read, written)[0, 1] > 0.99
 
 
 def test_a_long_clip_does_not_overflow_the_encoder(tmp_path: Path) -> None:
@@ -162,3 +195,98 @@ def test_fitting_cuts_and_pads() -> None:
     audio = Audio(tone(8000), 8000)
     assert audio.fitted(0.25).n_samples == 2000
     assert not audio.fitted(1.0).samples[:, 4000:].any()
+
+
+def inverted(share: float = 1.0) -> np.ndarray:
+    left = tone(16_000)[0] + 0.1 * np.random.default_rng(0).standard_normal(8_000).astype(np.float32)
+    return np.stack([left, -share * left])
+
+
+@pytest.mark.parametrize("share", [1.0, 0.95, 1.1, 0.85])
+def test_channels_that_cancel_out_are_not_silent_in_mono(share: float) -> None:
+    samples = inverted(share).astype(np.float32)
+    mono = Audio(samples, 16_000).mono()
+    loudest = 0 if share <= 1 else 1
+    np.testing.assert_allclose(mono, samples[loudest] * (1 + share) / (2 * max(1, share)), rtol=1e-5)
+    turned = Audio(samples, 16_000).in_phase()
+    assert np.array_equal(turned.mono(), mono)
+    assert np.array_equal(turned.samples[loudest], samples[loudest])
+    assert np.array_equal(Audio(samples, 16_000).in_channels(1)[0], mono)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        inverted(0.5),
+        inverted(-1.0),
+        np.random.default_rng(0).standard_normal((2, 8_000)).astype(np.float32),
+        np.random.default_rng(0).standard_normal((32, 8_000)).astype(np.float32),
+        np.stack([tone(16_000)[0], np.zeros(8_000, np.float32)]),
+        np.zeros((2, 8_000), np.float32),
+        np.full((2, 10), 1e30, np.float32),
+        np.zeros((2, 0), np.float32),
+    ],
+    ids=["wide", "same", "independent", "many", "one side", "silence", "huge", "none"],
+)
+def test_the_mono_of_other_recordings_is_their_mean(samples: np.ndarray) -> None:
+    audio = Audio(samples, 16_000)
+    assert np.array_equal(audio.mono(), samples.mean(axis=0, dtype=np.float32))
+    assert audio.in_phase() is audio
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "middle"),
+    [("f4", 1, 0), ("f8", 1, 0), ("i2", 2**15, 0), ("i4", 2**31, 0), ("u1", 128, 128)],
+)
+@pytest.mark.parametrize("order", ["(C, S)", "(S, C)"])
+@pytest.mark.parametrize("rate_first", [False, True])
+def test_arrays_as_other_libraries_give_them(
+    dtype: str, scale: int, middle: int, order: str, rate_first: bool
+) -> None:
+    expected = tone(8000, 2) * np.array([[1.0], [-0.5]], dtype=np.float32)
+    samples = (expected.astype(np.float64) * scale + middle).astype(dtype)  # (C, S)
+    if order == "(S, C)":
+        samples = samples.T
+    rate: object = np.int64(8000) if rate_first else 8000
+    given = (rate, samples) if rate_first else (samples, rate)
+    audio = to_audio(given)  # type: ignore[arg-type]
+    assert (audio.sample_rate, audio.samples.shape) == (8000, (2, 4000))
+    assert audio.samples.dtype == np.float32
+    np.testing.assert_allclose(audio.samples, expected, atol=1.01 / scale if scale > 1 else 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ((np.zeros((3, 4, 5)), 8000), "shape"),
+        ((np.zeros((100, 100)), 8000), "transpose"),
+        ((np.zeros(100, dtype=np.int64), 8000), "int64"),
+        ((np.zeros(100, dtype=complex), 8000), "complex128"),
+        ((np.array(["a", "b"]), 8000), "<U1"),
+        ((np.zeros(100), np.zeros(50)), "an array of shape \\(50,\\) for the rate"),
+        ((np.zeros(100), "8000"), "'8000' for the rate"),
+        ((np.zeros(100), None), "None for the rate"),
+        ((np.zeros(100), True), "True for the rate"),
+        ((np.zeros(100), 44100.5), "44100.5 for the rate"),
+        ((np.zeros(100), float("nan")), "nan for the rate"),
+        ((np.zeros(100), 441), "4000 to 768000 Hz, got 441"),
+        ((np.zeros(100),), "a tuple of 1"),
+    ],
+)
+def test_arrays_that_are_no_sound_are_told(source: tuple[np.ndarray, int], says: str) -> None:
+    with pytest.raises(AudioError, match=says):
+        to_audio(source)
+
+
+def test_an_audio_that_lies_the_wrong_way_is_told() -> None:
+    with pytest.raises(AudioError, match=r"got \(4000, 2\): if that is \(samples, channels\), transpose it"):
+        Audio(tone(8000, 2).T, 8000)
+    with pytest.raises(AudioError, match="got int16: divide whole numbers"):
+        Audio(np.zeros((1, 100), np.int16), 8000)
+
+
+def test_samples_beyond_full_scale_are_kept(tmp_path: Path) -> None:
+    """A digital audio workstation writes peaks over 1 in floats, which nothing has clipped yet."""
+    loud = 4.0 * tone(8000)
+    soundfile.write(tmp_path / "loud.wav", loud.T, 8000, subtype="FLOAT")
+    assert np.array_equal(read_audio(tmp_path / "loud.wav").samples, loud)

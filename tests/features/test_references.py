@@ -1,15 +1,67 @@
+"""Recordings and symbols that are opened as references."""
+
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from features.references import ChordChart, open_reference
+from features.audio import Audio, AudioError, write_audio
+from features.extract import Extractors
+from features.references import ChordChart, open_recording, open_reference
 from features.symbols import NotationError
 from flowmusic.api.request import Request, RequestError
 
+RATE = 16_000
 PAIRS = [("C", 0.0), ("Am", 2.5)]
+
+
+def tune() -> np.ndarray:
+    """2 s of A4, with overtones."""
+    times = np.arange(2 * RATE) / RATE
+    overtones = np.array([1, 2, 3])[:, None]
+    return (0.4 / overtones * np.sin(2 * np.pi * 440 * overtones * times)).sum(0).astype(np.float32)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".ogg"])
+def test_a_melody_is_found_in_channels_that_cancel_out(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_audio(tmp_path / f"x{suffix}", np.stack([tune(), -tune()]), RATE)
+    reference = open_reference("melody", path)
+    assert f"{path}: its channels cancel out" in caplog.text
+    controls = Extractors(separator="none").extract([reference], 2.0)
+    assert controls.melody is not None and controls.melody[20:80].argmax(dim=1).unique().numel() == 1
+    assert float(controls.melody[20:80].amax(dim=1).min()) > 0.3
+    _, kept = open_recording(path, "the context")  # sound that is kept stays as it is
+    assert np.corrcoef(kept.samples)[0, 1] < -0.99
+
+
+def test_ordinary_recordings_stay_as_they_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    audio = Audio(np.stack([tune(), 0.5 * np.roll(tune(), 7)]), RATE)
+    reference = open_reference("drums", audio)
+    assert reference.content is audio and not caplog.records
+
+
+@pytest.mark.parametrize("rate", [RATE, np.int64(RATE), float(RATE)])
+def test_arrays_are_references_in_any_order(rate: int) -> None:
+    stereo = np.stack([tune(), tune()], axis=1)  # (S, C)
+    for source in (
+        (tune(), rate),
+        (rate, tune()),
+        (stereo, rate),
+        (rate, (stereo * 20_000).astype(np.int16)),
+    ):
+        assert open_reference("melody", source).duration_s == 2.0  # type: ignore[arg-type]
+    with pytest.raises(AudioError, match="the melody reference: expected an array of samples and its sample"):
+        open_reference("melody", (tune(), tune()))  # type: ignore[arg-type]
+
+
+def test_whole_numbers_as_floats_are_told() -> None:
+    with pytest.raises(AudioError, match=r"the drums reference has samples of up to .* scale it down"):
+        open_reference("drums", (32_767 * tune(), RATE))
 
 
 def test_chords_are_given_as_jasco_takes_them(tmp_path: Path) -> None:
