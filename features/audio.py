@@ -127,7 +127,11 @@ def read_audio(
     if path.stat().st_size == 0:
         raise AudioError(f"{path} is empty (0 bytes); expected a sound file")
     audio = decode(path, max_duration_s)
-    return audio if sample_rate in (None, audio.sample_rate) else audio.resampled(int(sample_rate or 0))
+    return (
+        audio
+        if sample_rate in (None, audio.sample_rate)
+        else audio.resampled(int(sample_rate or audio.sample_rate))
+    )
 
 
 def what_is_amiss(path: Path) -> str:

@@ -9,11 +9,11 @@ HEAD = 4096
 """So many of the first bytes are enough to tell."""
 
 _OTHER_SOUND = (
-    (rb".{4}ftyp", "an MP4 file (such as AAC or ALAC)"),
+    (rb".{4}(ftyp|moov)", "an MP4 file (such as AAC or ALAC)"),
     (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a Windows Media file (WMA)"),
     (rb"\x1a\x45\xdf\xa3", "a Matroska or WebM file"),
     (rb"#!AMR", "an AMR file"),
-    (rb"MAC \w", "a Monkey's Audio file"),
+    (rb"MAC ", "a Monkey's Audio file"),
     (rb"wvpk", "a WavPack file"),
     (rb"MPCK|MP\+", "a Musepack file"),
     (rb"TTA1", "a True Audio file"),

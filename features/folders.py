@@ -35,6 +35,6 @@ def warn_of_unread(folder: Path, files: Iterable[Path]) -> None:
     unread = sorted(path for path in files if path.suffix.lower() in _UNREAD_SUFFIXES)
     if unread:
         logger.warning(
-            "%s: %d files are passed over, which would have to be converted to wav, flac, ogg or mp3: %s%s",
-            folder, len(unread), unread[0].name, " ..." if len(unread) > 1 else "",
+            "%s: sound that would have to be converted to wav, flac, ogg or mp3 is passed over: %s%s",
+            folder, unread[0].name, f" and {len(unread) - 1} more" if len(unread) > 1 else "",
         )  # fmt: skip

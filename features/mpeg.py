@@ -28,7 +28,8 @@ _TAG = re.compile(b"Xing|Info|VBRI")
 _HEAD = 40  # bytes, in which a tag has its name
 _CONFIRM = 3
 """So many frames in a row are no accident."""
-_MOST_JUNK = 2**24
+_SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef].", re.DOTALL)
+_MOST_JUNK = 2**22
 _GAPS = 21, 24
 """Where a tag's delay and padding of the encoder (12 bits each) lie behind the name of the encoder."""
 
@@ -148,12 +149,12 @@ def _confirmed(data: Bytes, position: int, header: _Header) -> bool:
 
 def _next_frame(data: Bytes, start: int) -> int:
     """Where the next frame may begin; the end of the file where there is none nearby."""
-    limit, position = start + _MOST_JUNK, start
-    while 0 <= (position := data.find(b"\xff", position)) < limit:
-        header = _header(data[position : position + 4]) if position + 4 <= len(data) else None
-        if header is not None and _confirmed(data, position, header):
-            return position
-        position += 1
+    limit = min(start + _MOST_JUNK, len(data))
+    while match := _SYNC.search(data, start, limit):
+        start = match.start() + 1
+        header = _header(match[0])
+        if header is not None and _confirmed(data, match.start(), header):
+            return match.start()
     return len(data)
 
 

@@ -30,12 +30,14 @@ def find_links(data: Bytes) -> Chain:
     """The links of a chain; a plain Ogg file is one. Streams that begin together are one link."""
     starts: list[int] = []
     end, flags, was_first = 0, 0, False
-    for start, end in _pages(data):  # noqa: B007 (the last end is used)
+    for start, end in _pages(data):
+        if end > len(data):
+            break
         flags = data[start + 5]
         if flags & _FIRST and not was_first:
             starts.append(start)
         was_first = bool(flags & _FIRST)
-    links = tuple(zip(starts, [*starts[1:], len(data)], strict=True))
+    links = tuple(zip(starts, [*starts[1:], len(data)], strict=False))
     return Chain(links, end <= len(data), bool(flags & _LAST))
 
 

@@ -155,9 +155,7 @@ class TestOgg:
         self, tmp_path: Path, codec: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         stereo = np.stack([tone(24_000, 3.0, 880.0)] * 2, axis=1)
-        first = encoded(tmp_path / "a.ogg", "OGG", codec, tone(48_000))
         second = encoded(tmp_path / "b.ogg", "OGG", codec, stereo, 24_000)
-        (tmp_path / "first.ogg").write_bytes(first)
         alone = encoded(tmp_path / "a.ogg", "OGG", codec, tone(48_000), 48_000)
         (tmp_path / "x.ogg").write_bytes(alone + second)
         audio = read_audio(tmp_path / "x.ogg")
@@ -344,6 +342,10 @@ def test_little_endian_aiff_is_read(tmp_path: Path) -> None:
         ("x.mp3", b"%PDF-1.7\n" + bytes(900), "is a PDF document, not sound"),
         ("x.wav", b"PK\x03\x04" + bytes(900), "is a zip archive, not sound"),
         ("x.mp3", b"MThd" + bytes(90), "is a MIDI file, not sound"),
+        ("x.ape", b"MAC \x96\x0f" + bytes(90), "is a Monkey's Audio file"),
+        ("x.ogg", b"OggS", "x.ogg is cut short"),
+        ("x.ogg", b"OggS" + bytes(90), "cannot be read as sound"),
+        ("x.mp3", b"\xff" * 2**24, "cannot be read as sound"),
         ("x.mp3", b"\x89PNG\r\n" + bytes(90), "is a picture, not sound"),
         ("._x.ogg", b"\0\5\x16\7\0\2\0\0" + bytes(4_000), "what macOS keeps beside a file (AppleDouble)"),
         ("x.m4a", b"\0\0\0\x20ftypM4A " + bytes(900), "is an MP4 file (such as AAC or ALAC)"),

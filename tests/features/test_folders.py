@@ -28,4 +28,4 @@ def test_sounds_that_cannot_be_read_are_counted_once(
         warn_of_unread(tmp_path, [tmp_path / name for name in ("b.wma", "a.m4a", "c.wav", "d.txt")])
         warn_of_unread(tmp_path, [tmp_path / "c.wav"])
     (record,) = caplog.records
-    assert "2 files are passed over" in record.getMessage() and "a.m4a ..." in record.getMessage()
+    assert "mp3 is passed over: a.m4a and 1 more" in record.getMessage()
