@@ -1,4 +1,4 @@
-"""Reading and writing sound: the only code that opens audio files."""
+"""Sound in memory, and from and to files; `features.decode` is what opens them."""
 
 from __future__ import annotations
 

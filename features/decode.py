@@ -6,6 +6,7 @@ import io
 import logging
 import mmap
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +58,11 @@ def decode(path: Path, max_duration_s: float) -> Audio:
 
 def _decode(path: Path, data: _Copy, max_duration_s: float) -> Audio:
     try:
-        parts = _joined_files(path, data)
-        if parts:
-            return _join(path, parts, max_duration_s)
+        places = _joined_files(path, data)
+        if places:
+            return _join(path, (data[start:end] for start, end in places), max_duration_s)
         source = data if _mend_chunks(path, data) else path
+        parts: list[bytes] = []
         try:
             with _Forward(source) as opened:
                 frames: int | None = opened.frames if opened.frames < _NO_LENGTH else None
@@ -75,12 +77,18 @@ def _decode(path: Path, data: _Copy, max_duration_s: float) -> Audio:
         return _join(path, parts, max_duration_s)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         looks = told_by_look(data[:HEAD])
-        why = f": it is {looks}" if looks else f" ({error})"
+        why = f": it is {looks}" if looks else f" ({_reason(error)})"
         raise AudioError(f"{path} cannot be read as sound{why}; expected wav, flac, ogg or mp3") from error
 
 
-def _joined_files(path: Path, data: _Copy) -> list[bytes]:
-    """The files that follow one another in one, of which libsndfile reads the first; none of a single one."""
+def _reason(error: RuntimeError) -> str:
+    said = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    # what libsndfile says of a file called .mp3 in which it finds none
+    return "its format is not known" if "not a regular file" in said else said.rstrip(".")
+
+
+def _joined_files(path: Path, data: _Copy) -> list[tuple[int, int]]:
+    """Places of files that follow one another in one; none of one alone. libsndfile reads only the first."""
     places = chunks.joined_files(data)
     if data[:4] == b"OggS":
         chain = ogg.find_links(data)
@@ -89,7 +97,7 @@ def _joined_files(path: Path, data: _Copy) -> list[bytes]:
         if not chain.is_ended:
             logger.warning("%s does not say where it ends (Ogg): it may be cut", path)
         places = list(chain.links) if len(chain.links) > 1 else []
-    return [data[start:end] for start, end in places]
+    return places
 
 
 def _mend_chunks(path: Path, data: _Copy) -> bool:
@@ -143,15 +151,15 @@ def _hidden_mpeg(path: Path, data: _Copy, max_duration_s: float) -> list[bytes]:
     return [stream.read(data) for stream in streams] if is_mpeg else []
 
 
-def _join(path: Path, parts: list[bytes], max_duration_s: float) -> Audio:
+def _join(path: Path, parts: Iterable[bytes], max_duration_s: float) -> Audio:
     """Several streams after one another, at the sample rate and in the channels of the first."""
     pieces: list[Audio] = []
-    left_s = max_duration_s
+    duration_s = 0.0
     for part in parts:
         _check_length(path, chunks.find_sound(part))
         with _Forward(io.BytesIO(part)) as opened:
-            pieces.append(_read(path, opened, opened.frames, left_s))
-        left_s -= pieces[-1].duration_s
+            pieces.append(_read(path, opened, opened.frames, max_duration_s, duration_s))
+        duration_s += pieces[-1].duration_s
     first = pieces[0]
     if any(
         (piece.sample_rate, piece.n_channels) != (first.sample_rate, first.n_channels) for piece in pieces
@@ -166,8 +174,14 @@ def _join(path: Path, parts: list[bytes], max_duration_s: float) -> Audio:
     return Audio(np.concatenate([piece.samples for piece in conformed], axis=1), first.sample_rate)
 
 
-def _read(path: Path, opened: soundfile.SoundFile, frames: int | None, max_duration_s: float) -> Audio:
-    """All that is in an open file of `frames` frames (None where it does not say how many)."""
+def _read(
+    path: Path,
+    opened: soundfile.SoundFile,
+    frames: int | None,
+    max_duration_s: float,
+    duration_s: float = 0.0,
+) -> Audio:
+    """All that is in an open file of `frames` frames (None: it does not say), `duration_s` into the whole."""
     rate, channels = opened.samplerate, opened.channels
     if channels > MAX_CHANNELS:
         raise AudioError(f"{path} has {channels} channels; expected at most {MAX_CHANNELS}")
@@ -175,10 +189,8 @@ def _read(path: Path, opened: soundfile.SoundFile, frames: int | None, max_durat
         raise AudioError(
             f"{path} has a sample rate of {rate} Hz; expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
         )
-    if frames is not None and frames / rate > max_duration_s:
-        raise AudioError(
-            f"{path} lasts {frames / rate:.0f} s; expected at most {max_duration_s:.0f} s: cut it"
-        )
+    if frames is not None and (end_s := duration_s + frames / rate) > max_duration_s:
+        raise AudioError(f"{path} lasts {end_s:.0f} s; expected at most {max_duration_s:.0f} s: cut it")
     said = opened.frames if opened.frames < _NO_LENGTH else 60 * rate
     samples = np.empty((channels, min(max(said, 1), _ROOM // channels)), dtype=np.float32)  # (C, S)
     block = np.empty((_BLOCK, channels), dtype=np.float32)
@@ -188,7 +200,7 @@ def _read(path: Path, opened: soundfile.SoundFile, frames: int | None, max_durat
             samples = np.concatenate([samples, np.empty_like(samples)], axis=1)
         samples[:, n_samples : n_samples + n_new] = block[:n_new].T
         n_samples += n_new
-        if n_samples / rate > max_duration_s:
+        if duration_s + n_samples / rate > max_duration_s:
             raise AudioError(f"{path} lasts longer than {max_duration_s:.0f} s: cut it")
     if frames is not None and n_samples < 0.98 * frames:
         raise AudioError(f"{path} is cut short: {n_samples} of {frames} samples could be read")

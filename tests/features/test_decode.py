@@ -164,7 +164,7 @@ class TestOgg:
         assert "x.ogg consists of streams that differ" in caplog.text
         (tmp_path / "y.ogg").write_bytes(alone * 3)  # with one serial number
         assert read_audio(tmp_path / "y.ogg").n_samples == 6 * 48_000
-        with pytest.raises(AudioError, match=r"y\.ogg lasts"):
+        with pytest.raises(AudioError, match=r"y\.ogg lasts 6 s; expected at most 5 s"):
             read_audio(tmp_path / "y.ogg", max_duration_s=5)
 
     @pytest.mark.parametrize("codec", ["VORBIS", "OPUS"])
@@ -346,6 +346,8 @@ def test_little_endian_aiff_is_read(tmp_path: Path) -> None:
         ("x.ogg", b"OggS", "x.ogg is cut short"),
         ("x.ogg", b"OggS" + bytes(90), "cannot be read as sound"),
         ("x.mp3", b"\xff" * 2**24, "cannot be read as sound"),
+        ("x.mp3", np.random.default_rng(0).bytes(9_000), "cannot be read as sound (its format is not known)"),
+        ("x.wav", np.random.default_rng(0).bytes(9_000), "cannot be read as sound (Format not recognised)"),
         ("x.mp3", b"\x89PNG\r\n" + bytes(90), "is a picture, not sound"),
         ("._x.ogg", b"\0\5\x16\7\0\2\0\0" + bytes(4_000), "what macOS keeps beside a file (AppleDouble)"),
         ("x.m4a", b"\0\0\0\x20ftypM4A " + bytes(900), "is an MP4 file (such as AAC or ALAC)"),
