@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from typing_extensions import TypeIs
 
 from features.audio import (
     READABLE_SUFFIXES,
