@@ -211,7 +211,8 @@ def _seconds_of(words: Sequence[str], frame_rate: float | None, where: str) -> f
         unknown = [word for word in words[1:] if number(word) is None and word not in _COUNT_WORDS]
         rate = rates[0] * (1000.0 if "khz" in words else 1.0) if rates else frame_rate
         if unknown or len(rates) > 1 or not rate:
-            raise NotationError(f"{where} counts {words[0]}; expected their rate, such as 'frame (100 Hz)'")
+            counted = words[0].removesuffix("s") + "s"
+            raise NotationError(f"{where} counts {counted}; expected their rate, such as 'frame (100 Hz)'")
         return 1.0 / rate
     units = [word for word in words[0 if words[0] in _TIME_UNITS else 1 :] if word != "in"]
     if len(units) > 1 or not set(units) <= set(_TIME_UNITS):

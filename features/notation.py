@@ -112,7 +112,7 @@ def read_lab(
     """
     try:
         segments = timed_segments(
-            read_label_table(read_text(path, "lines of 'start end chord'")), last_s, duration_s
+            read_label_table(read_text(path, "lines of 'start end chord'"), str(path)), last_s, duration_s
         )
     except NotationError as error:
         raise NotationError(str(error) if str(path) in str(error) else f"{path}, {error}") from error

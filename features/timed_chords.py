@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -102,11 +103,12 @@ def is_label_table(text: str) -> bool:
     return False
 
 
-def read_label_table(text: str) -> list[TimedChord]:
+def read_label_table(text: str, name: str = "the label table") -> list[TimedChord]:
     """Read lines of `start end chord` (`.lab`, Audacity's labels) or `start chord`, as tables separate them.
 
     Lines that begin with # are comments; those with a backslash are frequency ranges of Audacity's. Times are
-    seconds; whole numbers that would make chords last for minutes are milliseconds, or the 100 ns of HTK.
+    seconds; whole numbers that would make chords last for minutes are milliseconds, or the 100 ns of HTK, and
+    a warning that `name`s the table says so.
 
     Raises:
         NotationError: says which line and why.
@@ -135,7 +137,7 @@ def read_label_table(text: str) -> list[TimedChord]:
         chords.append(TimedChord(where, label, start_s, end_s))
     if chords and all(chord.end_s == chord.start_s for chord in chords):
         chords = [replace(chord, end_s=None) for chord in chords]  # Audacity's labels of points
-    return _in_seconds(chords)
+    return _in_seconds(chords, name)
 
 
 def _fields(line: str) -> list[str]:
@@ -149,7 +151,12 @@ def _fields(line: str) -> list[str]:
     return [field.strip().strip("\"'") for field in fields]
 
 
-def _in_seconds(chords: list[TimedChord]) -> list[TimedChord]:
+@lru_cache(maxsize=256)
+def _warn_once(words: str) -> None:
+    logger.warning("%s", words)  # a chart is read again whenever it is played
+
+
+def _in_seconds(chords: list[TimedChord], name: str) -> list[TimedChord]:
     """Times as seconds. Chords of minutes are no music: whole numbers are milliseconds or 100 ns then."""
     ends = [chord.start_s if chord.end_s is None else chord.end_s for chord in chords]
     following = [chord.start_s for chord in chords[1:]] + ends[-1:]
@@ -167,7 +174,7 @@ def _in_seconds(chords: list[TimedChord]) -> list[TimedChord]:
     elif whole and usual <= median <= 60_000:
         scale, unit = 1e-3, "milliseconds"
     if scale != 1.0:
-        logger.warning("the times of the chords are read as %s: a chord lasts %g s", unit, median * scale)
+        _warn_once(f"{name}: its times are read as {unit}: a chord lasts {median * scale:g} s")
     for chord, length in zip(chords, lengths, strict=True):
         if length * scale > _LONGEST_CHORD_S and chord.label not in ("N", "X"):
             raise NotationError(
