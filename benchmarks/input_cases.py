@@ -3,8 +3,8 @@
     python -m benchmarks.input_cases                       # this version
     PYTHONPATH=OTHER python benchmarks/input_cases.py      # another one, checked out in OTHER
 
-Each case is written as a file or given as text, read as a reference, and shown as what came out: chords, notes,
-Hz, strokes, seconds, or the sentence that refuses it.
+Each case is written as a file or given as text, read as a reference, and shown as what came out: chords,
+notes, Hz, strokes, seconds, or the sentence that refuses it.
 """
 
 from __future__ import annotations

@@ -31,8 +31,9 @@ def at_loudness(audio: np.ndarray, sample_rate: int, target: float, peak: float)
     measured = integrated_loudness(audio, sample_rate)
     if measured is None:
         return audio, 1.0
-    gain = float(10 ** ((target - measured) / 20))
+    gain, more = 1.0, float(10 ** ((target - measured) / 20))
     for _ in range(_ROUNDS):
+        gain *= more
         louder = np.asarray(audio * np.float32(gain), dtype=np.float32)
         limited = limit(louder, peak, sample_rate)
         if limited is louder:
@@ -40,7 +41,7 @@ def at_loudness(audio: np.ndarray, sample_rate: int, target: float, peak: float)
         reached = integrated_loudness(limited, sample_rate)
         if reached is None or abs(reached - target) <= TOLERANCE_LU:
             break
-        gain *= float(10 ** ((target - reached) / 20))
+        more = float(10 ** ((target - reached) / 20))
     return limited, gain
 
 

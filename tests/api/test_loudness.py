@@ -31,6 +31,14 @@ def test_loudness_is_reached_within_the_peak(target: float) -> None:
     assert integrated_loudness(louder, RATE) == pytest.approx(target, abs=0.2) and gain > 0
 
 
+@pytest.mark.parametrize("target", [-14.0, -6.0, 3.0])
+def test_the_gain_is_the_one_that_was_applied(target: float) -> None:
+    """Also where the target cannot be reached within the peak."""
+    sound = peaky()
+    louder, gain = at_loudness(sound, RATE, target, PEAK)
+    assert np.array_equal(louder, limit(np.float32(gain) * sound, PEAK, RATE))
+
+
 def test_channels_are_limited_alike() -> None:
     """A peak on one side turns both down, so that nothing moves from its place."""
     sound = np.full((2, RATE), 0.1, dtype=np.float32)
