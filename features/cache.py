@@ -12,7 +12,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from features.files import locked, whole_file
+from features.files import locked
+from features.tensor_files import read_tensors, write_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -82,24 +83,18 @@ class FeatureCache:
         return tensors
 
     def _read(self, path: Path, warn: bool = False) -> dict[str, Tensor] | None:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         if not path.is_file():
             return None
         try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
+            return read_tensors(path, "features")[0]
+        except ValueError as error:
             if warn:
-                logger.warning("%s in the feature cache cannot be read (%s): computing it anew", path, error)
+                logger.warning("the feature cache cannot be read (%s): computing it anew", error)
             return None
 
     def _write(self, path: Path, tensors: dict[str, Tensor], description: str) -> None:
-        from safetensors.torch import save_file
-
         copies = {key: tensor.clone() for key, tensor in tensors.items()}
         try:
-            with whole_file(path) as partial:
-                save_file(copies, partial, {"extractor": description})
+            write_tensors(path, copies, {"extractor": description})
         except OSError as error:
             logger.warning("the feature cache cannot keep %s (%s): going on without", path, error)

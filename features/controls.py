@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from features.audio import Audio
-from features.files import whole_file
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.registry import Registry
+from features.tensor_files import read_tensors, write_tensors
 
 N_DRUM_BANDS = 4
 N_PITCHES = 53
@@ -196,26 +196,16 @@ class Controls:
 
     def save(self, path: str | Path) -> None:
         """Write as safetensors, whole or not at all."""
-        from safetensors.torch import save_file
-
         tensors = {key: value.contiguous().clone() for key, value in self.tensors().items()}
         meta = {"frame_rate": str(self.frame_rate), "n_frames": str(self.n_frames), "format": FORMAT}
-        with whole_file(Path(path)) as partial:
-            save_file(tensors, partial, metadata=meta)
+        write_tensors(Path(path), tensors, meta)
 
     @classmethod
     def load(cls, path: str | Path) -> Controls:
         """Read what `save` wrote. ValueError, naming the file, where it is something else."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                meta = file.metadata() or {}
-                if meta.get("format") != FORMAT:
-                    raise ValueError(f"{path} is not a file of controls written by flowmusic")
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - safe_open has no iterator
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path} cannot be read as controls (safetensors): {error}") from error
+        tensors, meta = read_tensors(path, "controls")
+        if meta.get("format") != FORMAT:
+            raise ValueError(f"{path} is not a file of controls written by flowmusic")
         if missing := sorted({"n_frames", "frame_rate"} - set(meta)):
             raise ValueError(f"{path} does not say its {' and '.join(missing)}")
         tensors = {key: value if key.endswith(_MASK) else value.float() for key, value in tensors.items()}

@@ -12,7 +12,8 @@ import torch
 
 from features.chord_labels import ChordSegment
 from features.controls import CONTROL_NAMES, Controls
-from features.files import whole_file
+from features.frames import CONTROL_FRAME_RATE
+from features.tensor_files import read_tensors, write_tensors
 
 FORMAT = "flowmusic.extracted.1"
 _ARRAYS = ("onsets_s", "f0_times_s", "f0_hz", "confidence", "chroma")
@@ -74,8 +75,6 @@ def _inside(times_s: np.ndarray, spans: Sequence[tuple[float, float]]) -> np.nda
 
 def save_extracted(extracted: Extracted, path: Path) -> None:
     """Write as safetensors, whole or not at all."""
-    from safetensors.torch import save_file
-
     tensors = {name: torch.from_numpy(np.ascontiguousarray(getattr(extracted, name))) for name in _ARRAYS}
     for name in CONTROL_NAMES:
         value = extracted.controls.get(name)
@@ -88,20 +87,12 @@ def save_extracted(extracted: Extracted, path: Path) -> None:
         "chords": json.dumps([asdict(segment) for segment in extracted.chords]),
         "given": ",".join(extracted.given),
     }
-    with whole_file(path) as partial:
-        save_file(tensors, partial, metadata=meta)
+    write_tensors(path, tensors, meta)
 
 
 def load_extracted(path: Path) -> Extracted:
     """Read what `save_extracted` wrote. ValueError, naming the file, where it is something else."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            meta = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as an extractor's result: {error}") from error
+    tensors, meta = read_tensors(path, "an extractor's result")
     if meta.get("format") != FORMAT or not set(_ARRAYS) <= set(tensors):
         raise ValueError(f"{path} is not an extractor's result of this version; remove it to extract again")
     controls = {
@@ -110,7 +101,7 @@ def load_extracted(path: Path) -> Extracted:
     return Extracted(
         duration_s=float(meta["duration_s"]),
         chords=tuple(ChordSegment(**segment) for segment in json.loads(meta["chords"])),
-        controls=Controls(int(meta["n_frames"]), **controls),
+        controls=Controls(int(meta["n_frames"]), CONTROL_FRAME_RATE, **controls),
         given=tuple(meta["given"].split(",")) if meta["given"] else (),
         **{name: tensors[name].numpy() for name in _ARRAYS},
     )

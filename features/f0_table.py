@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from features.symbols import NotationError
-from features.text_files import read_text
+from features.symbols import NotationError, read_symbols
 from features.timed_chords import number
 
 logger = logging.getLogger(__name__)
@@ -91,7 +90,7 @@ def read_f0_table(path: str | Path) -> F0Track:
     Raises:
         NotationError: names the file, and the line or the column that cannot be read.
     """
-    header, rows, frame_rate = _split(path, read_text(path, "lines of 'time,f0'"))
+    header, rows, frame_rate = _split(path, read_symbols(path, "lines of 'time,f0'"))
     if not rows:
         raise NotationError(f"{path} holds no pitches; expected lines of 'time,f0'")
     columns = _unnamed_columns(path, rows) if header is None else _named_columns(path, header, frame_rate)

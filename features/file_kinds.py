@@ -36,7 +36,7 @@ _NO_SOUND = (
     (rb"Rar!\x1a", "a RAR archive"),
     (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a", "a picture"),
     (rb"\x00\x05\x16[\x00\x07]", "what macOS keeps beside a file (AppleDouble)"),
-    (rb"version https://git-lfs", "a Git LFS pointer (the file itself was not fetched)"),
+    (rb"version https://git-lfs", "a Git LFS pointer (run `git lfs pull`)"),
 )
 _TEXT = frozenset(string.printable.encode()) - frozenset(b"\x0b\x0c")
 

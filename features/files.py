@@ -15,6 +15,8 @@ from filelock import FileLock, Timeout
 PARTIAL_PREFIX = "partial-"
 """How the names of files begin that `whole_file` has not finished. (torch.save refuses a dot.)"""
 
+_MAX_NAME_BYTES = 255
+_RANDOM_BYTES = 8  # that mkstemp puts into a name
 _POLL_S = 0.05
 
 
@@ -36,8 +38,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     are made. OSError where the folder takes no files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f"{PARTIAL_PREFIX}{path.stem}-"
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f"{PARTIAL_PREFIX}{_stem(path, _RANDOM_BYTES)}-", suffix=path.suffix
+    )
     os.close(handle)
     partial = Path(name)
     try:
@@ -46,6 +49,17 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def partial_path(path: Path, mark: str) -> Path:
+    """A name beside `path` for what is not finished; `mark` tells it from those of others."""
+    return path.with_name(f"{PARTIAL_PREFIX}{_stem(path, len(mark))}-{mark}{path.suffix}")
+
+
+def _stem(path: Path, n_more: int) -> str:
+    """As much of a file's stem as its partial name has room for, in UTF-8: safetensors takes nothing else."""
+    room = _MAX_NAME_BYTES - len(f"{PARTIAL_PREFIX}-") - n_more - len(os.fsencode(path.suffix))
+    return os.fsencode(path.stem)[: max(room, 0)].decode(errors="ignore")
 
 
 @contextmanager

@@ -5,7 +5,6 @@ A model's configuration may name any other model, so everything that is loaded b
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib import request
 from urllib.error import HTTPError
+
+from features.text_files import read_json, stand_in_at
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ def load_settings(kind: Any, source: str, what: str, local_files_only: bool = Fa
 
 
 def _load(kind: Any, source: str, what: str, local_files_only: bool, **options: Any) -> Any:
+    from safetensors import SafetensorError
+
     place, revision = split_revision(source)
     try:
         if not local_files_only and not (local_files_only := _is_here(place, revision)):
@@ -57,13 +60,21 @@ def _load(kind: Any, source: str, what: str, local_files_only: bool, **options: 
         # transformers would have a hub revision named "main" converted by a service; None is the same one
         where = {"revision": None if revision == "main" else revision, "local_files_only": local_files_only}
         with _no_progress_bar():
+            _refuse_stand_ins(Path(place))
             _refuse_code(place, where)
             # without trust_remote_code=False transformers would ask on the terminal
             return kind.from_pretrained(place, trust_remote_code=False, **where, **options)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         note = " (pickled weights are never read)" if "safetensors" in first_line else ""
         raise ValueError(f"{what} {source!r} cannot be loaded: {first_line}{note}") from error
+
+
+def _refuse_stand_ins(folder: Path) -> None:
+    """ValueError where a file of weights in a folder is a Git LFS pointer, a web page or empty."""
+    for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+        if found := stand_in_at(path):
+            raise ValueError(f"its {path.name} {found}")
 
 
 def _refuse_code(place: str, where: dict[str, Any]) -> None:
@@ -82,7 +93,7 @@ def _refuse_code(place: str, where: dict[str, Any]) -> None:
             _raise_exceptions_for_connection_errors=False,
             **where,
         )
-        settings = {} if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
+        settings = {} if path is None else read_json(path, "settings of a model")
         if not isinstance(settings, dict):
             raise ValueError(f"its {name} holds no settings")
         kernels = "/" in str(settings.get("attn_implementation", ""))

@@ -13,8 +13,14 @@ from features.chord_labels import ChordSegment
 from features.drum_templates import hits_to_drum_energies
 from features.f0_table import F0Track, read_f0_table
 from features.midi import MidiScore, read_midi
-from features.symbols import DrumHit, NotationError, Note, f0_to_salience, notes_to_salience
-from features.text_files import read_text
+from features.symbols import (
+    DrumHit,
+    NotationError,
+    Note,
+    f0_to_salience,
+    notes_to_salience,
+    read_symbols,
+)
 from features.timed_chords import read_label_table, timed_segments
 
 __all__ = [
@@ -74,7 +80,7 @@ def read_chords(
     if path.suffix.lower() not in CHART_SUFFIXES:
         expected = ", ".join(LAB_SUFFIXES + CHART_SUFFIXES)
         raise NotationError(f"{path}: expected chords as {expected}, or a chart such as 'Am | F C | G7'")
-    text = read_text(path, "a chord chart")
+    text = "\n".join(_lines(path, "a chord chart"))
     try:
         return parse_chord_chart(text, bpm, beats_per_bar, duration_s, loop)
     except NotationError as error:
@@ -112,7 +118,7 @@ def read_lab(
     """
     try:
         segments = timed_segments(
-            read_label_table(read_text(path, "lines of 'start end chord'"), str(path)), last_s, duration_s
+            read_label_table(read_symbols(path, "lines of 'start end chord'"), str(path)), last_s, duration_s
         )
     except NotationError as error:
         raise NotationError(str(error) if str(path) in str(error) else f"{path}, {error}") from error

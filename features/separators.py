@@ -15,6 +15,8 @@ from torch import nn
 
 from features.audio import Audio, AudioError
 from features.hub import TIMEOUT_S, split_revision
+from features.tensor_files import read_tensors
+from features.text_files import read_json, read_text
 
 ASSETS = Path(__file__).parent / "assets"
 BUNDLED_WEIGHTS = ASSETS / "drum_separator.safetensors"
@@ -111,18 +113,14 @@ def _demucs_class(name: str) -> Any:
 
 def load_small_demucs(weights: Path) -> nn.Module:
     """Load the model that the .json beside `weights` describes, ready for inference."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     description = weights.with_suffix(".json")
     for path in (weights, description):
         if not path.is_file():
             raise ValueError(f"the drum separator's {path} is missing; choose another separator or reinstall")
     try:
-        model = build_demucs(json.loads(description.read_text()))
-        state = {name: value.float() for name, value in load_file(weights).items()}
-        model.load_state_dict(state)
-    except (SafetensorError, json.JSONDecodeError, RuntimeError) as error:
+        model = build_demucs(read_json(description, "the shape of a drum separator"))
+        model.load_state_dict({name: value.float() for name, value in read_tensors(weights)[0].items()})
+    except RuntimeError as error:
         raise ValueError(f"{weights} does not fit {description.name} beside it: {error}") from error
     return model.eval().requires_grad_(False)
 
@@ -142,7 +140,7 @@ def load_pretrained_demucs(name: str, repo: Path | None = None) -> Any:
         raise ValueError(f"the separator {name!r} needs demucs: pip install demucs ({error})") from error
     file = _demucs_file(name, f"{split_revision(name)[0]}.yaml", repo)
     try:
-        bag = yaml.safe_load(file.read_text(encoding="utf-8"))
+        bag = yaml.safe_load(read_text(file, "the parts of a demucs model (YAML)"))
         models = [read_demucs(_demucs_file(name, f"{part}.safetensors", repo)) for part in bag["models"]]
         model = BagOfModels(models, bag.get("weights"), bag.get("segment"))
     except (yaml.YAMLError, KeyError, TypeError, AssertionError) as error:
@@ -184,16 +182,13 @@ def read_demucs(path: Path) -> nn.Module:
     Raises:
         ValueError: it is another file, or names a class that is none of `DEMUCS_CLASSES`.
     """
-    from safetensors import SafetensorError, safe_open
 
     def decode(item: dict[str, Any]) -> Any:
         is_fraction = item.get("_type") == "fraction"
         return Fraction(item["numerator"], item["denominator"]) if is_fraction else item
 
+    state, about = read_tensors(path, "a demucs model")
     try:
-        with safe_open(str(path), framework="pt") as file:
-            about = file.metadata() or {}
-            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (it is no dict)
         package, _, name = about["klass"].rpartition(".")
         if package != f"demucs.{name.lower()}" or name not in DEMUCS_CLASSES or "structure" in about:
             raise ValueError(
@@ -204,10 +199,8 @@ def read_demucs(path: Path) -> nn.Module:
         # arguments of older versions, which do not matter to trained weights: demucs too leaves them out
         known = {key: value for key, value in kwargs.items() if key in parameters}
         model = build_demucs({"class": name, "init": dict(zip(parameters, args, strict=False)) | known})
-        model.load_state_dict(state)
+        model.load_state_dict({key: value.float() for key, value in state.items()})
     except (
-        SafetensorError,
-        OSError,
         KeyError,
         TypeError,
         ArithmeticError,

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from features.controls import N_PITCHES, PITCH_LOW_MIDI
 from features.filters import gaussian_blur
 from features.frames import FrameGrid
+from features.text_files import TextFileError, read_text
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,14 @@ _POOLED_SEMITONES, _CREPE_WIDTH_SEMITONES = 0.4, 0.25
 
 class NotationError(ValueError):
     """Symbols that cannot be read; the message names the file or the bar and what was expected."""
+
+
+def read_symbols(path: str | Path, expected: str) -> str:
+    """The text of a file of symbols. NotationError where there is none; says what was `expected`."""
+    try:
+        return read_text(path, expected)
+    except TextFileError as error:
+        raise NotationError(str(error)) from error
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from features.hub import split_revision
+from features.text_files import read_json
 from flowmusic.weights import CONFIG_FILE
 
 FORMAT = "flowmusic.model.1"
@@ -21,6 +21,9 @@ CODEC_FILE, FLOW_FILE, CARD_FILE, LICENSE_FILE = (
     "README.md",
     "LICENSE",
 )
+
+PICKLE_SUFFIXES = (".ckpt", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".th")
+"""How files end that torch, or Python, pickles."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,13 @@ def resolve(source: str | Path | None) -> Path:
     if folder.is_dir():
         return folder
     if folder.is_file():
-        raise ValueError(f"{source} is a file; expected the folder of a model, with a {CONFIG_FILE} in it")
+        pickled = folder.suffix.lower() in PICKLE_SUFFIXES
+        note = (
+            "; no pickle is loaded, and `flowmusic export` makes a model of a checkpoint" if pickled else ""
+        )
+        raise ValueError(
+            f"{source} is a file; expected the folder of a model, with a {CONFIG_FILE} in it{note}"
+        )
     repo_id, revision = split_revision(str(source))
     parts = repo_id.split("/")
     if len(parts) != 2 or not all(parts) or str(source).startswith((".", "~")):
@@ -83,10 +92,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """The configuration of a model. ValueError, naming the file, where it is something else."""
     if not path.is_file():
         raise ValueError(f"{path.parent} is not a model: it has no {path.name}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    config = read_json(path, f"the configuration of a model ({FORMAT})")
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else None
         raise ValueError(f"{path} has format {found!r}; expected {FORMAT!r}")

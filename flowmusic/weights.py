@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from features.files import whole_file
+from features.tensor_files import read_tensors, write_tensors
 
 CONFIG_FILE = "config.json"
 """Where a model states its shape."""
@@ -16,16 +16,8 @@ CONFIG_FILE = "config.json"
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file in float32. ValueError, naming it, where it is something else."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return {
-            key: value.float() if value.is_floating_point() else value
-            for key, value in load_file(path).items()
-        }
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as safetensors: {error}") from error
+    tensors, _ = read_tensors(path)
+    return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
 
 
 def check_weights(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
@@ -51,11 +43,7 @@ def load_exactly(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> None:
     """Write safetensors, whole or not at all; floating tensors are cast to `dtype`."""
-    from safetensors.torch import save_file
-
-    cast = {key: _stored(value, dtype) for key, value in tensors.items()}
-    with whole_file(path) as partial:
-        save_file(cast, partial)
+    write_tensors(path, {key: _stored(value, dtype) for key, value in tensors.items()})
 
 
 def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:

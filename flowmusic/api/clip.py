@@ -15,8 +15,9 @@ from torch import Tensor
 from features.audio import Audio, write_audio
 from features.controls import Controls
 from features.extract import Extractors
-from features.files import PARTIAL_PREFIX
+from features.files import partial_path
 from features.references import Reference
+from features.text_files import read_json
 from flowmusic.api.output import check_new, output_paths
 from flowmusic.api.request import Request
 
@@ -138,13 +139,7 @@ class ClipInfo(_Info):
     @classmethod
     def load(cls, path: str | Path) -> ClipInfo:
         """Read a sidecar. ValueError, naming the file, where it is something else."""
-
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read ({error.strerror}); expected a clip's .json") from error
-        except ValueError as error:
-            raise ValueError(f"{path} is not a clip's .json: {error}") from error
+        values = read_json(path, "a clip's .json")
         if not isinstance(values, dict) or values.get("format") != CLIP_FORMAT:
             raise ValueError(f"{path} is not the .json of a clip; expected format {CLIP_FORMAT!r}")
         try:
@@ -206,15 +201,16 @@ class Clip:
         finals = [item for item in (clip, json_path, png_path) if item is not None]
         if not overwrite:
             check_new(finals)
-        partials = {
-            item: item.with_name(f"{PARTIAL_PREFIX}{item.stem}-{os.getpid()}{item.suffix}") for item in finals
-        }
+        partials = {item: partial_path(item, str(os.getpid())) for item in finals}
         try:
             for item in finals:
                 item.parent.mkdir(parents=True, exist_ok=True)
             write_audio(partials[clip], self.audio, self.sample_rate)
             if json_path is not None:
-                partials[json_path].write_text(self.info.to_json(), encoding="utf-8")
+                # The name of a file need not be UTF-8: so escaped, JSON gives it back.
+                partials[json_path].write_text(
+                    self.info.to_json(), encoding="utf-8", errors="backslashreplace"
+                )
             if png_path is not None:
                 self.draw(partials[png_path], extractors or Extractors())
             for item in sorted(finals, key=lambda item: item == json_path):

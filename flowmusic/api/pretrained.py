@@ -40,6 +40,7 @@ from flowmusic.model_files import (
     FLOW_FILE,
     FORMAT,
     LICENSE_FILE,
+    PICKLE_SUFFIXES,
     Terms,
     read_config,
     resolve,
@@ -165,7 +166,9 @@ def _fingerprint(folder: Path) -> str:
 def _fill(module: nn.Module, path: Path) -> None:
     """Fill `module` from a safetensors file that has exactly its tensors, in float32."""
     if not path.is_file():
-        raise ValueError(f"{path.parent} is not a whole model: it has no {path.name}")
+        pickled = sorted(f.name for f in path.parent.iterdir() if f.suffix.lower() in PICKLE_SUFFIXES)
+        note = f" ({pickled[0]} is a pickle, and no pickle is loaded)" if pickled else ""
+        raise ValueError(f"{path.parent} is not a whole model: it has no {path.name}{note}")
     load_exactly(module, read_weights(path), path)
 
 

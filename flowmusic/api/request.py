@@ -28,6 +28,8 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from features.text_files import unprintable
+
 if TYPE_CHECKING:
     from features.audio import AudioSource
     from features.controls import Controls
@@ -58,7 +60,9 @@ class InMemory(BaseModel):
 
 def _source(value: Any) -> Any:
     if isinstance(value, str):
-        return _words(value, ": a file, or for chords a chart such as 'Am | F C | G7'")
+        _filled(value, ": a file, or for chords a chart such as 'Am | F C | G7'")
+    if isinstance(value, (str, Path)):
+        return _file_name(value)
     if isinstance(value, Mapping):
         return InMemory.model_validate(value)
     if isinstance(value, (list, tuple)) and value and all(isinstance(item, (list, tuple)) for item in value):
@@ -69,11 +73,26 @@ def _source(value: Any) -> Any:
     return value
 
 
-def _words(value: str, kind: str = "") -> str:
+def _words(value: str) -> str:
+    _filled(value)
+    if character := unprintable(value):
+        raise ValueError(f"must be a text in UTF-8 without control characters, got {character} in {value!r}")
+    return value
+
+
+def _filled(value: str, kind: str = "") -> None:
     if not value.strip():
         raise ValueError(f"must be a text that is not empty{kind}, got {value!r}")
-    if "\x00" in value:
-        raise ValueError("must be a text without NUL characters")
+
+
+def _file_name(value: str | Path) -> str | Path:
+    """A file may have any name that the system takes, also one that is no text: bytes that are not UTF-8."""
+    try:
+        encoded = os.fsencode(value)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise ValueError(f"must be a name that a file can have, got {str(value)!r}")
     return value
 
 
@@ -212,6 +231,9 @@ class Request(BaseModel):
     def _by_control(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             raise ValueError(f"must be a table of control: file, got {value!r}")
+        for name in value:
+            if not isinstance(name, str) or not name.isidentifier():
+                raise ValueError(f"must have names of controls for keys, got {name!r}")
         twice = sorted(set(value) & set(CONTROL_FIELDS))
         if twice:
             raise ValueError(f"must name further controls: {twice[0]} is a field of its own")
@@ -245,6 +267,11 @@ class Request(BaseModel):
         if self.style is None and (self.style_codebooks is not None or self.style_excerpt is not None):
             raise ValueError("style_codebooks and style_excerpt need style: the sound to imitate")
         if isinstance(self.chords, str) and self.chart is not None:
+            if character := unprintable(self.chords):
+                raise ValueError(
+                    f"chords must be a chart or a file, without control characters, got {character} in "
+                    f"{self.chords!r}"
+                )
             _check_chart(self.chords, self.bpm, self.beats_per_bar)
         _ = self.kept_spans, self.excerpt
         return self
@@ -284,7 +311,8 @@ class Request(BaseModel):
     def digest(self) -> str:
         """Hash of all that is asked for, as `plain` says it."""
         text = json.dumps(self.plain(), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        # names of files need not be UTF-8
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
     @property
     def chart(self) -> str | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import codecs
+import io
 import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from features.text_files import parse_json, read_text, stand_in
 from flowmusic.api.request import REQUEST_FIELDS, Request
+from flowmusic.errors import reason
 
 MAX_LINE_BYTES = 1 << 20
 MAX_PROBLEMS = 1000
@@ -48,7 +52,7 @@ class Row:
 class Manifest:
     """A manifest whose every row was checked; of each row only its place in the file is kept.
 
-    Relative paths in it start from its folder.
+    Relative paths in it start from its folder. One in UTF-16 is kept as a whole.
 
     Raises:
         ManifestError: rows that cannot be requests: not JSON, unknown keys, bad values, repetitions.
@@ -57,6 +61,7 @@ class Manifest:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._converted = self._as_utf8()
         self._offsets, self._lines = array("q"), array("q")
         problems: list[Problem] = []
         n_problems = 0
@@ -70,10 +75,10 @@ class Manifest:
                 seen[key] = line
                 self._offsets.append(offset)
                 self._lines.append(line)
-            except ValueError as error:
+            except Exception as error:  # whatever is wrong with a row, its line is named
                 n_problems += 1
                 if len(problems) < MAX_PROBLEMS:
-                    problems.append(Problem(line, " ".join(str(error).split())))
+                    problems.append(Problem(line, reason(error)))
         if problems:
             raise ManifestError(self.path, problems, n_problems)
         if not self._offsets:
@@ -83,27 +88,49 @@ class Manifest:
         return len(self._offsets)
 
     def row(self, index: int) -> Row:
-        with self.path.open("rb") as file:
-            file.seek(self._offsets[index])
-            return self._row(self._lines[index], file.readline())
+        """A row, read again. ValueError, naming its line, where the file was changed meanwhile."""
+        line = self._lines[index]
+        try:
+            with self._open() as file:
+                file.seek(self._offsets[index])
+                return self._row(line, file.readline())
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{self.path} was changed since it was read: line {line}: {error}") from error
 
     def __iter__(self) -> Iterator[Row]:
         return (self.row(index) for index in range(len(self)))
 
-    def _read_lines(self) -> Iterator[tuple[int, int, bytes]]:
-        """(line, offset, content) of every line that is not blank."""
+    def _as_utf8(self) -> bytes | None:
+        """The content of a file in UTF-16 or UTF-32; None of one in UTF-8, which is read line by line."""
         try:
-            file = self.path.open("rb")
+            with self.path.open("rb") as file:
+                head = file.read(512)
         except OSError as error:
             raise ValueError(f"{self.path} cannot be read as a manifest ({error.strerror})") from error
-        with file:
-            line = offset = 0
+        if head and (found := stand_in(head)):
+            raise ValueError(f"{self.path} {found}; expected a manifest")
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+            return read_text(self.path, "a manifest").encode(errors="surrogatepass")
+        return None
+
+    def _open(self) -> BinaryIO:
+        return self.path.open("rb") if self._converted is None else io.BytesIO(self._converted)
+
+    def _read_lines(self) -> Iterator[tuple[int, int, bytes]]:
+        """(line, offset, content) of every line that is not blank."""
+        with self._open() as file:
+            line, offset, first = 0, 0, True
             while text := file.readline(MAX_LINE_BYTES + 1):
                 line += 1
                 if len(text) > MAX_LINE_BYTES:
                     raise ValueError(f"{self.path}: line {line} is longer than {MAX_LINE_BYTES} bytes")
-                if text.strip():
-                    yield line, offset, text
+                start = len(codecs.BOM_UTF8) if line == 1 and text.startswith(codecs.BOM_UTF8) else 0
+                if content := text[start:].strip():
+                    if first and (kind := _other_kind(content)):
+                        problem = Problem(line, f"{kind}; expected one JSON object a line")
+                        raise ManifestError(self.path, [problem], 1)
+                    first = False
+                    yield line, offset + start, content
                 offset += len(text)
 
     def _row(self, line: int, text: bytes) -> Row:
@@ -118,24 +145,24 @@ class Manifest:
 
 def _parse(text: bytes) -> dict[str, object]:
     try:
-        values = json.loads(text, object_pairs_hook=_no_repeats)
-    except RecursionError as error:
-        raise ValueError("it is not JSON that can be read: nested too deeply") from error
+        values = parse_json(text.decode())
     except UnicodeDecodeError as error:
-        raise ValueError("it is not UTF-8 text") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"it is not JSON: {error.msg} at column {error.colno}") from error
+        raise ValueError("it is not UTF-8 text: save the manifest as UTF-8") from error
     if not isinstance(values, dict):
         raise ValueError(f"expected an object with some of the keys name, {', '.join(REQUEST_FIELDS)}")
     return values
 
 
-def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        repeated = next(key for key, _ in pairs if sum(other == key for other, _ in pairs) > 1)
-        raise ValueError(f"the key {repeated!r} stands there twice")
-    return values
+def _other_kind(first: bytes) -> str:
+    """What another kind of file the first line shows that has something in it; else empty."""
+    if first in (b"[", b"[{") or first.startswith(b"[{"):
+        return "it is not JSON lines: a JSON array begins here"
+    words = {word.strip().strip(b'"').decode(errors="replace") for word in re.split(rb"[,;\t]", first)}
+    if not first.startswith(b"{") and words & {"name", *REQUEST_FIELDS} and len(words) > 1:
+        return "it is not JSON lines: a table (CSV) begins here"
+    if first == b"{":
+        return "it is not JSON lines: an object over several lines begins here"
+    return ""
 
 
 def _stem(request: Request) -> str:

@@ -76,7 +76,11 @@ def parse_seeds(text: str) -> list[int]:
 
 def write_manifest(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
     """One JSON object a line; whole or not at all."""
-    with whole_file(path) as partial, partial.open("w", encoding="utf-8") as file:
+    with (
+        whole_file(path) as partial,
+        # a file's name need not be UTF-8: so escaped, JSON gives it back
+        partial.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         for row in rows:
             values = {key: value for key, value in row.items() if value is not None}
             file.write(json.dumps(values, ensure_ascii=False) + "\n")

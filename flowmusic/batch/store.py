@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from features.files import PARTIAL_PREFIX, whole_file
+from features.text_files import read_json
 from flowmusic.api.clip import Clip, ClipInfo
 
 SETTINGS_FILE, TABLE_FILE, PAGE_FILE = "batch.json", "table.csv", "index.html"
@@ -141,10 +142,7 @@ class ClipStore:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not the JSON that a batch writes: {error}") from error
+    values = read_json(path, "what a batch writes")
     if not isinstance(values, dict):
         raise ValueError(f"{path} is not what a batch writes; expected an object, got {values!r}")
     return values

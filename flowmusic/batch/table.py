@@ -116,7 +116,7 @@ def write_tables(manifest: Manifest, store: ClipStore) -> BatchSummary:
     path = store.folder / TABLE_FILE
     with ExitStack() as stack:
         partial = stack.enter_context(whole_file(path))
-        file = stack.enter_context(partial.open("w", encoding="utf-8", newline=""))
+        file = stack.enter_context(partial.open("w", encoding="utf-8", errors="backslashreplace", newline=""))
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         page: TextIO | None = None
@@ -150,7 +150,8 @@ def _cell(value: object) -> object:
 
 
 def _open_page(stack: ExitStack, path: Path) -> TextIO:
-    return stack.enter_context(stack.enter_context(whole_file(path)).open("w", encoding="utf-8"))
+    partial = stack.enter_context(whole_file(path))
+    return stack.enter_context(partial.open("w", encoding="utf-8", errors="backslashreplace"))
 
 
 def page_name(number: int) -> str:

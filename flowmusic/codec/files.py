@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from features.files import whole_file
+from features.text_files import read_json
 from flowmusic.codec.build import AnyCodec, build_codec
 from flowmusic.model_files import CODEC_FILE, read_config, resolve
 from flowmusic.weights import CONFIG_FILE, load_exactly, read_weights, save_tensors
@@ -18,7 +19,7 @@ CODEC_SHAPE_FILE = "codec.json"
 def read_codec(source: Path) -> AnyCodec:
     """A codec: a folder with codec.safetensors and codec.json, a model's folder or hub id, or 'bundled'."""
     if (source / CODEC_SHAPE_FILE).is_file():
-        shape = json.loads((source / CODEC_SHAPE_FILE).read_text(encoding="utf-8"))
+        shape = read_json(source / CODEC_SHAPE_FILE, "the shape of a codec")
         folder = source
     else:
         folder = resolve(str(source))

@@ -127,9 +127,9 @@ def _manifest_path(args: argparse.Namespace) -> Path:
     references = [] if source is None else reference_rows(source, roles, args.out)
     prompts = list(args.prompt)
     if args.prompts is not None:
-        from features.text_files import read_text
+        from features.text_files import read_lines
 
-        prompts += [line.strip() for line in read_text(args.prompts, "prompts, one a line").splitlines()]
+        prompts += [line.strip() for line in read_lines(args.prompts, "prompts, one a line")]
     prompts = [prompt for prompt in prompts if prompt]
     return write_manifest(
         args.out / "manifest.jsonl", grid_rows(prompts, references, parse_seeds(args.seeds))

@@ -160,15 +160,15 @@ def _fast_extractors(separator: str, melody: str, chords: str) -> Extractors:
 
 def read_any_codec(source: str) -> AnyCodec:
     """A codec of ours by folder, or an EnCodec by its folder or id. ValueError where there is neither."""
-    import json
-
+    from features.text_files import read_json
     from flowmusic.codec.encodec import EncodecLatents
     from flowmusic.codec.files import read_codec
 
     config = Path(source) / "config.json"
-    is_encodec = "encodec" in source if not config.is_file() else (
-        json.loads(config.read_text(encoding="utf-8")).get("model_type") == "encodec"
-    )  # fmt: skip
+    is_encodec = "encodec" in source
+    if config.is_file():
+        settings = read_json(config, "the configuration of a codec")
+        is_encodec = isinstance(settings, dict) and settings.get("model_type") == "encodec"
     return EncodecLatents.from_transformers(source) if is_encodec else read_codec(Path(source))
 
 

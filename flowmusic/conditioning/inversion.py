@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from features.files import whole_file
+from features.tensor_files import read_tensors, write_tensors
 from flowmusic.conditioning.pseudo_words import (
     check_known,
     check_name,
@@ -62,28 +62,18 @@ class Inversion:
 
     def save(self, path: str | Path) -> Path:
         """Write a .safetensors file, whole or not at all."""
-        from safetensors.torch import save_file
-
         path = check_inversion_path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"format": FORMAT} | {key: getattr(self, key) for key in _KEYS[1:]}
-        with whole_file(path) as partial:
-            save_file({"embeddings": self.embeddings.contiguous()}, partial, metadata=metadata)
+        write_tensors(path, {"embeddings": self.embeddings.contiguous()}, metadata)
         return path
 
     @classmethod
     def load(cls, path: str | Path) -> Inversion:
         """Read what `save` wrote; ValueError, naming the file, for anything else."""
-        from safetensors import SafetensorError, safe_open
-
         if not Path(path).is_file():
             raise ValueError(f"{path} does not exist; expected what `flowmusic invert` wrote")
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path} cannot be read as safetensors: {error}") from error
+        tensors, metadata = read_tensors(path, "an inversion")
         if metadata.get("format") != FORMAT or set(_KEYS) - set(metadata) or set(tensors) != {"embeddings"}:
             raise ValueError(f"{path} is not an inversion; expected what `flowmusic invert` wrote")
         try:

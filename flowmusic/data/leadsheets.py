@@ -7,13 +7,13 @@ spelled as music21 does, a minus sign for a flat (`B-7`).
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from features.text_files import parse_json, read_lines
 from flowmusic.composer.generator import Brief
 from flowmusic.composer.harmony import Chord, nearest_quality
 from flowmusic.composer.instruments import playable_range
@@ -43,17 +43,13 @@ def read_lead_sheets(path: Path) -> list[LeadSheet]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: expected a JSON-lines file of lead sheets, found none")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text; expected a JSON-lines file of lead sheets") from error
     sheets = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(path, "a JSON-lines file of lead sheets"), start=1):
         if not line.strip():
             continue
         try:
-            sheets.append(_parse(json.loads(line)))
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            sheets.append(_parse(parse_json(line)))
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}, line {number}: not a lead sheet ({error!r})") from error
     if not sheets:
         raise ValueError(f"{path}: expected at least one lead sheet, found none")

@@ -23,6 +23,7 @@ from features.filters import fit_frames
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.references import Reference, in_phase, open_reference
 from features.symbols import Note, notes_to_salience
+from features.text_files import read_json
 from flowmusic.codec.build import AnyCodec
 from flowmusic.codec.protocol import encode_audio
 from flowmusic.composer.score import STEMS
@@ -203,7 +204,7 @@ class Preparer:
 
 def read_song(folder: Path) -> tuple[dict[str, Any], dict[str, Audio]]:
     """Labels and stems of one rendered song. ValueError where the stems differ in rate or length."""
-    labels = json.loads((folder / SONG_FILE).read_text(encoding="utf-8"))
+    labels = read_json(folder / SONG_FILE, "the labels of a song")
     stems = {stem: read_audio(folder / f"{stem}.wav") for stem in STEMS}
     shapes = {(stem.sample_rate, stem.samples.shape) for stem in stems.values()}
     if len(shapes) > 1:

@@ -26,6 +26,8 @@ import torch
 from torch import Tensor
 
 from features.files import PARTIAL_PREFIX, whole_file
+from features.tensor_files import open_tensors, write_tensors
+from features.text_files import read_json
 
 SHARD_FORMAT = "flowmusic.shard.2"
 DATA_FORMAT = "flowmusic.data.2"
@@ -77,10 +79,7 @@ class DataInfo:
             raise ValueError(
                 f"{folder} holds no prepared data ({INFO_FILE} is missing): run flowmusic prepare"
             )
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+        values = read_json(path, f"what flowmusic prepare writes ({DATA_FORMAT})")
         known = {field.name for field in fields(cls)}
         is_ours = isinstance(values, dict) and values.pop("format", None) == DATA_FORMAT
         if not is_ours or set(values) != known:
@@ -133,39 +132,33 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Errors of writing become an OSError that names `path`: those of a full disk name no file."""
-    from safetensors import SafetensorError
-
     try:
         yield
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
         raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def write_shard(path: Path, songs: Sequence[tuple[SongEntry, Mapping[str, Tensor]]]) -> None:
     """Write songs with their tensors as one shard, whole or not at all. OSError, naming it, if it cannot."""
-    from safetensors.torch import save_file
-
     tensors = {
         f"{entry.key}/{name}": tensor.contiguous().clone()
         for entry, values in songs
         for name, tensor in values.items()
     }
     listing = json.dumps([asdict(entry) for entry, _ in songs])
-    with naming(path), whole_file(path) as partial:
-        save_file(tensors, partial, {"format": SHARD_FORMAT, "songs": listing})
+    with naming(path):
+        write_tensors(path, tensors, {"format": SHARD_FORMAT, "songs": listing})
 
 
 def read_listing(path: Path) -> list[SongEntry]:
     """The songs of a shard. ValueError, naming the file, where it is something else."""
-    from safetensors import SafetensorError, safe_open
-
+    with open_tensors(path, "a shard of prepared data") as file:
+        metadata = file.metadata() or {}
     try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
         if metadata.get("format") != SHARD_FORMAT:
             raise ValueError(f"{path} is not a shard of prepared data ({SHARD_FORMAT})")
         return [SongEntry(**entry) for entry in json.loads(metadata["songs"])]
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} cannot be read as a shard of prepared data: {error}") from error
 
 
@@ -194,10 +187,8 @@ class ShardReader:
         }
 
     def _file(self, path: Path) -> tuple[Any, dict[str, list[str]]]:
-        from safetensors import safe_open
-
         if path not in self._open:
-            file = safe_open(str(path), framework="pt")
+            file = open_tensors(path, "a shard of prepared data")
             names: dict[str, list[str]] = {}
             for full in file.keys():  # noqa: SIM118 - safe_open has no iterator
                 key, _, name = full.rpartition("/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import os
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +14,7 @@ from features.audio import READABLE_SUFFIXES
 from features.cache import content_hash
 from features.controls import CONTROL_NAMES
 from features.folders import is_sound, visible_files, warn_of_unread
+from features.text_files import TextFileError, parse_json, read_lines, unprintable
 from flowmusic.composer.score import STEMS
 from flowmusic.data.shards import SPLITS
 
@@ -98,10 +99,10 @@ def _walk(folder: Path) -> Iterator[Source]:
             labels = {"chords": chords} if chords.is_file() else {}
             source = Source(path, _split_of(path.relative_to(folder)), labels=labels)
             try:
-                lines = captions.read_text(encoding="utf-8").splitlines() if captions.is_file() else []
+                lines = read_lines(captions, "captions, one a line", True) if captions.is_file() else []
                 source = replace(source, captions=tuple(line.strip() for line in lines if line.strip()))
-            except (OSError, UnicodeDecodeError) as error:
-                source = replace(source, problem=f"{captions} cannot be read as captions in UTF-8: {error}")
+            except TextFileError as error:
+                source = replace(source, problem=str(error))
             yield source
 
 
@@ -110,11 +111,11 @@ def _split_of(path: Path) -> str:
 
 
 def _read_manifest(manifest: Path) -> Iterator[Source]:
-    for number, line in enumerate(manifest.read_bytes().splitlines(), 1):
+    for number, line in enumerate(read_lines(manifest, "a manifest (JSON lines) or a folder of music"), 1):
         if line.strip():
             try:
-                yield _manifest_entry(json.loads(line), manifest.parent)
-            except (json.JSONDecodeError, TypeError, ValueError) as error:
+                yield _manifest_entry(parse_json(line), manifest.parent)
+            except ValueError as error:
                 raise ValueError(f"{manifest}, line {number}: {error}") from error
 
 
@@ -128,14 +129,30 @@ def _manifest_entry(values: Any, folder: Path) -> Source:
     captions = [captions] if isinstance(captions, str) else captions
     if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
         raise ValueError('"captions" must be a text or a list of texts')
+    if character := unprintable("".join(captions)):
+        raise ValueError(f'"captions" must be texts without control characters, got {character}')
     split = values.get("split", "")
     if split not in ("", *SPLITS):
         raise ValueError(f'"split" must be one of {", ".join(SPLITS)}, got {split!r}')
     duration = values.get("duration")
-    if duration is not None and not isinstance(duration, int | float):
+    if duration is not None and not (isinstance(duration, int | float) and _is_length(duration)):
         raise ValueError(f'"duration" must be seconds, got {duration!r}')
-    labels = {name: folder / values[name] for name in CONTROL_NAMES if values.get(name)}
-    return Source(folder / values["path"], split, tuple(captions), labels, duration)
+    labels = {name: _file(values, name, folder) for name in CONTROL_NAMES if values.get(name)}
+    return Source(_file(values, "path", folder), split, tuple(captions), labels, duration)
+
+
+def _is_length(seconds: float) -> bool:
+    return not isinstance(seconds, bool) and 0 < seconds < math.inf
+
+
+def _file(values: Mapping[str, Any], name: str, folder: Path) -> Path:
+    path = values[name]
+    try:
+        if not isinstance(path, str) or b"\0" in os.fsencode(path):
+            raise ValueError(f'"{name}" must be the path of a file, got {path!r}')
+    except UnicodeEncodeError as error:
+        raise ValueError(f'"{name}" must be the path of a file, got {path!r}') from error
+    return folder / path
 
 
 def _with_splits(sources: list[Source], place: Path, valid_share: float) -> list[Source]:
@@ -185,7 +202,7 @@ def _hash(parts: list[str]) -> str:
 
 
 def _unit_hash(text: str) -> float:
-    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
+    return int(hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12], 16) / 16**12
 
 
 _SAMPLE_BYTES = 4096

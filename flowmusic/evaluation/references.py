@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from features.extracted import Extracted
 from features.folders import is_sound, visible_files, warn_of_unread
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.references import check_recording, in_phase
+from features.text_files import read_json
 from flowmusic.composer.score import STEMS
 
 LABELS_FILE = "song.json"
@@ -115,7 +116,7 @@ def load_clip(reference: FoundReference, duration_s: float, allow_shorter: bool 
         return Clip(reference.name, clip, start_s, "", None)
     song = read_labels(reference.path / LABELS_FILE)
     captions = song.get("captions") or [""]
-    caption = str(captions[zlib.crc32(reference.name.encode()) % len(captions)])
+    caption = str(captions[zlib.crc32(os.fsencode(reference.name)) % len(captions)])
     return Clip(reference.name, clip, start_s, caption, labels_as_extracted(song, start_s, clip.duration_s))
 
 
@@ -154,10 +155,7 @@ def read_song_mix(folder: Path) -> Audio:
 
 def read_labels(path: Path) -> dict[str, Any]:
     """song.json as a dict. ValueError, naming the file, where it is broken or lacks a list."""
-    try:
-        song = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as labels (JSON): {error}") from error
+    song = read_json(path, "the labels of a song")
     missing = [key for key in ("chords", "melody", "drums") if not isinstance(song, dict) or key not in song]
     if missing:
         raise ValueError(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from features.files import whole_file
+from features.text_files import read_text
 from flowmusic.evaluation.adherence import HEADLINE, METRICS
 from flowmusic.evaluation.estimates import Estimate, gap_closed, mean
 
@@ -168,7 +169,7 @@ def _cell(value: str | float | None) -> str:
 def write_text(path: Path, text: str) -> Path:
     """Write whole or not at all."""
     with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # names need not be UTF-8
     return path
 
 
@@ -194,7 +195,7 @@ def read_results(path: Path) -> list[Result]:
     """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = read_text(path, "the results of an evaluation", True).splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         # The run was stopped while writing: that clip is done again.
         lines.pop()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from features.text_files import read_json
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.model_files import FLOW_FILE, read_config, resolve
@@ -26,7 +27,7 @@ def read_flow(source: Path) -> tuple[FlowConfig, dict[str, Tensor], Path]:
     if shape.is_file():
         weights = source if source.is_file() else folder / FLOW_FILE
         return (
-            FlowConfig.from_json(shape.read_text(encoding="utf-8"), str(shape)),
+            FlowConfig.from_dict(read_json(shape, "the shape of a flow"), str(shape)),
             read_weights(weights),
             weights,
         )

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from features.text_files import read_text
 from flowmusic.api.pretrained import Pretrained, load_pretrained, save_pretrained
 from flowmusic.arguments import whole_number
 from flowmusic.composer.captions import twin_captions
@@ -128,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model = load_pretrained(options.checkpoint)
         trained, before, after = train_adapter(model, options.songs, options.steps, options.seed)
         card = resolve(options.checkpoint) / CARD_FILE
-        text = card.read_text(encoding="utf-8") if card.is_file() else None
+        text = read_text(card, "a model card") if card.is_file() else None
         save_pretrained(trained, options.out, text)
     except (ValueError, OSError) as error:
         parser.error(str(error))

@@ -89,7 +89,10 @@ def test_a_file_holds_all_of_it(tmp_path: Path) -> None:
     assert torch.equal(loaded.embeddings, saved.embeddings)
     assert replace(loaded, embeddings=saved.embeddings) == saved
     (tmp_path / "broken.safetensors").write_bytes(b"broken")
-    for path, said in (("none", "does not exist"), ("broken", "cannot be read as safetensors")):
+    for path, said in (
+        ("none", "does not exist"),
+        ("broken", r"cannot be read as an inversion \(safetensors\)"),
+    ):
         with pytest.raises(ValueError, match=said):
             Inversion.load(tmp_path / f"{path}.safetensors")
     from safetensors.torch import save_file
