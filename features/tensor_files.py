@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from features.files import whole_file
@@ -27,7 +28,12 @@ def open_tensors(path: str | Path, what: str = "weights") -> Any:
     from safetensors import SafetensorError, safe_open
 
     try:
-        return safe_open(str(path), framework="pt")
+        if _is_utf8(Path(path)):
+            return safe_open(str(path), framework="pt")
+        with TemporaryDirectory() as folder:  # safetensors takes only paths in UTF-8
+            link = Path(folder) / "tensors"
+            link.symlink_to(Path(path).absolute())
+            return safe_open(str(link), framework="pt")
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} {_what_is_amiss(Path(path), what, error)}") from error
 
@@ -69,8 +75,6 @@ def _what_is_amiss(path: Path, what: str, error: Exception) -> str:
         return f"{found}; expected {what} (safetensors)"
     if head.startswith(_PICKLES):
         return f"{refusal}: it is a pickle, and no pickle is loaded; convert it to safetensors"
-    if not _is_utf8(path):
-        return f"{refusal}: its name is not UTF-8; rename it"
     if head[8:9] == b"{":
         return f"{refusal}: it is cut short or damaged ({error})"
     return f"{refusal}: {error}"

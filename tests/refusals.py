@@ -12,6 +12,8 @@ import pytest
 from flowmusic.cli import main
 
 RATE = 16_000
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+WEB_PAGE = b"\n<!DOCTYPE html>\n<html><body>404</body></html>"
 
 
 def wav(path: Path, samples: np.ndarray, rate: int = RATE, subtype: str | None = None) -> Path:
@@ -64,6 +66,11 @@ BAD_SOUNDS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "8-channel": (lambda path: wav(path, tone(1.0, 8)), "has 8 channels; expected mono or stereo"),
     "corrupt": (lambda path: written(path, np.random.default_rng(0).bytes(4000)), "cannot be read as sound"),
     "truncated": (_truncated, "is cut short"),
+    "lfs": (
+        lambda path: written(path, LFS_POINTER),
+        "is a Git LFS pointer, not the file itself: run `git lfs pull`",
+    ),
+    "web-page": (lambda path: written(path, WEB_PAGE), "is a web page (HTML)"),
     "text": (lambda path: written(path, b"Dear diary,\n" * 50), "cannot be read as sound"),
     "folder": (_folder, "is a folder"),
     "missing": (lambda path: path, "does not exist"),

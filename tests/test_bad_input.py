@@ -199,11 +199,11 @@ def test_texts_in_another_encoding(tmp_path: Path, refused: Refused) -> None:
     """They are bad input, not an internal error."""
     text = written(tmp_path / "text.txt", "Ballade für Flügel".encode("latin-1"))
     out = str(tmp_path / "out")
-    message = f"{text} cannot be read as UTF-8 text; expected prompts, one a line"
+    message = f"{text}, line 1: cannot be read as UTF-8 text; expected prompts, one a line: save as UTF-8"
     assert message in refused("batch", "--grid", "--prompts", str(text), "--out", out)
     readers = (
-        (read_lead_sheets, "is not UTF-8 text; expected a JSON-lines"),
-        (read_labels, "cannot be read as labels"),
+        (read_lead_sheets, "line 1: cannot be read as UTF-8 text; expected a JSON-lines"),
+        (read_labels, "cannot be read as UTF-8 text; expected the labels"),
     )
     for read, message in readers:
         with pytest.raises(ValueError, match=message) as caught:

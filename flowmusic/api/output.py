@@ -39,16 +39,14 @@ def _beside(clip: Path, wanted: str | Path | bool, suffix: str) -> Path | None:
 def check_folder(path: Path) -> None:
     """ValueError unless a file can really be made there: permissions alone do not tell (read-only disks)."""
     folder = path.absolute().parent
-    try:
-        if path.parent.exists():  # the system says where a name is too long
-            path.lstat()
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ValueError(f"cannot write {path}: {reason}") from error
     while not folder.exists():
         folder = folder.parent
+    try:
+        (folder / path.name).lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # a name that is too long, or has NUL in it
+        raise ValueError(f"cannot write {path}: {getattr(error, 'strerror', error)}") from error
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass

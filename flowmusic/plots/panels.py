@@ -83,7 +83,8 @@ def new_figure(
     FigureCanvasAgg(figure)
     if title:
         place = (LEFT_IN / WIDTH_IN, 1 - TOP_IN / height_in)
-        figure.text(*place, title, fontsize=12, color=INK, fontweight="bold", va="top")
+        drawn = title.encode(errors="backslashreplace").decode()  # the name of a file need not be UTF-8
+        figure.text(*place, drawn, fontsize=12, color=INK, fontweight="bold", va="top", parse_math=False)
     axes: list[Axes] = []
     lower_in = height_in - top_in
     for row_in, gap_in in zip(heights_in, gaps_in, strict=True):

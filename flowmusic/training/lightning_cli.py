@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import re
 import warnings
@@ -12,7 +13,9 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from features.text_files import read_text
 from flowmusic.training.checkpoint import LAST, LastCheckpoint
+from flowmusic.training.refused_settings import one_sentence
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 """Where the recipes are that come with the package."""
@@ -28,7 +31,8 @@ LINKS = (
 
 _LOST = re.compile(r"[Cc]onnection (closed|reset)|NCCL|[Gg]loo|Broken pipe|[Tt]imed out|heartbeat")
 
-_UNION = "Does not validate against any of the Union subtypes"
+_UNUSABLE = (TypeError, ImportError, AttributeError, KeyError, AssertionError)
+"""What parts of a training raise, beside ValueError, that cannot be made as settings say."""
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the data modules give each process its own streams
@@ -119,7 +123,12 @@ def find_recipes(argv: Sequence[str]) -> list[str]:
 
 def _recipe(name: str) -> str:
     shipped = RECIPES / f"{name.removesuffix('.yaml').removeprefix('configs/')}.yaml"
-    if Path(name).is_file() or not re.fullmatch(r"[\w./-]+", name):
+    if Path(name).is_file():
+        text = read_text(name, "a configuration (YAML)", may_be_empty=True)
+        if Path(name).read_bytes().removeprefix(codecs.BOM_UTF8) != text.encode():
+            raise ValueError(f"{name} is text in UTF-16; expected a configuration in UTF-8: save as UTF-8")
+        return name
+    if not re.fullmatch(r"[\w./-]+", name):
         return name
     if shipped.is_file():
         return str(shipped)
@@ -135,8 +144,8 @@ def _without_traceback(kind: type[TrainingCLI], command: str, argv: Sequence[str
     _quiet()
     try:
         return kind(command, find_recipes(argv))
-    except (ArgumentError, ValueError, MisconfigurationException) as error:
-        raise ValueError(_one_sentence(str(error))) from error
+    except (ArgumentError, ValueError, MisconfigurationException, *_UNUSABLE) as error:
+        raise ValueError(one_sentence(str(error), argv)) from error
 
 
 def run(command: str, argv: Sequence[str]) -> None:
@@ -177,17 +186,3 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", ".*LightningCLI's args parameter.*")
     for text in (".*does not have many workers.*", ".*IterableDataset.*", ".*exists and is not empty.*"):
         warnings.filterwarnings("ignore", text)
-
-
-def _one_sentence(message: str) -> str:
-    """jsonargparse's report; where it tells why each of several types did not fit, only of the first."""
-    if _UNION not in message:
-        return " ".join(message.split())
-    kept: list[str] = []
-    for line in message.splitlines():
-        text = line.strip().removeprefix("- ")
-        if text and not text.startswith((_UNION, "Subtypes:", "Errors:")):
-            kept.append(text)
-            if not text.endswith(":"):  # else the line leads to the next one
-                break
-    return " ".join(kept)

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.notation import names_a_file
 from flowmusic.api.request import (
+    CONTROL_FIELDS,
     REQUEST_FIELDS,
     Request,
     RequestError,
@@ -108,20 +110,34 @@ def test_what_is_written_is_what_is_read() -> None:
     assert request.duration == 12.0 and request.strength == 0.4 and request.guidance == "drums=2,chords=3"
 
 
+NAMES = st.text(
+    st.characters(exclude_characters="\x00", exclude_categories=["Cs"])
+    | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF),
+    min_size=1,
+    max_size=20,
+).filter(lambda text: bool(text.strip()))
+"""Names of files: the half pairs stand for bytes that are not UTF-8."""
+
 TEXTS = st.text(
-    st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=20
+    st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\t\n\r"), min_size=1, max_size=20
 ).filter(lambda text: bool(text.strip()))
 VALUES = st.fixed_dictionaries(
     {},
     optional={
         "text": TEXTS,
-        "drums": TEXTS,
+        "drums": NAMES,
+        "chords": NAMES.map(lambda name: f"/{name}.lab").filter(names_a_file),
+        "references": st.dictionaries(
+            st.from_regex(r"\A[a-z][a-z0-9_]{0,8}\Z").filter(lambda name: name not in CONTROL_FIELDS),
+            NAMES,
+            max_size=2,
+        ),
         "duration": st.floats(0.5, 3600),
         "seed": st.integers(0, 2**63 - 1),
         "bpm": st.integers(10, 400),
         "loop": st.booleans(),
         "compose": st.booleans(),
-        "inversions": st.lists(TEXTS, max_size=3),
+        "inversions": st.lists(NAMES, max_size=3),
         "guidance": st.floats(-100, 100),
         "loudness": st.floats(-40, -5),
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from flowmusic.cli import main
 from flowmusic.training import lightning_cli
 from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.precision import check_precision
+from tests.refusals import LFS_POINTER
 
 
 def fit(config: Path, *more: str) -> int:
@@ -127,15 +129,36 @@ def test_an_unknown_key_is_one_sentence_that_names_it(
         (("--ckpt_path", "gone.ckpt"), "gone.ckpt"),
         (("--data.init_args.extracted_share", "2"), "extracted_share must be from 0 to 1, got 2.0"),
         (("--data.init_args.batch_size", "0"), "batch_size must be at least 1, got 0"),
-        (("--data.init_args.batch_size", "two"), "Expected a <class 'int'>. Got value: two"),
+        (("--data.init_args.batch_size", "two"), "data.batch_size: expected a whole number, got two"),
         (("--data.init_args.dropout.text", "3"), "text must be a probability from 0 to 1"),
         (("--model.init_args.optimisation.learning_rate", "-1"), "learning_rate must be positive"),
-        (("--model.init_args.optimisation.learning_rate", "x"), 'Parser key "learning_rate"'),
+        (
+            ("--model.init_args.optimisation.learning_rate", "x"),
+            "model.optimisation.learning_rate: expected a number, got x",
+        ),
         (
             ("--model.init_args.config.style", "{feature_dim: 0}"),
             "StyleConfig.feature_dim must be a positive",
         ),
         (("--checkpoint.every_n_steps", "-3"), "every_n_train_steps=-3"),
+        (
+            ("--trainer.precision", "fp16"),
+            "trainer.precision: expected one of 32-true, bf16-mixed, 16-mixed, got fp16",
+        ),
+        (("--trainer.logger+=NeptuneX",), "trainer.logger: expected the import path of a class"),
+        (
+            ("--trainer.callbacks+=nosuch.Thing",),
+            "trainer.callbacks: nosuch.Thing cannot be made: No module named",
+        ),
+        (
+            ("--trainer.callbacks+=collections.OrderedDict",),
+            "trainer.callbacks: Import path does not correspond",
+        ),
+        (("--data", "nosuch.Data"), "data: nosuch.Data cannot be made: No module named 'nosuch'"),
+        (("--trainer.devices", "-7"), "`devices` selected with `CPUAccelerator` should be an int > 0"),
+        (("--trainer.gradient_clip_val", "a"), "trainer.gradient_clip_val: expected a number, got a"),
+        (("--seed_everything", "x"), "seed_everything: expected true or false or a whole number, got x"),
+        (("--trainer.accelerator", "toaster"), "accelerator='toaster'"),
     ],
 )
 def test_what_cannot_work_is_one_sentence(
@@ -145,6 +168,35 @@ def test_what_cannot_work_is_one_sentence(
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("flowmusic: error:") and named in said and len(said) < 300
     assert "Union" not in said and "Namespace" not in said
+
+
+@pytest.mark.parametrize("word", ["--trainer.logger+=WandbLogger", "--trainer.logger=WandbLogger"])
+def test_a_logger_whose_package_is_missing_says_how_to_get_it(
+    word: str, tiny_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if find_spec("wandb"):
+        pytest.skip("wandb is installed here")
+    assert fit(tiny_config, word) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "trainer.logger: lightning.pytorch.loggers.WandbLogger cannot be made: wandb is not in" in said
+    assert "pip install 'wandb" in said and len(said) < 200
+
+
+def test_a_configuration_is_read_as_its_owner_means_it(
+    tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more, text = tmp_path / "more.yaml", "trainer: {max_steps: 6}  # f\u00fcr uns\r\n"
+    more.write_bytes(text.encode("utf-8-sig"))
+    assert parsed(tiny_config, "-c", str(more)).config.trainer.max_steps == 6
+    kinds = {"latin-1": "line 1: cannot be read as UTF-8 text", "utf-16": "is text in UTF-16"}
+    for encoding, message in kinds.items():
+        more.write_bytes(text.encode(encoding))
+        assert fit(tiny_config, "-c", str(more)) == 2
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert str(more) in said and message in said and said.endswith("save as UTF-8")
+    more.write_bytes(LFS_POINTER)
+    assert fit(tiny_config, "-c", str(more)) == 2
+    assert "git lfs pull" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
