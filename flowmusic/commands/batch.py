@@ -127,13 +127,22 @@ def _manifest_path(args: argparse.Namespace) -> Path:
     references = [] if source is None else reference_rows(source, roles, args.out)
     prompts = list(args.prompt)
     if args.prompts is not None:
-        from features.text_files import read_lines
-
-        prompts += [line.strip() for line in read_lines(args.prompts, "prompts, one a line")]
+        prompts += _read_prompts(args.prompts)
     prompts = [prompt for prompt in prompts if prompt]
     return write_manifest(
         args.out / "manifest.jsonl", grid_rows(prompts, references, parse_seeds(args.seeds))
     )
+
+
+def _read_prompts(path: Path) -> list[str]:
+    """The prompts of a file. ValueError, naming the line, where one is no text."""
+    from features.text_files import read_lines, unprintable
+
+    prompts = [line.strip() for line in read_lines(path, "prompts, one a line")]
+    for line, prompt in enumerate(prompts, start=1):
+        if character := unprintable(prompt):
+            raise ValueError(f"{path}, line {line}: expected a prompt, without the character {character}")
+    return prompts
 
 
 def _make(args: argparse.Namespace, manifest: Manifest) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from features.text_files import parse_json, read_lines
+from features.text_files import parse_json, read_lines, unprintable
 from flowmusic.composer.generator import Brief
 from flowmusic.composer.harmony import Chord, nearest_quality
 from flowmusic.composer.instruments import playable_range
@@ -64,6 +64,8 @@ def _parse(row: dict[str, Any]) -> LeadSheet:
     notes = _monophonic([SheetNote(n["beat"], n["beat"] + n["beats"], int(n["midi"])) for n in row["notes"]])
     if not chords or not notes:
         raise ValueError(f"expected chords and notes, got {len(chords)} and {len(notes)}")
+    if character := unprintable(str(row["id"])):
+        raise ValueError(f"id: expected a text without control characters, got {character}")
     tonic, mode = _find_key(int(row["key_fifths"]), chords)
     return LeadSheet(str(row["id"]), _METRES[signature], tonic, mode, chords, notes)
 

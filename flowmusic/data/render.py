@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -128,7 +129,7 @@ class Renderer:
     def _load(self, path: Path) -> int:
         if not path.is_file():
             raise RenderError(f"{path}: expected a soundfont file (.sf2 or .sf3), found none")
-        font_id = int(self._lib.fluid_synth_sfload(self._synth, str(path).encode(), 0))
+        font_id = int(self._lib.fluid_synth_sfload(self._synth, os.fsencode(path), 0))
         if font_id < 0:
             raise RenderError(f"{path}: FluidSynth cannot read it as a soundfont")
         sound_font = self._lib.fluid_synth_get_sfont_by_id(self._synth, font_id)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from features.audio import Audio
+from flowmusic.weights import read_weights
 
 SAMPLE_RATE = 16_000
 N_FFT, HOP, N_MELS = 512, 256, 96
@@ -113,10 +114,8 @@ class Musicnn(nn.Module):
 
 def load_musicnn() -> Musicnn:
     """The network with its published weights, in float32, ready for inference."""
-    from safetensors.torch import load_file
-
     network = Musicnn()
-    network.load_state_dict({name: value.float() for name, value in load_file(_WEIGHTS).items()})
+    network.load_state_dict(read_weights(_WEIGHTS))
     return network.eval()
 
 

@@ -25,6 +25,7 @@ from flowmusic.composer.score import STEMS
 
 LABELS_FILE = "song.json"
 MIN_CLIP_S = 2.0
+MAX_NAME_BYTES = 160
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,19 @@ def find_references(paths: Sequence[Path], n: int | None = None) -> list[FoundRe
     found = [item for path in paths for item in _references_in(Path(path))]
     if not found:
         raise ValueError("expected at least one reference, got none")
+    found = [FoundReference(_fitting(item.name), item.path) for item in found]
     names = [item.name for item in found]
     if len(set(names)) < len(names):
         found = [FoundReference(f"{i:03d}-{item.name}", item.path) for i, item in enumerate(found)]
     if n is None or n >= len(found):
         return found
     return [found[round(i)] for i in np.linspace(0, len(found) - 1, n)]
+
+
+def _fitting(name: str) -> str:
+    """A name as it is, or so much of it that names of clips, which go on after it, are not too long."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= MAX_NAME_BYTES else encoded[:MAX_NAME_BYTES].decode(errors="ignore")
 
 
 def _references_in(path: Path) -> list[FoundReference]:

@@ -168,6 +168,41 @@ def test_any_data_is_a_request_or_one_sentence(values: Any) -> None:
         assert str(error).strip() and "\n" not in str(error).strip() and "validation error" not in str(error)
 
 
+BAD_TEXTS = ("caf\udce9", "\ud800", "a\0b", "a\x1b[31m", "a\x85", "\x7f")
+NAME_FIELDS = ("drums", "melody", "dynamics", "controls", "context", "vary", "style")
+
+
+@pytest.mark.parametrize("bad", BAD_TEXTS)
+@pytest.mark.parametrize("name", ["text", "keep", "style_excerpt", "solver", "guidance", "chords"])
+def test_a_text_has_no_control_characters_and_no_half_pairs(name: str, bad: str) -> None:
+    values: dict[str, Any] = {"context": "a.wav", "style": "b.wav", name: bad}
+    for read in (Request.read, lambda values: Request(**values)):
+        with pytest.raises(RequestError, match=name) as caught:
+            read(values)
+        said = str(caught.value)
+        assert "\n" not in said and said.isprintable(), "it can be shown anywhere"
+
+
+def test_a_file_may_have_any_name_that_the_system_takes() -> None:
+    for name in NAME_FIELDS:
+        for good in ("caf\udce9.wav", "a\nb.wav", " -x's \"#🎵.wav", Path("caf\udce9.wav")):
+            asked: dict[str, Any] = {name: good}
+            request = Request(**asked)
+            written = json.dumps(request.plain(), ensure_ascii=False).encode(errors="backslashreplace")
+            again = Request.read(json.loads(written.decode()))
+            assert again.files == request.files == {name: str(good)} and again.digest == request.digest
+        for bad in ("a\0.wav", "\ud800.wav", Path("a\0.wav")):
+            with pytest.raises(RequestError, match=f"{name} must be a name that a file can have, got"):
+                Request(**(asked | {name: bad}))
+    for key in ("\ud800", "a b", ""):
+        with pytest.raises(RequestError, match="references must have names of controls for keys, got"):
+            Request.read({"references": {key: "a.wav"}})
+    with pytest.raises(RequestError, match="a name that a file can have"):
+        Request.read({"references": {"density": "\ud800"}})
+    with pytest.raises(RequestError, match="a name that a file can have"):
+        Request.read({"inversions": ["a\0"]})
+
+
 def test_defaults_and_absent_values_are_the_same_request() -> None:
     assert Request.read({"text": "x", "seed": 0, "duration": None, "beats_per_bar": 4}) == Request(text="x")
     assert Request(text="x").digest == Request(seed=0, text="x").digest

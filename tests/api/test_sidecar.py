@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from features.audio import read_audio
 from features.cache import FeatureCache
@@ -21,8 +24,9 @@ from flowmusic.api.request import Request
 from flowmusic.api.sidecar import check_model, read_sidecar
 from flowmusic.cli import main
 from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.errors import is_bad_input, sentence
 from flowmusic.evaluation.scoring import Choice, Judge, best_clip
-from tests.refusals import Refused
+from tests.refusals import LFS_POINTER, Refused
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,66 @@ def test_a_sidecar_of_another_model_is_refused(model: FlowMusic, tmp_path: Path)
     sidecar.write_text("[]")
     with pytest.raises(ValueError, match=r"not the \.json of a clip"):
         read_sidecar(sidecar)
+
+
+def test_a_sidecar_in_any_encoding_and_of_files_of_any_name(
+    model: FlowMusic, song: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9 #1\n'x'.wav")
+    shutil.move(song, odd)
+    clip = model.generate(melody=str(odd), text="für Flügel", duration=1.0)
+    sidecar = clip.save(tmp_path / os.fsdecode(b"cl\xefp.wav"))[1]
+    assert os.fsencode(sidecar.name) == b"cl\xefp.json"
+    text = sidecar.read_bytes().decode("utf-8")
+    assert "für Flügel" in text and json.loads(text)["request"]["melody"] == str(odd)
+    for encoding in ("utf-8-sig", "utf-16"):
+        sidecar.write_bytes(text.encode(encoding))
+        request = read_sidecar(sidecar).request
+        assert (request.text, request.melody) == ("für Flügel", str(odd))
+    sidecar.write_bytes(text.encode("latin-1"))
+    with pytest.raises(
+        ValueError, match=r"line \d+: cannot be read as UTF-8 text; expected a clip's \.json: save as"
+    ):
+        read_sidecar(sidecar)
+    sidecar.write_bytes(LFS_POINTER)
+    with pytest.raises(ValueError, match="is a Git LFS pointer, not the file itself: run `git lfs pull`"):
+        read_sidecar(sidecar)
+
+
+@pytest.fixture(scope="module")
+def sidecar_text(model: FlowMusic, tmp_path_factory: pytest.TempPathFactory) -> str:
+    clip = model.generate(chords="Am | F", text="organ", duration=1.0)
+    return clip.save(tmp_path_factory.mktemp("clip") / "clip.wav")[1].read_text(encoding="utf-8")
+
+
+JUNK: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=6) | st.just([]) | st.just({})
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_sidecar_with_anything_changed_is_read_or_one_sentence(
+    sidecar_text: str, tmp_path: Path, data: st.DataObject
+) -> None:
+    path = tmp_path / "changed.json"
+    if data.draw(st.booleans()):
+        content = bytearray(sidecar_text.encode())
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    else:
+        values = json.loads(sidecar_text)
+        table = data.draw(
+            st.sampled_from([values, *(item for item in values.values() if isinstance(item, dict))])
+        )
+        table[data.draw(st.sampled_from([*table, "more"]))] = data.draw(JUNK)
+        content = bytearray(json.dumps(values).encode())
+    path.write_bytes(bytes(content))
+    try:
+        read_sidecar(path)
+    except ValueError as error:
+        assert is_bad_input(error), repr(error)
+        assert str(path) in str(error) and "\n" not in sentence(error)
 
 
 def test_varying_a_clip_keeps_its_controls(tiny_model: Path, tmp_path: Path) -> None:

@@ -24,13 +24,14 @@ from flowmusic.api.request import Request
 from flowmusic.batch import run as running
 from flowmusic.batch.manifest import Manifest, Row
 from flowmusic.batch.run import ClipMaker, default_settings, no_progress, run_batch
-from flowmusic.batch.sources import write_manifest
+from flowmusic.batch.sources import reference_rows, write_manifest
 from flowmusic.batch.store import ClipStore
 from flowmusic.batch.table import BatchSummary, write_tables
 from flowmusic.cli import main
 from flowmusic.commands.batch import EXIT_INCOMPLETE
 from flowmusic.evaluation.scoring import best_clip
 from tests.batch.conftest import run
+from tests.refusals import LFS_POINTER
 
 ROWS: list[dict[str, object]] = [{"seed": seed, "chords": "C", "duration": 1} for seed in range(3)]
 STARVED = "CUDA out of memory. Tried to allocate 20.00 GiB"
@@ -138,6 +139,29 @@ def test_a_row_that_fails_in_a_worker_process_is_noted(
     ]
     (asked,) = (tmp_path / "cache").glob("*.asked")
     assert asked.stem != str(os.getpid()), "it failed in the other process"
+
+
+def test_files_of_odd_names_and_stand_ins_are_rows_of_their_own(
+    model: FlowMusic, music_file: Path, tmp_path: Path
+) -> None:
+    """A Git LFS pointer fails alone; names that are not UTF-8 are made, and the tables are UTF-8."""
+    names = [b"caf\xe9.wav", b'a\nb "#.wav', "🎵.wav".encode(), b"x" * 251 + b".wav"]
+    folder = tmp_path / "references"
+    folder.mkdir()
+    for name in names:
+        (folder / os.fsdecode(name)).symlink_to(music_file)
+    for stand_in in ("lfs.wav", "page.mid"):
+        (folder / stand_in).write_bytes(LFS_POINTER)
+    manifest = write_manifest(tmp_path / "manifest.jsonl", reference_rows(folder, ["drums"]))
+    summary = run(model, manifest, tmp_path / "out")
+    assert (summary.finished, summary.failed) == (4, 2)
+    failed = [line for line in lines(summary) if line["status"] == "failed"]
+    assert {Path(line["drums"] or line["melody"]).name for line in failed} == {"lfs.wav", "page.mid"}
+    assert all(
+        "is a Git LFS pointer, not the file itself: run `git lfs pull`" in line["error"] for line in failed
+    )
+    for path in (summary.table, tmp_path / "out" / "index.html", *(tmp_path / "out").rglob("*.json")):
+        path.read_bytes().decode("utf-8")
 
 
 def test_a_plot_that_fails_is_its_row_s_fault(

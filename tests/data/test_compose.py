@@ -170,7 +170,7 @@ def test_compositions_keep_to_one_split(lead_sheets: list[LeadSheet]) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("", "at least one lead sheet"),
+        ("", "is empty; expected a JSON-lines file of lead sheets"),
         ("{not json", "line 1"),
         (json.dumps({"id": "x", "time_signature": "7/8", "chords": [], "notes": []}), "7/8"),
         (json.dumps({"id": "x", "time_signature": "4/4", "key_fifths": 0, "notes": []}), "chords"),

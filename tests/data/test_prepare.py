@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from flowmusic.data.shards import DataInfo, ShardReader, Share, read_listing, sh
 from flowmusic.data.sources import Source, find_sources
 from flowmusic.data.style_excerpts import extract_in_parts
 from tests.data.preparing import RATE, contents, info, manifest, preparer, run, tone
+from tests.refusals import LFS_POINTER
 
 
 def test_labels_captions_and_latents_of_a_file(tmp_path: Path, codec: AnyCodec) -> None:
@@ -168,7 +170,9 @@ def test_captions_that_are_not_utf_8_are_a_failure_of_their_file(tmp_path: Path,
     tone(tmp_path / "music/2.wav", 0.5, 330)  # too short: nothing has to be listened to
     report = run(tmp_path / "music", tmp_path / "data", codec)
     assert [Path(path).name for path, _ in report.failures] == ["1.wav", "2.wav"]
-    assert "1.txt cannot be read as captions in UTF-8" in report.failures[0][1]
+    assert (
+        "1.txt, line 1: cannot be read as UTF-8 text; expected captions, one a line" in report.failures[0][1]
+    )
 
 
 def test_a_full_disk_ends_the_run_with_the_name_of_the_file(tmp_path: Path, codec: AnyCodec) -> None:
@@ -215,13 +219,57 @@ def test_manifest_errors_name_the_line(tmp_path: Path) -> None:
     for text, message in (
         ('{"path": "a.wav", "titel": 1}', "line 1: unknown keys"),
         ("{", "line 1"),
-        ('{"path": "a.wav", "captions": "più"}', "line 1: 'utf-8' codec can't decode"),
+        ('{"path": "a.wav", "captions": "più"}', "line 1: cannot be read as UTF-8 text; expected a manifest"),
         ('{"path": "a.wav", "split": "all"}', "split"),
-        ("", "holds no music"),
+        ('{"path": "a.wav"}\n{"path": "b.wav",}', r"line 2: it is not JSON: .* \(no comma may stand"),
+        ('{"path": "a.wav", "path": "b.wav"}', "line 1: the key 'path' stands there twice"),
+        ('\n# the songs\n{"path": "a.wav"}', r"line 2: it is not JSON: .* \(JSON has no comments\)"),
+        ('[{"path": "a.wav"}]', 'line 1: expected an object with "path"'),
+        ("path,captions\na.wav,slow", "line 1: it is not JSON"),
+        ('{"path": "a\\u0000.wav"}', 'line 1: "path" must be the path of a file'),
+        ('{"path": "a.wav", "chords": 5}', 'line 1: "chords" must be the path of a file, got 5'),
+        ('{"path": "a.wav", "drums": "\\ud800"}', 'line 1: "drums" must be the path of a file'),
+        ('{"path": "a.wav", "captions": ["\\ud800"]}', 'line 1: "captions" must be texts without control'),
+        ('{"path": "a.wav", "duration": NaN}', 'line 1: "duration" must be seconds, got nan'),
+        ('{"path": "a.wav", "duration": true}', 'line 1: "duration" must be seconds, got True'),
+        ("version https://git-lfs.github.com/spec/v1", "is a Git LFS pointer"),
+        ("", "is empty; expected a manifest"),
     ):
         path.write_text(text + "\n", encoding="latin-1")
         with pytest.raises(ValueError, match=message):
             find_sources(path, 0.1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_captions_and_manifests_of_any_encoding(encoding: str, tmp_path: Path) -> None:
+    text = "più mosso\r\n\r\nfür Flügel 🎵\r\n"
+    tone(tmp_path / "music" / "a.wav", 0.5, 330)
+    (tmp_path / "music" / "a.txt").write_bytes(text.encode(encoding))
+    (source,) = find_sources(tmp_path / "music", 0.1)
+    assert source.captions == ("più mosso", "für Flügel 🎵")
+    row = json.dumps({"path": "music/a.wav", "captions": [*source.captions, "a\u2028b"]}, ensure_ascii=False)
+    (tmp_path / "music.jsonl").write_bytes(f"\r\n{row}\r\n".encode(encoding))
+    (listed,) = find_sources(tmp_path / "music.jsonl", 0.1)
+    assert listed.captions == (*source.captions, "a\u2028b") and listed.path == source.path
+
+
+def test_names_that_are_not_utf_8_are_prepared_as_others_are(tmp_path: Path, codec: AnyCodec) -> None:
+    """Beside one that cannot be: a Git LFS pointer."""
+    music = manifest(tmp_path / "music", 3)
+    names = [os.fsdecode(b"caf\xe9 #1.wav"), "x" * 251 + ".wav", "1.wav"]
+    rows = [json.loads(line) for line in music.read_text().splitlines()]
+    for index, name in enumerate(names):
+        (tmp_path / f"music/{index}.wav").rename(tmp_path / "music" / name)
+        rows[index]["path"] = name
+    music.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "music" / "1.wav").write_bytes(LFS_POINTER)
+    report = run(music, tmp_path / "data", codec)
+    assert report.prepared == 2 and check_data(tmp_path / "data").problems == []
+    ((path, reason),) = report.failures
+    assert (
+        path.endswith("1.wav") and "is a Git LFS pointer, not the file itself: run `git lfs pull`" in reason
+    )
+    assert {source.path.name for source in find_sources(tmp_path / "music", 0.1)} == set(names)
 
 
 def test_the_command_listens_and_checks(

@@ -33,11 +33,13 @@ def killed(work: Callable[[], object], place: str) -> None:
     """Do `work` in a process that is killed in the middle of the first file that it writes in `place`."""
     write = safetensors.torch.save_file
 
-    def write_or_die(tensors: dict[str, torch.Tensor], path: Path, *more: dict[str, str]) -> None:
+    def write_or_die(
+        tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None
+    ) -> None:
         if f"/{place}/" in str(path):
             path.write_bytes(b"half a file")
             os.kill(os.getpid(), signal.SIGKILL)
-        write(tensors, path, *more)
+        write(tensors, path, metadata)
 
     process = os.fork()
     if process == 0:

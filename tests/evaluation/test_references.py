@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from flowmusic.evaluation.references import (
     labels_as_extracted,
     load_clip,
 )
+from flowmusic.evaluation.report import write_text
 from tests.refusals import wav
 
 RATE = 32_000
@@ -127,3 +130,18 @@ def test_labels_are_cut_to_the_clips_own_clock() -> None:
     assert (
         labels.chroma[2] == 0 and labels.chroma[-1] == 9 and labels.chroma[9] == SILENT
     )  # 0.26, 4.0, 1.15 s
+
+
+def test_references_of_any_name(music_file: Path, tmp_path: Path) -> None:
+    names = [b"caf\xe9.wav", "für #1.wav".encode(), b"x" * 250 + b"1.wav", b"x" * 250 + b"2.wav"]
+    for name in names:
+        shutil.copy(music_file, tmp_path / os.fsdecode(name))
+    found = find_references([tmp_path])
+    assert {os.fsencode(item.path.name) for item in found} == set(names)
+    assert len({item.name for item in found}) == 4 and all(
+        len(os.fsencode(item.name)) < 170 for item in found
+    )
+    assert {os.fsdecode(b"caf\xe9"), "für #1"} <= {item.name.split("-", 1)[1] for item in found}
+    clips = [load_clip(item, 2.0) for item in found]
+    report = write_text(tmp_path / "report.md", "\n".join(clip.name for clip in clips))
+    assert "caf\\udce9" in report.read_bytes().decode("utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from transformers import (
 
 from features import hub
 from features.hub import load_model, load_settings, split_revision
+from tests.refusals import LFS_POINTER, WEB_PAGE
 
 SMALL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
 MODELS = {
@@ -68,6 +70,28 @@ def test_a_model_is_read_from_safetensors_alone(name: str, tmp_path: Path) -> No
     with pytest.raises(
         ValueError, match=r"^the model '.*' cannot be loaded: .*pickled weights are never read"
     ):
+        load_model(kind, str(tmp_path), "the model")
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_what_stands_for_weights_or_settings_is_named(name: str, tmp_path: Path) -> None:
+    kind, model = MODELS[name]
+    model.save_pretrained(tmp_path)
+    weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
+    whole = weights.read_bytes()
+    for content, message in (
+        (LFS_POINTER, "its model.safetensors is a Git LFS pointer, not the file itself: run `git lfs pull`"),
+        (WEB_PAGE, "its model.safetensors is a web page"),
+        (b"", "its model.safetensors is empty"),
+        (whole[: len(whole) // 2], "cannot be loaded"),
+    ):
+        weights.write_bytes(content)
+        with pytest.raises(ValueError, match=re.escape(message)) as caught:
+            load_model(kind, str(tmp_path), "the model")
+        assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+    weights.write_bytes(whole)
+    config.write_bytes(LFS_POINTER)
+    with pytest.raises(ValueError, match=r"config\.json is a Git LFS pointer"):
         load_model(kind, str(tmp_path), "the model")
 
 
