@@ -80,7 +80,7 @@ def read_chords(
     if path.suffix.lower() not in CHART_SUFFIXES:
         expected = ", ".join(LAB_SUFFIXES + CHART_SUFFIXES)
         raise NotationError(f"{path}: expected chords as {expected}, or a chart such as 'Am | F C | G7'")
-    text = "\n".join(_lines(path, "a chord chart"))
+    text = read_symbols(path, "a chord chart")
     try:
         return parse_chord_chart(text, bpm, beats_per_bar, duration_s, loop)
     except NotationError as error:

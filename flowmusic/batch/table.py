@@ -15,6 +15,7 @@ from features.files import whole_file
 from features.notation import names_a_file
 from flowmusic.batch.manifest import Manifest, Row
 from flowmusic.batch.store import PAGE_FILE, TABLE_FILE, ClipStore
+from flowmusic.errors import sentence
 
 ROWS_PER_PAGE = 1000
 _STYLE = (
@@ -82,11 +83,14 @@ class BatchSummary:
 def table_rows(manifest: Manifest, store: ClipStore) -> Iterator[TableRow]:
     """A line for each row, in the manifest's order."""
     for row in manifest:
-        if store.is_finished(row.name):
-            yield _finished(row, store)
-        else:
+        try:
+            if store.is_finished(row.name):
+                yield _finished(row, store)
+                continue
             error = store.read_failure(row.name)
-            yield _line(row, "missing" if error is None else "failed", error=error or "")
+        except ValueError as damaged:  # a sidecar that was edited, or is no longer there as it was
+            error = sentence(damaged)
+        yield _line(row, "missing" if error is None else "failed", error=error or "")
 
 
 def _line(row: Row, status: str, **values: object) -> TableRow:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from features.audio import AudioSource, to_audio
+from features.text_files import unprintable
 from flowmusic.api.pretrained import Pretrained
 from flowmusic.codec.protocol import encode_audio
 from flowmusic.conditioning.condition import Condition
@@ -86,6 +87,8 @@ def invert(
     """
     plan = plan or InversionPlan()
     check_name(name)
+    if character := unprintable(initial_words):
+        raise ValueError(f"the initial words must be a text without control characters, got {character}")
     pool = encode_references(model, references, plan.excerpt_frames)
     embeddings = word_embeddings(encoder, initial_words).clone().requires_grad_()
     optimiser = torch.optim.Adam([embeddings], lr=plan.learning_rate)

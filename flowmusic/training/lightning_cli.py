@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -123,7 +124,7 @@ def find_recipes(argv: Sequence[str]) -> list[str]:
 
 def _recipe(name: str) -> str:
     shipped = RECIPES / f"{name.removesuffix('.yaml').removeprefix('configs/')}.yaml"
-    if Path(name).is_file():
+    if os.path.isfile(name):  # noqa: PTH113 - it may be a whole configuration: too long a name
         text = read_text(name, "a configuration (YAML)", may_be_empty=True)
         if Path(name).read_bytes().removeprefix(codecs.BOM_UTF8) != text.encode():
             raise ValueError(f"{name} is text in UTF-16; expected a configuration in UTF-8: save as UTF-8")

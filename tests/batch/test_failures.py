@@ -164,6 +164,17 @@ def test_files_of_odd_names_and_stand_ins_are_rows_of_their_own(
         path.read_bytes().decode("utf-8")
 
 
+def test_a_damaged_sidecar_fails_its_row_alone(model: FlowMusic, tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path / "manifest.jsonl", ROWS)
+    run(model, manifest, tmp_path / "out")
+    sidecar = sorted((tmp_path / "out" / "clips").glob("*.json"))[0]
+    for content, message in ((b'{"format": 1,}', "no comma may stand"), (LFS_POINTER, "run `git lfs pull`")):
+        sidecar.write_bytes(content)
+        summary = run(model, manifest, tmp_path / "out")
+        assert (summary.finished, summary.failed) == (2, 1)
+        assert str(sidecar) in summary.first_failure and message in summary.first_failure
+
+
 def test_a_plot_that_fails_is_its_row_s_fault(
     model: FlowMusic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
