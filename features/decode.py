@@ -61,7 +61,7 @@ def _decode(path: Path, data: _Copy, max_duration_s: float) -> Audio:
         places = _joined_files(path, data)
         if places:
             return _join(path, (data[start:end] for start, end in places), max_duration_s)
-        source = data if _mend_chunks(path, data) else path
+        source = data if _mend_chunks(path, data) else os.fsencode(path)  # a name need not be UTF-8
         parts: list[bytes] = []
         try:
             with _Forward(source) as opened:

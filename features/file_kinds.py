@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import string
 
+from features.text_files import stand_in
+
 HEAD = 4096
 """So many of the first bytes are enough to tell."""
 
@@ -24,7 +26,6 @@ _OTHER_SOUND = (
     (rb"ADIF", "an AAC file"),
 )
 _NO_SOUND = (
-    (rb"(\xef\xbb\xbf)?\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", "a web page (HTML)"),
     (rb"(\xef\xbb\xbf)?\s*<\?xml|\s*<(Error|rss|svg)\b", "XML"),
     (rb"PK\x03\x04|PK\x05\x06", "a zip archive"),
     (rb"%PDF-", "a PDF document"),
@@ -36,13 +37,14 @@ _NO_SOUND = (
     (rb"Rar!\x1a", "a RAR archive"),
     (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a", "a picture"),
     (rb"\x00\x05\x16[\x00\x07]", "what macOS keeps beside a file (AppleDouble)"),
-    (rb"version https://git-lfs", "a Git LFS pointer (run `git lfs pull`)"),
 )
 _TEXT = frozenset(string.printable.encode()) - frozenset(b"\x0b\x0c")
 
 
 def told_by_magic(head: bytes, name: str) -> str | None:
     """What to say of a file, "is a web page (HTML), not sound", where the first bytes leave no doubt."""
+    if found := stand_in(head):
+        return f"{found}; expected wav, flac, ogg or mp3"
     for pattern, kind in _OTHER_SOUND:
         if re.match(pattern, head, re.DOTALL):
             return _cannot(kind, name)

@@ -333,8 +333,8 @@ def test_little_endian_aiff_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("x.mp3", b"\n<!DOCTYPE html>\n<html><title>404", "is a web page (HTML), not sound"),
-        ("x.wav", b"\xef\xbb\xbf<HTML><body>", "is a web page (HTML), not sound"),
+        ("x.mp3", b"\n<!DOCTYPE html>\n<html><title>404", "is a web page (HTML), not the file itself"),
+        ("x.wav", b"\xef\xbb\xbf<HTML><body>", "is a web page (HTML), not the file itself"),
         ("x.mp3", b'{"error": "not found"}', "cannot be read as sound: it is JSON"),
         ("x.mp3", b"[1, 2, 3]", "it is JSON"),
         ("x.mp3", "Grüße\n".encode() * 900, "it is text"),

@@ -102,7 +102,7 @@ def test_files_that_are_no_midi(tmp_path: Path) -> None:
     write(tmp_path / "silent.mid", ("Tune", 0, False, []))
     for name, says in [
         ("text.mid", "is not a MIDI file"),
-        ("empty.mid", "is not a MIDI file"),
+        ("empty.mid", r"is empty \(0 bytes\)"),
         ("head.mid", "cannot be read"),
         ("zeros.mid", "cannot be read|no notes"),
         ("silent.mid", "no notes"),

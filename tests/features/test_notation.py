@@ -397,7 +397,7 @@ def test_symbols_with_a_byte_order_mark_are_read(encoding: str, tmp_path: Path) 
     table.write_bytes("0,440\r\n0.01,441\r\n".encode(encoding))
     assert [segment.label for segment in read_chords(chart)] == ["A:min", "F:maj"]
     assert [segment.label for segment in read_chords(lab)] == ["A:min", "F:maj"]
-    assert read_f0_csv(table).f0_hz.tolist() == [440.0, 441.0]
+    assert read_f0_table(table).f0_hz.tolist() == [440.0, 441.0]
     lab.write_bytes("0 1 A:min\n1 2 F:maj\n# für".encode("cp1252"))
     with pytest.raises(
         NotationError, match=r"für\.lab, line 3: cannot be read as UTF-8 text; .*: save as UTF-8"
