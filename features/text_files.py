@@ -99,13 +99,21 @@ def parse_json(text: str) -> Any:
         line = f"line {error.lineno}, " if "\n" in text.strip() else ""
         hint = _hint(text, error.pos)
         raise ValueError(f"it is not JSON: {error.msg} at {line}column {error.colno}{hint}") from error
+    except _RepeatedKeyError:
+        raise
+    except ValueError as error:  # int() reads no more than 4300 digits
+        raise ValueError("it is not JSON that can be read: a number has too many digits") from error
+
+
+class _RepeatedKeyError(ValueError):
+    pass
 
 
 def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     values = dict(pairs)
     if len(values) < len(pairs):
         repeated = next(key for key, _ in pairs if sum(other == key for other, _ in pairs) > 1)
-        raise ValueError(f"the key {repeated!r} stands there twice")
+        raise _RepeatedKeyError(f"the key {repeated!r} stands there twice")
     return values
 
 

@@ -88,7 +88,7 @@ def test_places_without_a_text(tmp_path: Path) -> None:
         ('{"a": 1, "a": 2}', "the key 'a' stands there twice"),
         ('{"b": {"a": 1, "a": 1}}', "the key 'a' stands there twice"),
         ("[" * 100_000, "nested too deeply"),
-        ("9" * 5000, "digit"),
+        ("9" * 5000, "a number has too many digits"),
         ('{"a": 1', "it is not JSON"),
         ("", "it is not JSON"),
     ],
