@@ -271,9 +271,14 @@ def _read_pitch(text: str, columns: _Columns, where: str) -> float:
     if value is None and columns.to_hz is not float and (name := _NOTE_NAME.fullmatch(text)) is not None:
         shift = {"#": 1, "♯": 1, "b": -1, "♭": -1}.get(name[2], 0)
         value = 12.0 * (int(name[3]) + 1) + _SEMITONES[name[1].lower()] + shift
-    f0_hz = None if value is None or abs(value) > 1e5 else columns.to_hz(max(value, -1e4))
+    try:
+        f0_hz = None if value is None else columns.to_hz(value)
+    except OverflowError:  # of an exponential
+        f0_hz = None
     if f0_hz is None or f0_hz > _MAX_F0_HZ:
-        raise NotationError(f"{where}: expected a frequency in Hz (0 for unvoiced), got {_short(text)}")
+        raise NotationError(
+            f"{where}: expected a pitch of at most {_MAX_F0_HZ:g} Hz (0 for unvoiced), got {_short(text)}"
+        )
     return max(f0_hz, 0.0)
 
 

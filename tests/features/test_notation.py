@@ -302,6 +302,7 @@ def test_a_table_that_was_written_is_read_back(
         ("0,inf\n", "line 1.*Hz"),
         ("0,99999\n", "line 1.*Hz"),
         ("0,220,7\n", "line 1.*confidence"),
+        ("time,midi\n0,69\n0.1,99999\n", "line 3.*at most 24000 Hz"),
         ("0,220\n", "one pitch"),
         ("0,220\n10,220\n20,220\n", "10 s apart"),
         ("time,pitch\n0,69\n0.1,69\n", "Hz or MIDI"),
