@@ -13,7 +13,7 @@ from features.symbols import NotationError
 MAX_BARS = 10_000
 _BAR_LINE = re.compile(r":\|\|:|:\|:|:\|\|?|\|\|?:|\|\|?")
 _JUMP = re.compile(r"d\.?[cs]\.?|(?:da|dal|al|to|fine|coda|segno|capo)\.?", re.IGNORECASE)
-_HOLD, _REPEAT_BAR = (".", "/"), "%"
+_HOLD, _REPEAT_BAR = (".", "/", "-", "–"), "%"
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ def played_bars(lines: Sequence[ChartLine]) -> list[Bar]:
             roll.end_section()
             section = line.section
             roll.start_section(line.section_times)
+        roll.line = line.number
         if has_bars:
             _read_line(roll, line)
         else:
@@ -68,7 +69,7 @@ def _read_line(roll: _Roll, line: ChartLine) -> None:
             roll.add(cell, line.metre)
         elif before == bar_line == "|" and not ended:
             raise NotationError(
-                f"bar {roll.written + 1}: it is empty; write % to repeat a bar, N.C. for no chord"
+                f"{roll.where(roll.written + 1)}: it is empty; write % to repeat a bar, N.C. for no chord"
             )
         if count is not None:
             roll.repeat_from(start, int(count[1] or count[2]))
@@ -83,8 +84,9 @@ def _read_bare_chords(roll: _Roll, line: ChartLine) -> None:
         if count is not None and i == len(tokens) - 1:
             roll.repeat_from(start, int(count[1] or count[2]))
         elif ENDING.fullmatch(token):
+            where = roll.where(roll.written + 1)
             raise NotationError(
-                f"bar {roll.written + 1}: an ending {token} needs a repeat, such as '|: C |[1.] F :|[2.] G |'"
+                f"{where}: an ending {token} needs a repeat, such as '|: C |[1.] F :|[2.] G |'"
             )
         else:
             roll.add(token, line.metre)
@@ -117,6 +119,7 @@ class _Roll:
 
     def __init__(self) -> None:
         self.written = 0
+        self.line: int | None = None  # which line of the text is being read
         self.bars: list[Bar] = []
         self._repeat_start = 0  # where a repeat that ends now began
         self._open = False
@@ -125,8 +128,10 @@ class _Roll:
         self._section: tuple[int, int] = (0, 1)  # where it began, how often it is played
         self._previous: Bar | None = None
 
-    def where(self) -> str:
-        return f"bar {self.written}"
+    def where(self, bar: int | None = None) -> str:
+        """The bar that was read last, or another, for messages."""
+        line = "" if self.line is None else f"line {self.line}, "
+        return f"{line}bar {self.written if bar is None else bar}"
 
     def add(self, cell: str, metre: Metre) -> None:
         self._settle()
@@ -139,7 +144,7 @@ class _Roll:
         self._settle()
         if self._open and self._ending is None:
             raise NotationError(
-                f"bar {self.written + 1}: '|:' stands inside another repeat; expected ':|' first"
+                f"{self.where(self.written + 1)}: '|:' stands inside another repeat; expected ':|' first"
             )
         self._open, self._ending, self._repeat_start = True, None, len(self.bars)
 
@@ -165,7 +170,7 @@ class _Roll:
         if not numbers or numbers != list(range(expected, expected + len(numbers))):
             shown = ",".join(str(number) for number in numbers)
             raise NotationError(
-                f"bar {self.written + 1}: ending [{shown}.] where ending [{expected}.] is next"
+                f"{self.where(self.written + 1)}: ending [{shown}.] where ending [{expected}.] is next"
             )
         if closed is None:
             body = self.bars[self._repeat_start :]

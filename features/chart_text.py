@@ -7,12 +7,15 @@ braces are read too.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from features.chord_labels import ChordError, parse_chord
 from features.symbols import NotationError
+
+logger = logging.getLogger(__name__)
 
 MIN_BPM, MAX_BPM = 10.0, 400.0
 MAX_BEATS_PER_BAR = 32.0
@@ -24,15 +27,23 @@ ENDING = re.compile(r"\[([0-9][0-9,]*)\]")
 _ENDING_IN_BAR = re.compile(
     r"(?<=[^|\s])\s+(?=\[[0-9])"
 )  # an ending begins a bar, with a bar line or without
-_HEADER = re.compile(
-    r"\s*(bpm|tempo|metre|meter|time|title|key|artist|composer|style)\s*[:=]\s*(.*)", re.IGNORECASE
+_TIMING = re.compile(
+    r"\s*(?:(?P<name>bpm|tempo|metre|meter|time)\s*[:=]|(?:tempo|bpm|♩\s*=)(?=\s*[0-9]))\s*(?P<value>.*)",
+    re.IGNORECASE,
 )
+_TITLE = re.compile(
+    r"\s*(?:(?:title|subtitle|key|artist|composer|arranger|author|album|style|tuning|feel|groove|copyright|ccli"
+    r"|words|music|lyrics|strumming|difficulty|(?:words|written|arranged|transcribed)\s+by)\s*[:=].*|key\s+of\s.*)",
+    re.IGNORECASE,
+)
+_CAPO = re.compile(r"\s*capo\b.*", re.IGNORECASE)
 _COMMENT = re.compile(r"(?:^|\s)#(?:\s.*)?$|^\s*#.*$")
 _BRACKETS = re.compile(r"\[([^\[\]|]*)\]")
 _DIRECTIVE = re.compile(r"\{\s*([A-Za-z_]+)(?:-[^:}\s]+)?\s*(?:[:\s]\s*(.*?))?\s*\}")
 _NUMBER = r"[0-9]{1,2}(?:st|nd|rd|th)?"
 _ENDING_TEXT = re.compile(rf"{_NUMBER}(?:\s?[.,&-]\s?{_NUMBER})*\.?\s?(?:(?:ending|time)s?)?", re.IGNORECASE)
-_BARE_ENDING = re.compile(r"(?<=\|)\s*((?:[0-9][.,-]\s*)*[0-9]\.)(?=\s|[A-G])")
+# `|1. F :|2. G`, `|1 F :|2 G`
+_BARE_ENDING = re.compile(r"(?<=\|)\s*((?:[0-9][.,-]\s*)*[0-9])(?:\.(?=\s|[A-G])|(?=\s+[A-G]))")
 _COUNT_TEXT = re.compile(
     r"(?:repeat\s*)?(?:[x×]\s*([0-9]{1,3})|([0-9]{1,3})\s*(?:[x×]|times))", re.IGNORECASE
 )
@@ -42,6 +53,11 @@ _SECTION_WORD = (
 )
 _SECTION_LINE = re.compile(rf"\s*{_SECTION_WORD}\s*[0-9A-Z]?\s*(\(?[^():|]*\)?)\s*:", re.IGNORECASE)
 _REHEARSAL_MARK = re.compile(r"[A-H][0-9]?'*")
+_MARK_LINE = re.compile(r"\(?[A-H][0-9]?'*\)?:?\s*$")
+_GLUED = re.compile(r"\][^\s\[\]|:.]|[^\s\[\]|:.(]\[")  # `[Am]words`, as in ChordPro
+_INVISIBLE = str.maketrans({"\u00a0": " ", "\u200b": "", "\ufeff": "", "\u2060": "", '"': " "})
+_SPACED_COUNT = re.compile(r"(?<=[\s(\[])([x×])\s+(?=[0-9]{1,3}[)\]]?\s*$)", re.IGNORECASE)
+_ARROW = re.compile(r"\s(?:[-–—>→]|->)(?=\s)")
 _LIKE_A_CHORD = re.compile(r"[A-G](?:[b#♭♯]|m(?![a-z]{2})|(?:maj|min|dim|aug|sus|add)|[^A-Za-z\s]|$)")
 _QUALITY_WORD = (
     r"major|minor|diminished|augmented|suspended|dominant|half[-\s]diminished|added|power|maj|min|dim|aug|sus"
@@ -67,12 +83,17 @@ class Metre:
 
 @dataclass(frozen=True)
 class ChartLine:
-    """Chords and bar lines of one line; `section` counts the sections, which are played `section_times`."""
+    """Chords and bar lines of one line.
+
+    `section` counts the sections, which are played `section_times`; `number` is the line's in the text, None
+    where that has one line alone.
+    """
 
     text: str
     metre: Metre
     section: int
     section_times: int
+    number: int | None
 
 
 def checked_metre(bpm: float, beats_per_bar: float) -> Metre:
@@ -97,7 +118,7 @@ def chart_lines(text: str, metre: Metre) -> list[ChartLine]:
     reader = _Reader(text, metre)
     for i, line in enumerate(reader.written, start=1):
         try:
-            reader.read(line)
+            reader.read(line, i if len(reader.written) > 1 else None)
         except NotationError as error:
             raise NotationError(f"line {i}: {error}") from error
     if not reader.lines:
@@ -106,40 +127,72 @@ def chart_lines(text: str, metre: Metre) -> list[ChartLine]:
 
 
 class _Reader:
-    """What was read so far: lines of music, the metre and the section that hold, the last chorus."""
+    """What was read so far: lines of music, the metre and the section that hold, the last chorus.
+
+    A text with directives, or with words beside chords in brackets, is a song in ChordPro: outside of its
+    grids chords stand in brackets, and lines without any are lyrics.
+    """
 
     def __init__(self, text: str, metre: Metre) -> None:
-        self.written = [_COMMENT.sub("", line).strip() for line in _without_tablature(text)]
+        self.written = [_plain(_COMMENT.sub("", line)) for line in _without_tablature(text)]
         self.lines: list[ChartLine] = []
         self._metre = metre
-        self._has_bars = any("|" in line for line in self.written)
+        self._is_song = any(
+            _DIRECTIVE.fullmatch(line) or ("|" not in line and _GLUED.search(line)) for line in self.written
+        )
+        self._has_bars = any("|" in line and not _GLUED.search(line) for line in self.written)
         self._letters_are_marks = self._has_bars or any(
             line and not _BRACKETS.search(line) and not _DIRECTIVE.match(line) for line in self.written
         )
+        self._marks = self._has_bars and _are_marks(self.written)
         self._section, self._times = 0, 1
         self._chorus: list[ChartLine] = []
         self._chorus_start: int | None = None
 
-    def read(self, line: str) -> None:
+    def read(self, line: str, number: int | None) -> None:
         if (directive := _DIRECTIVE.fullmatch(line)) is not None:
             self._direct(directive[1].lower(), (directive[2] or "").strip())
             return
-        if (header := _HEADER.fullmatch(line)) is not None:
-            self._metre = _header_metre(header[1].lower(), header[2].strip(), self._metre)
+        if _CAPO.fullmatch(line):
+            logger.warning("%r is not applied: chords are read as they are written", line)
             return
-        start = _SECTION_LINE.match(line)
-        if start is None:
-            start = _section_at_start(line, self._letters_are_marks)
+        if (timing := _TIMING.fullmatch(line)) is not None:
+            self._metre = _header_metre((timing["name"] or "tempo").lower(), timing["value"], self._metre)
+            return
+        if _TITLE.fullmatch(line) or (self._marks and _MARK_LINE.fullmatch(line)):
+            return
+        start = _SECTION_LINE.match(line) or _section_at_start(line, self._letters_are_marks)
         if start is not None:
-            self._start_section(start[1])
-            line = line[start.end() :].strip()
-        if music := _music(line, self._has_bars):
-            self.lines.append(ChartLine(music, self._metre, self._section, self._times))
+            rest = line[start.end() :].strip()
+            count = COUNT.fullmatch(rest)
+            self._start_section(start[1] if count is None else rest)
+            line = rest if count is None else ""
+        if music := self._music(line):
+            self.lines.append(ChartLine(music, self._metre, self._section, self._times, number))
+
+    def _music(self, line: str) -> str:
+        """What a line plays, without its words."""
+        found = list(_BRACKETS.finditer(line))
+        if self._is_song and "|" not in line and not _all_chords(line):
+            chords = [text for match in found if (text := _bracketed(match))]
+            words = _BRACKETS.sub(" ", line)
+            times = [match[0] for match in COUNT.finditer(words) if match.end() == len(words.rstrip())]
+            counts = times[-1:] if chords else []
+            return " ".join([(" | " if self._has_bars else " ").join(chords), *counts])
+        music = _BRACKETS.sub(lambda match: f" {_bracketed(match)} ", line)
+        music = _BARE_ENDING.sub(lambda match: f" [{_ending_numbers(match[1])}] ", music)
+        music = _ENDING_IN_BAR.sub(" | ", music) if self._has_bars else _ARROW.sub(" ", music)
+        music = _SPELT_OUT.sub(lambda match: "".join(match[0].split()), music)
+        return " ".join(_without_punctuation(token) for token in music.split())
 
     def _direct(self, name: str, value: str) -> None:
         """Follow one of ChordPro's directives; those about titles and looks say nothing here."""
         if name in ("tempo", "time"):
             self._metre = _header_metre(name, value, self._metre)
+        elif name == "transpose" and value not in ("", "0"):
+            raise NotationError(f"'{{transpose: {value}}}' is not applied; expected the chords transposed")
+        elif name == "capo":
+            logger.warning("'{capo: %s}' is not applied: chords are read as they are written", value)
         elif name in ("start_of_chorus", "soc"):
             self._start_section("")
             self._chorus_start = len(self.lines)
@@ -172,9 +225,10 @@ def _without_tablature(text: str) -> Iterator[str]:
 
 def _header_metre(name: str, value: str, metre: Metre) -> Metre:
     if name in ("bpm", "tempo"):
-        if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", value) is None:
+        tempo = re.fullmatch(r"([0-9]{1,4}(?:\.[0-9]{1,6})?)\s*(?:bpm)?", value, re.IGNORECASE)
+        if tempo is None:
             raise NotationError(f"the chart says '{name}: {value}'; expected a number, such as '{name}: 90'")
-        return checked_metre(float(value), metre.beats_per_bar)
+        return checked_metre(float(tempo[1]), metre.beats_per_bar)
     if name in ("metre", "meter", "time"):
         match = re.fullmatch(r"([0-9]{1,2})\s*/\s*(1|2|4|8|16|32)", value)
         if match is None or int(match[1]) == 0:
@@ -191,24 +245,40 @@ def _section_at_start(line: str, letters_are_marks: bool) -> re.Match[str] | Non
     name, rest = match[1].strip(), line[match.end() :].strip()
     if _ENDING_TEXT.fullmatch(name) or _COUNT_TEXT.fullmatch(name) or name.startswith("*"):
         return None
+    if line[match.end() : match.end() + 1] not in ("", " ", "|"):
+        return None  # a word, or another bracket: it is meant as a chord
     if _REHEARSAL_MARK.fullmatch(name):
-        return match if letters_are_marks and not _BRACKETS.search(rest) else None
+        before_chords = bool(rest) and _all_chords(rest)
+        return match if (letters_are_marks or before_chords) and not _BRACKETS.search(rest) else None
     return None if _is_chord(name) or _LIKE_A_CHORD.match(name) else match
 
 
-def _music(line: str, has_bars: bool) -> str:
-    """What a line plays: its chords in brackets alone, where lyrics stand around them."""
-    found = list(_BRACKETS.finditer(line))
-    outside = _BRACKETS.sub(" ", line)
-    if not has_bars and found and not _all_chords(line):
-        return " ".join(_bracketed(match) for match in found).strip()
-    if not found and not outside.strip():
-        return ""
-    music = _BRACKETS.sub(lambda match: f" {_bracketed(match)} ", line)
-    music = _BARE_ENDING.sub(lambda match: f" [{_ending_numbers(match[1])}] ", music)
-    if has_bars:
-        music = _ENDING_IN_BAR.sub(" | ", music)
-    return _SPELT_OUT.sub(lambda match: "".join(match[0].split()), music).strip()
+def _are_marks(lines: list[str]) -> bool:
+    """Whether letters alone on lines are rehearsal marks: A, B, C ... in order, before other lines."""
+    music = [line for line in lines if line]
+    alone = [re.sub(r"[^A-H]", "", line) for line in music if _MARK_LINE.fullmatch(line)]
+    letters = "".join(dict.fromkeys(alone))
+    return bool(letters) and "ABCDEFGH".startswith(letters) and not _MARK_LINE.fullmatch(music[-1])
+
+
+def _plain(line: str) -> str:
+    """A line without characters that nobody sees, and with signs of other notations as ours."""
+    line = line.translate(_INVISIBLE).replace("[|", "|").replace("|]", "|").replace("./.", " % ")
+    return _SPACED_COUNT.sub(r"\1", line).strip()
+
+
+def _without_punctuation(token: str) -> str:
+    """A chord without what stands around it: `(D-7`, `G7)`, `Am;`; slashes by themselves each hold a beat."""
+    if COUNT.fullmatch(token) or ENDING.fullmatch(token):
+        return token
+    if len(token) > 1 and not token.strip("/"):
+        return " ".join(token)
+    token = token.rstrip(",;") or token
+    while token.startswith("(") and len(token) > 1:
+        token = token[1:]
+    while token.count(")") > token.count("(") and token.endswith(")"):
+        token = token[:-1]
+    return token
 
 
 def _all_chords(line: str) -> bool:

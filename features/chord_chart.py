@@ -3,21 +3,71 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from features.chart_bars import Bar, played_bars
 from features.chart_text import chart_lines, checked_metre
 from features.chord_labels import ChordSegment, merge_segments
+from features.label_table import is_label_table, read_label_table
 from features.symbols import NotationError
 from features.timed_chords import (
     MAX_DURATION_S,
+    TimedChord,
     is_chord_list,
-    is_label_table,
+    names_in_list,
     read_chord_list,
-    read_label_table,
     read_timed_tokens,
     timed_segments,
 )
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Chords that were read: in bars, which may be played again, or with their own times.
+
+    `last_s` is how long the last chord lasts that has a start alone, where nothing else says so.
+    """
+
+    bars: tuple[Bar, ...] = ()
+    timed: tuple[TimedChord, ...] = ()
+    last_s: float = 2.0
+
+    def segments(self, duration_s: float | None = None, loop: bool = True) -> tuple[ChordSegment, ...]:
+        """Segments in order of time, equal neighbours joined; see `parse_chord_chart`, also for errors."""
+        if duration_s is not None and not 0 < duration_s <= MAX_DURATION_S:
+            raise NotationError(
+                f"duration_s must be above 0 and at most {MAX_DURATION_S:g} s, got {duration_s}"
+            )
+        if self.timed:
+            return timed_segments(self.timed, self.last_s, duration_s)
+        segments = tuple(_played(self.bars))
+        if duration_s is None:
+            return merge_segments(segments)
+        return merge_segments(tuple(_fitted(segments, duration_s, loop)))
+
+
+def read_chart(
+    text: str, bpm: float = 120.0, beats_per_bar: float = 4, name: str = "the label table"
+) -> Chart:
+    """Read a chord chart, a list or a table of chords; the arguments and errors are `parse_chord_chart`'s.
+
+    name: what warnings call it.
+    """
+    metre = checked_metre(bpm, beats_per_bar)
+    if is_chord_list(text):
+        return Chart(timed=tuple(read_chord_list(text)), last_s=metre.bar_s)
+    if is_label_table(text):
+        timed = tuple(read_label_table(text, name))
+        if not timed:
+            raise NotationError("it holds no chords; expected lines of 'start end chord'")
+        return Chart(timed=timed, last_s=metre.bar_s)
+    text = names_in_list(text)
+    lines = chart_lines(text, metre)
+    if any("@" in line.text for line in lines):
+        tokens = read_timed_tokens(" ".join(line.text for line in lines))
+        return Chart(timed=tuple(tokens), last_s=lines[-1].metre.bar_s)
+    return Chart(bars=tuple(played_bars(lines)))
 
 
 def parse_chord_chart(
@@ -47,26 +97,12 @@ def parse_chord_chart(
         Segments in order of time, equal neighbours joined, labels in Harte's syntax.
 
     Raises:
-        NotationError: says which bar (counted from 1, as written) and why.
+        NotationError: says which line, bar (counted from 1, as written) or chord, and why.
     """
-    metre = checked_metre(bpm, beats_per_bar)
-    if duration_s is not None and not 0 < duration_s <= MAX_DURATION_S:
-        raise NotationError(f"duration_s must be above 0 and at most {MAX_DURATION_S:g} s, got {duration_s}")
-    if is_chord_list(text):
-        return timed_segments(read_chord_list(text), metre.bar_s, duration_s)
-    if is_label_table(text):
-        return timed_segments(read_label_table(text), metre.bar_s, duration_s)
-    lines = chart_lines(text, metre)
-    if any("@" in line.text for line in lines):
-        chords = read_timed_tokens(" ".join(line.text for line in lines))
-        return timed_segments(chords, lines[-1].metre.bar_s, duration_s)
-    segments = tuple(_played(played_bars(lines)))
-    if duration_s is None:
-        return merge_segments(segments)
-    return merge_segments(tuple(_fitted(segments, duration_s, loop)))
+    return read_chart(text, bpm, beats_per_bar).segments(duration_s, loop)
 
 
-def _played(bars: list[Bar]) -> Iterator[ChordSegment]:
+def _played(bars: Sequence[Bar]) -> Iterator[ChordSegment]:
     start_s = 0.0
     for bar in bars:
         slot_s = bar.duration_s / len(bar.labels)

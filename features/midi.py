@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import logging
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from features.files import is_file, is_folder
-from features.midi_notes import PlayedNote, played_notes
+from features.midi_notes import PlayedNote, names_drums, plain_name, played_notes
 from features.smf import Smf, SmfError, SmfTrack, read_smf
 from features.symbols import DrumHit, NotationError, Note
 from features.text_files import stand_in
@@ -24,24 +25,35 @@ _SHORTEST_NOTE_S = 0.03
 MAX_DURATION_S = 36_000.0
 _MAX_BYTES = 32_000_000
 _BASS_PROGRAMS = range(32, 40)
-_PAD_PROGRAMS = (*range(48, 55), *range(88, 96))
+_NAMES_OF_PADS = ("", "voice", "vox", "vocals", "synth vox", "strings", "choir")
+_PAD_PROGRAMS = (*range(48, 56), *range(88, 96))
 """String and choir ensembles, and synth pads of General MIDI, counted from 0."""
 _MELODY_NAMES = tuple(
     re.compile(word, re.IGNORECASE)
     for word in (
-        r"melod",
-        r"lead.*(?:voc|vox|voice|sing)",
-        r"vocal|vox|voice|sing(?!le)",
-        r"\blead",
-        r"\bsolo",
+        r"\bm[eé]lod",
+        r"\blead\b.*(?:voc|vox|voice|sing)",
+        r"\b(?:vocals?|vox|voice|singer|gesang|chant|voz|soprano)\b",
+        r"\blead\b",
+        r"\bsolo\b",
+        r"\b(?:right hand|r\.?h|treble)\b",
     )
 )
 _BESIDE_MELODY = re.compile(
-    r"\b(?:back(?:ing|ground|up)?|bgv?|choir|chorus|harmon\w*|oohs?|aahs?|doo|pad|strings?|ensemble)\b",
+    r"\b(?:back(?:ing|ground|up)?|bgv?s?|choir|chorus|chœur|chor|harmon\w*|oohs?|aahs?|doo|pads?|strings?|streicher"
+    r"|ensemble|counter|bass|tenor|alto|chords?|accomp\w*|left hand|synth voice)\b",
     re.IGNORECASE,
 )
 _BASS_NAME = re.compile(r"\bbass\b", re.IGNORECASE)
-_DRUM_NAME = re.compile(r"drum|\bkit\b|percussion|\bbeat", re.IGNORECASE)
+_LEAST_SHARE = 0.15
+"""A part that is called the melody has this share of the notes of the longest one; else it is a cue."""
+
+_KIT_KEYS = frozenset((*range(35, 54), 55, 57, 59))
+_ALIKE = 6.0
+"""Tracks look alike that differ by less, on the scale of `_melody_score` (semitones)."""
+
+_ENOUGH_CHANNELS = 4
+"""So many channels of one program are the strings of a guitar, or the notes of an MPE controller."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +87,16 @@ class MidiScore:
         """
         tracks = [track for track in self.tracks if track.is_drum]
         if not tracks:
-            tracks = [track for track in self.tracks if _DRUM_NAME.search(track.name)]
+            tracks = [track for track in self.tracks if names_drums(track.name)]
+            tracks = tracks or [track for track in self.tracks if _has_kit_keys(track)]
             if tracks:
                 names = "; ".join(str(track) for track in tracks)
                 logger.warning("%s has nothing on channel 10: its drums are taken from %s", self.path, names)
         hits = [DrumHit(n.start_s, n.midi, n.velocity) for track in tracks for n in track.notes]
         if not hits:
             raise NotationError(
-                f"{self.path} has no drums: expected notes on channel 10, found {self._contents()}"
+                f"{self.path} has no drums: expected notes on channel 10, or a track of that name, found "
+                f"{self._contents()}"
             )
         return tuple(sorted(hits, key=lambda hit: (hit.time_s, hit.midi)))
 
@@ -108,27 +122,29 @@ class MidiScore:
             raise NotationError(
                 f"{self.path} has no melody: expected a pitched track, found {self._contents()}"
             )
+        longest = max(len(track.notes) for track in pitched)
+        plausible = [track for track in pitched if len(track.notes) >= _LEAST_SHARE * longest]
         for pattern in _MELODY_NAMES:
-            named = [track for track in pitched if pattern.search(track.name) and not _is_beside(track)]
+            named = [t for t in plausible if pattern.search(plain_name(t.name)) and not _is_beside(t)]
             if named:
-                return max(named, key=self._rank)
+                return self._highest(named)
         for candidates in (
-            [
-                track
-                for track in pitched
-                if not (_is_bass(track) or _is_beside(track) or _is_drum_part(track))
-            ],
-            [track for track in pitched if not (_is_bass(track) or _is_drum_part(track))],
+            [t for t in pitched if not (_is_bass(t) or _is_beside(t) or names_drums(t.name))],
+            [t for t in pitched if not (_is_bass(t) or names_drums(t.name))],
             pitched,
         ):
             if candidates:
-                chosen = max(candidates, key=self._rank)
-                if len(candidates) > 1:
-                    logger.info(
-                        "%s: track %s is taken for the melody, of %s", self.path, chosen, self._contents()
-                    )
                 break
-        return chosen
+        return self._highest(candidates)
+
+    def _highest(self, candidates: list[MidiTrack]) -> MidiTrack:
+        """The best of some tracks; where others look alike, a warning names them."""
+        ranked = sorted(candidates, key=self._rank, reverse=True)
+        alike = [t for t in ranked[1:] if self._rank(t)[0] > self._rank(ranked[0])[0] - _ALIKE]
+        if alike:
+            others = "; ".join(str(track) for track in alike)
+            logger.warning("%s: track %s is taken for the melody, not %s", self.path, ranked[0], others)
+        return ranked[0]
 
     def _rank(self, track: MidiTrack) -> tuple[float, int]:
         return _melody_score(track, self.duration_s), -track.index
@@ -153,9 +169,10 @@ class MidiScore:
 def read_midi(path: str | Path) -> MidiScore:
     """Read a MIDI file.
 
-    A track chunk is a track, whatever channels and programs it uses; in a file of format 0, which has but
-    one, the channels that begin with one program are a track. Notes of channel 10, and of channels in a drum
-    bank, are drums. A sustain pedal holds a note up to the next one. Bends move a note by whole semitones.
+    A track chunk is a track, unless several programs sound in it together; in a file of format 0, which has
+    but one, a channel is a track. One line over several channels is one track. Notes of channel 10, and of
+    channels in a drum bank, are drums. A sustain pedal holds a note up to the next one. Bends move a note by
+    whole semitones.
 
     Raises:
         NotationError: no such file, a folder, not MIDI, broken (with track and byte), or without any notes.
@@ -197,28 +214,59 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _tracks_of(path: Path, smf: Smf, chunk: SmfTrack) -> list[MidiTrack]:
-    """The tracks of a chunk: its drums, and what is pitched in one or, in a file of format 0, by program."""
-    played = played_notes(chunk, smf.clock)
+    """The tracks of a chunk: its drums, and its instruments."""
+    setup = [event for track in smf.tracks if not track.has_notes for event in track.events]
+    played = played_notes(chunk, smf.clock(chunk), setup if smf.format == 1 else [])
     for warning in played.warnings:
         logger.warning("%s: %s", path, f"track {chunk.name!r}: {warning}" if chunk.name else warning)
-    groups: dict[tuple[bool, int], list[PlayedNote]] = {}
-    first_program: dict[int, int] = {}
-    for note in played.notes:
-        first = first_program.setdefault(note.channel, note.program)
-        one_instrument = note.is_drum or smf.kind != 0
-        groups.setdefault((note.is_drum, 0 if one_instrument else first), []).append(note)
+    drums, groups = _instruments(played.notes, smf.format)
+    groups = [drums, *groups] if drums else groups
     # the name of a file's only track is its title, unless there is one instrument alone
-    name = chunk.name if smf.kind != 0 or len(groups) == 1 else ""
+    name = chunk.name if smf.format != 0 or len(groups) == 1 else ""
     return [
         MidiTrack(
             0,
             name,
             notes[0].program,
-            is_drum,
+            notes is drums,
             tuple(sorted((item.note for item in notes), key=lambda note: (note.start_s, note.midi))),
         )
-        for (is_drum, _), notes in groups.items()
+        for notes in groups
     ]
+
+
+def _instruments(notes: list[PlayedNote], form: int) -> tuple[list[PlayedNote], list[list[PlayedNote]]]:
+    """The drums of a chunk, and its other notes by instrument.
+
+    One line over several channels is one, also over the drum channel (MPE); so are many channels of one
+    program. Otherwise a program is an instrument, and in a file of format 0, whose only chunk holds all, a
+    channel.
+    """
+    drums = [note for note in notes if note.is_drum]
+    pitched = [note for note in notes if not note.is_drum]
+    if drums and len({note.channel for note in pitched}) >= _ENOUGH_CHANNELS and _is_one_line(notes):
+        drums, pitched = [], notes
+    if not pitched:
+        return drums, []
+    if _is_one_line(pitched):
+        return drums, [pitched]
+    first_program: dict[int, int] = {}
+    for note in pitched:
+        first_program.setdefault(note.channel, note.program)
+    many = Counter(first_program.values())
+    groups: dict[tuple[int, int], list[PlayedNote]] = {}
+    for note in pitched:
+        program = first_program[note.channel]
+        by_channel = form == 0 and many[program] < _ENOUGH_CHANNELS
+        groups.setdefault((program, note.channel if by_channel else -1), []).append(note)
+    return drums, list(groups.values())
+
+
+def _is_one_line(notes: list[PlayedNote]) -> bool:
+    """Whether notes come one after the other; they may overlap as legato does."""
+    ordered = sorted((item.note for item in notes), key=lambda note: note.start_s)
+    overlaps = sum(after.start_s < before.end_s - _LEGATO_S for before, after in pairwise(ordered))
+    return overlaps <= 0.05 * len(ordered)
 
 
 def _is_bass(track: MidiTrack) -> bool:
@@ -227,14 +275,17 @@ def _is_bass(track: MidiTrack) -> bool:
 
 
 def _is_beside(track: MidiTrack) -> bool:
-    """Whether a track accompanies by its name, or without one by its program."""
-    if track.name:
-        return _BESIDE_MELODY.search(track.name) is not None
-    return track.program in _PAD_PROGRAMS
+    """Whether a track accompanies by its name, or by its program where the name says nothing else."""
+    name = plain_name(track.name)
+    if _BESIDE_MELODY.search(name) or (_BASS_NAME.search(name) is not None):
+        return True
+    return track.program in _PAD_PROGRAMS and name.lower() in _NAMES_OF_PADS
 
 
-def _is_drum_part(track: MidiTrack) -> bool:
-    return _DRUM_NAME.search(track.name) is not None
+def _has_kit_keys(track: MidiTrack) -> bool:
+    """Whether all keys are those of a drum kit, with a bass drum and a snare or a hi-hat among them."""
+    keys = {note.midi for note in track.notes}
+    return keys <= _KIT_KEYS and bool(keys & {35, 36}) and bool(keys & {38, 40, 42, 44, 46})
 
 
 def _melody_score(track: MidiTrack, duration_s: float) -> float:

@@ -8,10 +8,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from features.chord_chart import parse_chord_chart
+from features.chart_text import checked_metre
+from features.chord_chart import Chart, parse_chord_chart, read_chart
 from features.chord_labels import ChordSegment
 from features.drum_templates import hits_to_drum_energies
 from features.f0_table import F0Track, read_f0_table
+from features.files import is_file, is_folder
+from features.label_table import read_label_table
 from features.midi import MidiScore, read_midi
 from features.symbols import (
     DrumHit,
@@ -21,7 +24,6 @@ from features.symbols import (
     notes_to_salience,
     read_symbols,
 )
-from features.timed_chords import read_label_table, timed_segments
 
 __all__ = [
     "ChordSegment",
@@ -55,7 +57,39 @@ def names_a_file(text: str) -> bool:
     text = text.strip()
     if "\n" in text or "|" in text or "@" in text or text.startswith(("[", "(")):
         return False
-    return _FILE_ENDING.search(text) is not None or text.startswith(("./", "../", "/", "~")) or "\\" in text
+    if _FILE_ENDING.search(text) or text.startswith(("./", "../", "/", "~/")) or "\\" in text:
+        return True
+    return "/" in text and is_file(text)
+
+
+def open_chart(source: str | Path, bpm: float = 120.0, beats_per_bar: float = 4) -> Chart:
+    """A chart of a label table or a chart in a text file, or of the chart's text itself.
+
+    `bpm` and `beats_per_bar` time a chart that does not say them itself.
+
+    Raises:
+        NotationError: names the file, and the line or bar that cannot be read.
+    """
+    if isinstance(source, str) and not names_a_file(source):
+        return read_chart(source, bpm, beats_per_bar)
+    path = Path(source)
+    if path.suffix.lower() not in LAB_SUFFIXES + CHART_SUFFIXES and not is_folder(path):
+        expected = ", ".join(LAB_SUFFIXES + CHART_SUFFIXES)
+        raise NotationError(f"{path}: expected chords as {expected}, or a chart such as 'Am | F C | G7'")
+    is_lab = path.suffix.lower() in LAB_SUFFIXES
+    text = read_symbols(path, "lines of 'start end chord'" if is_lab else "a chord chart")
+    try:
+        if is_lab:
+            chords = tuple(read_label_table(text, str(path)))
+            if not chords:
+                raise NotationError("it holds no chords; expected lines of 'start end chord'")
+            chart = Chart(timed=chords, last_s=checked_metre(bpm, beats_per_bar).bar_s)
+        else:
+            chart = read_chart(text, bpm, beats_per_bar, str(path))
+        chart.segments()  # what is amiss with it is said here, with the file
+    except NotationError as error:
+        raise NotationError(f"{path}: {error}") from error
+    return chart
 
 
 def read_chords(
@@ -65,32 +99,25 @@ def read_chords(
     duration_s: float | None = None,
     loop: bool = True,
 ) -> tuple[ChordSegment, ...]:
-    """Chords from a label file, a chart in a text file, or the chart's text itself.
+    """The chords of `open_chart`, played for `duration_s` as `parse_chord_chart` says."""
+    return open_chart(source, bpm, beats_per_bar).segments(duration_s, loop)
 
-    The further arguments time a chart, as in `parse_chord_chart`.
 
-    Raises:
-        NotationError: names the file, and the line or bar that cannot be read.
-    """
-    if isinstance(source, str) and not names_a_file(source):
-        return parse_chord_chart(source, bpm, beats_per_bar, duration_s, loop)
-    path = Path(source)
-    if path.suffix.lower() in LAB_SUFFIXES:
-        return read_lab(path, beats_per_bar * 60.0 / bpm, duration_s)
-    if path.suffix.lower() not in CHART_SUFFIXES:
-        expected = ", ".join(LAB_SUFFIXES + CHART_SUFFIXES)
-        raise NotationError(f"{path}: expected chords as {expected}, or a chart such as 'Am | F C | G7'")
-    text = read_symbols(path, "a chord chart")
+def is_midi(path: Path) -> bool:
+    """Whether a file is meant as MIDI: by the ending of its name, or by how it begins."""
+    if path.suffix.lower() in MIDI_SUFFIXES or not is_file(path):
+        return path.suffix.lower() in MIDI_SUFFIXES
     try:
-        return parse_chord_chart(text, bpm, beats_per_bar, duration_s, loop)
-    except NotationError as error:
-        raise NotationError(f"{path}: {error}") from error
+        with path.open("rb") as file:
+            return file.read(4) == b"MThd"
+    except OSError:
+        return False
 
 
 def read_melody(source: str | Path, track: str | int | None = None) -> tuple[Note, ...] | F0Track:
     """A melody from MIDI (notes; `track` picks an instrument) or from an F0 table."""
     path = Path(source)
-    if path.suffix.lower() in MIDI_SUFFIXES:
+    if is_midi(path):
         return read_midi(path).melody(track)
     if path.suffix.lower() in TABLE_SUFFIXES:
         return read_f0_table(path)
@@ -100,28 +127,17 @@ def read_melody(source: str | Path, track: str | int | None = None) -> tuple[Not
 def read_drums(source: str | Path) -> tuple[DrumHit, ...]:
     """Drum hits from the drum channel of a MIDI file."""
     path = Path(source)
-    if path.suffix.lower() not in MIDI_SUFFIXES:
+    if not is_midi(path):
         raise NotationError(f"{path}: expected drums as {', '.join(MIDI_SUFFIXES)}")
     return read_midi(path).drum_hits()
 
 
-def read_lab(
-    path: str | Path, last_s: float = 2.0, duration_s: float | None = None
-) -> tuple[ChordSegment, ...]:
+def read_lab(path: str | Path) -> tuple[ChordSegment, ...]:
     """Read a chord label file: lines of `start end chord`, as `read_label_table` reads them.
 
-    Segments may leave gaps; rounding may make neighbours overlap by up to 10 ms, which the later one yields.
-    Lines of `start chord` hold till the next; the last one to `duration_s`, or for `last_s`.
+    Segments may leave gaps; neighbours may overlap by up to 50 ms, which the later one yields.
 
     Raises:
         NotationError: names the file and the line.
     """
-    try:
-        segments = timed_segments(
-            read_label_table(read_symbols(path, "lines of 'start end chord'"), str(path)), last_s, duration_s
-        )
-    except NotationError as error:
-        raise NotationError(str(error) if str(path) in str(error) else f"{path}, {error}") from error
-    if not segments:
-        raise NotationError(f"{path} holds no chords; expected lines of 'start end chord'")
-    return segments
+    return open_chart(Path(path)).segments()

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,9 @@ from features.audio import (
     to_audio,
     what_is_amiss,
 )
+from features.chord_chart import Chart
 from features.chord_labels import ChordSegment
-from features.controls import CONTROLS
+from features.controls import CONTROLS, SymbolSpec
 from features.files import is_file, is_folder
 from features.notation import (
     CHART_SUFFIXES,
@@ -34,10 +36,12 @@ from features.notation import (
     MIDI_SUFFIXES,
     TABLE_SUFFIXES,
     F0Track,
+    is_midi,
     names_a_file,
-    read_chords,
+    open_chart,
 )
 from features.symbols import DrumHit, NotationError, Note
+from features.timed_chords import chord_list_text
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +67,16 @@ class ChordChart:
 
     def segments(self, duration_s: float | None = None, loop: bool = False) -> tuple[ChordSegment, ...]:
         """Its chords in time, for `duration_s` seconds where that is given."""
-        return read_chords(self.source, self.bpm, self.beats_per_bar, duration_s, loop)
+        try:
+            return self._chart.segments(duration_s, loop)
+        except NotationError as error:
+            if str(self.source) in str(error) or isinstance(self.source, str):
+                raise
+            raise NotationError(f"{self.source}: {error}") from error
+
+    @cached_property
+    def _chart(self) -> Chart:
+        return open_chart(self.source, self.bpm, self.beats_per_bar)
 
 
 @dataclass(frozen=True)
@@ -116,12 +129,12 @@ def open_reference(
     if isinstance(source, str) and not source.strip():
         raise NotationError(f"the {role} reference is an empty text; expected {_expected(role)}")
     if role == "chords" and _is_chord_pairs(source):
-        return _chart(repr([tuple(item) for item in source]), bpm, beats_per_bar)
+        return _chart(chord_list_text(source), bpm, beats_per_bar)
     if not isinstance(source, (str, Path)):
         return _symbols(role, f"the {role} symbols", source)
     if role == "chords" and isinstance(source, str) and not names_a_file(source):
         return _chart(source, bpm, beats_per_bar)
-    return _from_file(role, Path(source).expanduser(), bpm, beats_per_bar)
+    return _from_file(role, _expanded(source), bpm, beats_per_bar)
 
 
 def _from_file(role: str, path: Path, bpm: float | None, beats_per_bar: float) -> Reference:
@@ -131,13 +144,17 @@ def _from_file(role: str, path: Path, bpm: float | None, beats_per_bar: float) -
     if not is_file(path):
         raise NotationError(f"{path} {what_is_amiss(path)}; expected {_expected(role)}")
     spec = CONTROLS.get(role).symbols
-    if spec is not None and suffix in spec.suffixes:
+    if spec is not None and (suffix in spec.suffixes or (_takes_midi(spec) and is_midi(path))):
         if role == "chords":
             return _chart(path, bpm, beats_per_bar)
         return _symbols(role, str(path), spec.read(path))
     if suffix in _ALL_SYMBOL_SUFFIXES:
         raise NotationError(f"{path} cannot be a {role} reference; expected {_expected(role)}")
     return _recording(role, path)
+
+
+def _takes_midi(spec: SymbolSpec) -> bool:
+    return not set(MIDI_SUFFIXES).isdisjoint(spec.suffixes)
 
 
 def _expected(role: str) -> str:
@@ -186,6 +203,16 @@ def _symbols(role: str, name: str, symbols: Symbols) -> Reference:
     return Reference(role, name, max(ends), symbols)
 
 
+def _expanded(source: str | Path) -> Path:
+    """The path that a file's name means; ~ is the home folder, or a name where nobody is called so."""
+    if str(source).startswith(("http://", "https://", "file://")):
+        raise NotationError(f"{source} is a web address; expected a file here: download it first")
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:
+        return Path(source)
+
+
 def _is_chord_pairs(source: object) -> TypeIs[Sequence[tuple[object, ...]]]:
     """Whether chords are given as JASCO takes them: [("C", 0.0), ("Am", 2.5)]."""
     return isinstance(source, (list, tuple)) and bool(source) and isinstance(source[0], (list, tuple))
@@ -203,7 +230,7 @@ def open_recording(source: AudioSource, what: str) -> tuple[str, Audio]:
         AudioError: one that cannot be read, or not used (`check_recording`).
     """
     if isinstance(source, (str, Path)):
-        path = Path(source).expanduser()
+        path = _expanded(source)
         name, audio = str(path), read_audio(path, max_duration_s=MAX_REFERENCE_S)
     else:
         try:

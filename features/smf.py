@@ -13,6 +13,8 @@ from itertools import pairwise
 _DATA_BYTES = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2}
 _SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
 _END_OF_TRACK, _TRACK_NAME, _INSTRUMENT_NAME, _TEMPO = 0x2F, 0x03, 0x04, 0x51
+NOTE_OFF, NOTE_ON, CONTROL, PROGRAM, BEND = 0x8, 0x9, 0xB, 0xC, 0xE
+_MAX_EVENTS = 500_000
 _DEFAULT_TEMPO_US = 500_000
 _MAX_TEXT = 200
 
@@ -23,10 +25,10 @@ class SmfError(ValueError):
 
 @dataclass(frozen=True)
 class ChannelEvent:
-    """A channel message: `kind` is the high half of its status byte (9: note on), data are 0..127."""
+    """A channel message: `message` is the high half of its status byte (9: note on), data are 0..127."""
 
     tick: int
-    kind: int
+    message: int
     channel: int
     first: int
     second: int
@@ -34,20 +36,33 @@ class ChannelEvent:
 
 @dataclass
 class SmfTrack:
-    """One track chunk: its channel messages in order, its name, and its last tick."""
+    """One track chunk: its channel messages in order, its name, its last tick, and its tempi.
+
+    tempi: ticks, and microseconds a quarter note from there on.
+    """
 
     events: list[ChannelEvent] = field(default_factory=list)
     name: str = ""
     end_tick: int = 0
+    tempi: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def has_notes(self) -> bool:
+        return any(event.message == NOTE_ON and event.second for event in self.events)
 
 
 @dataclass(frozen=True)
 class Smf:
-    """A file: `kind` 0 has one track of all channels, 1 several that sound together."""
+    """A file: format 0 has one track of all channels, 1 several that sound together, 2 several sequences."""
 
-    kind: int
+    format: int
     tracks: list[SmfTrack]
-    clock: Clock
+    division: int
+
+    def clock(self, track: SmfTrack) -> Clock:
+        """The clock of a track: all tracks that sound together have one, by the tempi of them all."""
+        together = [track] if self.format == 2 else self.tracks
+        return Clock(self.division, [tempo for item in together for tempo in item.tempi])
 
 
 class Clock:
@@ -87,13 +102,12 @@ def read_smf(data: bytes) -> Smf:
         raise SmfError("it does not begin with 'MThd'")
     if len(data) < 14:
         raise SmfError("it is cut short within its header")
-    kind, _, division = (int.from_bytes(data[i : i + 2], "big") for i in (8, 10, 12))
-    if kind > 2:
-        raise SmfError(f"its header says format {kind}; expected 0 to 2")
+    form, _, division = (int.from_bytes(data[i : i + 2], "big") for i in (8, 10, 12))
+    if form > 2:
+        raise SmfError(f"its header says format {form}; expected 0 to 2")
     if division == 0 or (division & 0x8000 and division & 0xFF == 0):
         raise SmfError("its header says that a quarter note, or a frame, has no ticks")
     tracks: list[SmfTrack] = []
-    tempi: list[tuple[int, int]] = []
     position = 8 + max(6, int.from_bytes(data[4:8], "big"))
     while position + 8 <= len(data):
         name, length = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "big")
@@ -105,35 +119,39 @@ def read_smf(data: bytes) -> Smf:
         reader = _TrackReader(data, start, start + length, len(tracks) + 1)
         position = reader.read()
         tracks.append(reader.track)
-        tempi += reader.tempi
+        if sum(len(track.events) for track in tracks) > _MAX_EVENTS:
+            raise SmfError(f"it has more than {_MAX_EVENTS} events, too many for a song")
     if not tracks:
         raise SmfError("it has no tracks")
-    return Smf(kind, tracks, Clock(division, tempi))
+    return Smf(form, tracks, division)
 
 
 class _TrackReader:
-    """Reads one track chunk."""
+    """Reads one track chunk.
+
+    Its events end where the chunk does, if another chunk or the end of the file follows there; a length that
+    says something else is wrong, and they end at the end-of-track event.
+    """
 
     def __init__(self, data: bytes, start: int, end: int, number: int) -> None:
         self.data, self.position, self.number = data, start, number
-        self.track, self.tempi = SmfTrack(), list[tuple[int, int]]()
-        follows = end >= len(data) or data[end : end + 4].isalnum()
-        # a length that ends amid the events is wrong: they end where the end of the track is
-        self.end = end if follows and end <= len(data) else len(data)
+        self.track = SmfTrack()
+        self._right = end == len(data) or self._chunk_at(end)
+        self.end = end if self._right else len(data)
         self.cut = end > len(data)
 
     def read(self) -> int:
-        """Read all events; gives the position after them."""
+        """Read all events; gives the position of what follows them."""
         tick, status = 0, 0
         while self.position < self.end:
             tick += self._length()
             self.track.end_tick = tick
             byte = self._byte()
             if byte == 0xFF:
-                kind, content = self._byte(), self._bytes(self._length())
-                if kind == _END_OF_TRACK:
-                    return max(self.position, self.end) if self._chunk_at(self.end) else self.position
-                self._meta(tick, kind, content)
+                meta_type, content = self._byte(), self._bytes(self._length())
+                if meta_type == _END_OF_TRACK:
+                    return self._after_the_end()
+                self._meta(tick, meta_type, content)
             elif byte in (0xF0, 0xF7):
                 self._bytes(self._length())
             elif byte in _SYSTEM_BYTES:
@@ -151,13 +169,22 @@ class _TrackReader:
             raise self._error("it is cut short: the track goes on beyond the end of the file")
         return self.end
 
-    def _chunk_at(self, position: int) -> bool:
-        return position >= len(self.data) or self.data[position : position + 4] == b"MTrk"
+    def _after_the_end(self) -> int:
+        """Where the next chunk begins: where the length says, or else as soon as one is found."""
+        if self._right:
+            return max(self.position, self.end)
+        following = self.data.find(b"MTrk", self.position)
+        return len(self.data) if following < 0 else following
 
-    def _meta(self, tick: int, kind: int, content: bytes) -> None:
-        if kind == _TEMPO and len(content) == 3 and any(content):
-            self.tempi.append((tick, int.from_bytes(content, "big")))
-        elif kind in (_TRACK_NAME, _INSTRUMENT_NAME) and (kind == _TRACK_NAME or not self.track.name):
+    def _chunk_at(self, position: int) -> bool:
+        return position < len(self.data) and self.data[position : position + 4].isalnum()
+
+    def _meta(self, tick: int, meta_type: int, content: bytes) -> None:
+        if meta_type == _TEMPO and len(content) == 3 and any(content):
+            self.track.tempi.append((tick, int.from_bytes(content, "big")))
+        elif meta_type in (_TRACK_NAME, _INSTRUMENT_NAME) and (
+            meta_type == _TRACK_NAME or not self.track.name
+        ):
             self.track.name = _text(content) or self.track.name
 
     def _byte(self) -> int:

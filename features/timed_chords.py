@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import ast
-import logging
-import math
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-
-import numpy as np
+from dataclasses import dataclass
 
 from features.chart_bars import chord_label, shown
 from features.chord_labels import ChordSegment, merge_segments
 from features.symbols import NotationError
 
-logger = logging.getLogger(__name__)
-
 MAX_DURATION_S = 36_000.0
-_OVERLAP_TOLERANCE_S = 0.01
-_LONGEST_CHORD_S = 900.0
+_OVERLAP_TOLERANCE_S = 0.05
 _MAX_LIST_CHARACTERS = 1_000_000
 _TIMED = re.compile(r"(?P<label>.+)@(?P<time>[^@]*)")
-_TABLE_FIELD = re.compile(r"[\t,;]|\s+")
-_BARE_DEGREE = re.compile(r"([A-G][b#]*)(/[b#]*[0-9]{1,2})")
-_TABLE_HEADER = re.compile(r"\W*(?:start|onset|begin|time|t0|from)\w*\W", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,19 @@ class TimedChord:
 
 def is_chord_list(text: str) -> bool:
     """Whether a text is a Python or JSON list of tuples: `[('C', 0.0), ...`."""
-    return re.match(r"\s*[\[(]\s*[\[(]", text) is not None
+    return re.match(r"\s*[\[(]\s*[\[(]", text) is not None and "|" not in text
+
+
+def names_in_list(text: str) -> str:
+    """The chords of a JSON or Python list of names, `["C", "Am"]`, as a chart; other text as it is."""
+    if re.fullmatch(r"\s*\[\s*(['\"])[^'\"\[\]]*\1(?:\s*,\s*(['\"])[^'\"\[\]]*\2)*\s*\]\s*", text):
+        return " ".join(str(name) for name in ast.literal_eval(text.strip()))
+    return text
+
+
+def chord_list_text(pairs: Sequence[Sequence[object]]) -> str:
+    """The text that `read_chord_list` reads of Python tuples; numbers may be NumPy's."""
+    return json.dumps([list(pair) for pair in pairs], ensure_ascii=False, default=float)
 
 
 def read_chord_list(text: str) -> list[TimedChord]:
@@ -95,112 +97,19 @@ def read_timed_tokens(text: str) -> list[TimedChord]:
     return chords
 
 
-def is_label_table(text: str) -> bool:
-    """Whether the first line of a text that is no comment begins with a time, or names columns of times."""
-    for line in text.splitlines():
-        if line.strip() and not line.lstrip().startswith(("#", "\\")):
-            return number(_fields(line)[0]) is not None or _TABLE_HEADER.match(line) is not None
-    return False
-
-
-def read_label_table(text: str, name: str = "the label table") -> list[TimedChord]:
-    """Read lines of `start end chord` (`.lab`, Audacity's labels) or `start chord`, as tables separate them.
-
-    Lines that begin with # are comments; those with a backslash are frequency ranges of Audacity's. Times are
-    seconds; whole numbers that would make chords last for minutes are milliseconds, or the 100 ns of HTK, and
-    a warning that `name`s the table says so.
-
-    Raises:
-        NotationError: says which line and why.
-    """
-    chords: list[TimedChord] = []
-    for i, line in enumerate(text.splitlines(), start=1):
-        if not line.strip() or line.lstrip().startswith(("#", "\\")):
-            continue
-        if not chords and _TABLE_HEADER.match(line) is not None and number(_fields(line)[0]) is None:
-            continue
-        where = f"line {i}"
-        fields = _fields(line)
-        start_s, end_s = (number(field) for field in (fields + ["", ""])[:2])
-        labels = fields[1:] if end_s is None else fields[2:]
-        if (
-            start_s is None
-            or not labels
-            or (end_s is None and len(labels) > 1 and number(labels[1]) is not None)
-        ):
-            raise NotationError(
-                f"{where}: expected 'start end chord', such as '0.0 2.5 A:min', got {shown(repr(line))}"
-            )
-        label = " ".join(labels).strip("\"' ")
-        if bare := _BARE_DEGREE.fullmatch(label):
-            label = f"{bare[1]}:maj{bare[2]}"  # Harte's syntax, where a major triad needs no name
-        chords.append(TimedChord(where, label, start_s, end_s))
-    if chords and all(chord.end_s == chord.start_s for chord in chords):
-        chords = [replace(chord, end_s=None) for chord in chords]  # Audacity's labels of points
-    return _in_seconds(chords, name)
-
-
-def _fields(line: str) -> list[str]:
-    """At most three fields: the chord may hold commas where they do not separate."""
-    separator = next((mark for mark in ("\t", ";") if mark in line), None)
-    if separator is None:
-        separator = "," if re.match(r"\s*[^\s,]+\s*,", line) else None
-    fields = line.split(separator, 2) if separator else line.split(None, 2)
-    if len(fields) == 3 and number(fields[1].strip()) is None:
-        fields = line.split(separator, 1) if separator else line.split(None, 1)
-    return [field.strip().strip("\"'") for field in fields]
-
-
-@lru_cache(maxsize=256)
-def _warn_once(words: str) -> None:
-    logger.warning("%s", words)  # a chart is read again whenever it is played
-
-
-def _in_seconds(chords: list[TimedChord], name: str) -> list[TimedChord]:
-    """Times as seconds. Chords of minutes are no music: whole numbers are milliseconds or 100 ns then."""
-    ends = [chord.start_s if chord.end_s is None else chord.end_s for chord in chords]
-    following = [chord.start_s for chord in chords[1:]] + ends[-1:]
-    lengths = [
-        (end if chord.end_s is not None else after) - chord.start_s
-        for chord, end, after in zip(chords, ends, following, strict=True)
-    ]
-    given = [length for length in lengths if length > 0]
-    median = float(np.median(given)) if given else 0.0
-    whole = all(time.is_integer() for chord in chords for time in (chord.start_s, chord.end_s or 0.0))
-    usual = 400.0 if len(given) > 1 else _LONGEST_CHORD_S
-    scale, unit = 1.0, "seconds"
-    if whole and 1e6 <= median <= 6e8:
-        scale, unit = 1e-7, "units of 100 ns"
-    elif whole and usual <= median <= 60_000:
-        scale, unit = 1e-3, "milliseconds"
-    if scale != 1.0:
-        _warn_once(f"{name}: its times are read as {unit}: a chord lasts {median * scale:g} s")
-    for chord, length in zip(chords, lengths, strict=True):
-        if length * scale > _LONGEST_CHORD_S and chord.label not in ("N", "X"):
-            raise NotationError(
-                f"{chord.where}: {chord.label} would last {length * scale:g} s; expected times in seconds"
-            )
-    return [
-        replace(
-            chord,
-            start_s=chord.start_s * scale,
-            end_s=None if chord.end_s is None else chord.end_s * scale,
-        )
-        for chord in chords
-    ]
-
-
 def timed_segments(
     chords: Sequence[TimedChord], last_s: float, duration_s: float | None = None
 ) -> tuple[ChordSegment, ...]:
     """Segments of chords in order. Equal neighbours are joined.
 
-    Where they have ends, gaps stay, and overlaps by up to 10 ms go to the later one. Where they have none,
+    Where they have ends, gaps stay, and overlaps by up to 50 ms go to the earlier one. Where they have none,
     the last one lasts to `duration_s`, or `last_s` where that is not given.
 
     Raises:
         NotationError: names the chord and why.
     """
+    if not chords:
+        raise NotationError("there are no chords; expected at least one")
     without_end = [chord for chord in chords if chord.end_s is None]
     if without_end and len(without_end) < len(chords):
         raise NotationError(
@@ -211,6 +120,7 @@ def timed_segments(
     segments: list[ChordSegment] = []
     for chord in chords:
         start_s, end_s = chord.start_s, chord.end_s or 0.0
+        start_s = 0.0 if -_OVERLAP_TOLERANCE_S <= start_s < 0 else start_s
         if not 0 <= start_s <= end_s:
             raise NotationError(f"{chord.where}: expected 0 <= start <= end, got {start_s:g} and {end_s:g}")
         previous_s = segments[-1].end_s if segments else 0.0
@@ -223,6 +133,8 @@ def timed_segments(
         start_s = max(start_s, previous_s)
         if start_s < end_s:  # a chord of no length says nothing
             segments.append(ChordSegment(start_s, end_s, label))
+    if not segments:
+        raise NotationError(f"{chords[0].where}: no chord has a length; expected 'start end chord'")
     return merge_segments(segments)
 
 
@@ -253,12 +165,3 @@ def _checked_time(time_s: float, where: str) -> float:
             f"{where}: {time_s:g} is not a time in seconds, from 0 to {MAX_DURATION_S:g}, such as 2.5"
         )
     return time_s
-
-
-def number(text: str) -> float | None:
-    """A finite number, or None."""
-    try:
-        value = float(text) if text.isascii() and "_" not in text else math.nan
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -67,7 +67,9 @@ def _source(value: Any) -> Any:
         return InMemory.model_validate(value)
     if isinstance(value, (list, tuple)) and value and all(isinstance(item, (list, tuple)) for item in value):
         # Chords with their times, as JASCO takes them, are a chart: a text that every file can hold.
-        return json.dumps([list(item) for item in value], ensure_ascii=False, default=float)
+        from features.timed_chords import chord_list_text
+
+        return chord_list_text(value)
     if value is None or isinstance(value, (bool, int, float)):
         raise ValueError(f"must be a file, got {value!r}")
     return value

@@ -114,6 +114,38 @@ def test_brackets_hold_chords_or_names(text: str, played: str) -> None:
     assert chart(text) == chart(played)
 
 
+@pytest.mark.parametrize(
+    ("text", "played"),
+    [
+        ("A\n| C | Am |\nB\n| F | G |", "C | Am | F | G"),
+        ("[A] C Am\n[B] F G", "C | Am | F | G"),
+        ("[G]la [C]la (x2)", "G | C | G | C"),
+        ("{t: x}\n[C]one [G]two\nplain words\n[F]x", "C | G | F"),
+        ("{start_of_grid}\n| C | G |\n{end_of_grid}\n[F]la [C]lo", "C | G | F | C"),
+        ("Capo: 2nd fret\nTuning: EADGBE\nKey of C\nFeel: swing\nTempo: 120 bpm\nC | G", "C | G"),
+        ("(D-7 G7) | C", "Dm7 G7 | C"),
+        ("[| C | ./. | G |]", "C | C | G"),
+        ("C /// | G", "C / / / | G"),
+        ("C - - F | G", "C / / F | G"),
+        ("(C | Am) x2", "C | Am | C | Am"),
+        ("|: C |1 G :|2 Am |", "C | G | C | Am"),
+        ("C G x 2", "C | G | C | G"),
+        ("Am - F → C, G; D", "Am | F | C | G | D"),
+        ('"C" | (N.C.) | n.c.', "C | N | N"),
+        ("[Chorus] x2\nC | G", "C | G | C | G"),
+        ("\u00a0Am |\u200b F", "Am | F"),
+        ('["C", "Am"]', "C | Am"),
+    ],
+)
+def test_other_notations(text: str, played: str) -> None:
+    assert chart(text) == chart(played)
+
+
+def test_a_time_signature_may_come_first() -> None:
+    assert chart("Time: 3/4\nC | G") == [(0, 1.5, "C:maj"), (1.5, 3, "G:maj")]
+    assert chart("Tempo 60\nC |") == [(0, 4, "C:maj")]
+
+
 def test_chordpro_times_its_bars() -> None:
     assert chart("{tempo: 60}\n{time: 3/4}\n[C]one [G]two") == [(0, 3, "C:maj"), (3, 6, "G:maj")]
 
@@ -185,6 +217,10 @@ def test_timed_chords() -> None:
         ("C@0 Hm@1", "chord 2.*write B"),
         ("C@-1", "chord 1.*'-1'"),
         ("|: Am :| x999\n" * 20, "longer than"),
+        ("[am]la [G]ho", "line 1.*'.am.' is no chord"),
+        ("{transpose: 2}\n[C]la", "line 1.*expected the chords transposed"),
+        ("C | G\n\nF | Hm", "line 3, bar 4.*write B"),
+        ("[(1, 1, 'C')]", "chord 1.*no chord has a length"),
         ("C | G\nAm | F [G/] | C", "line 2.*no chord, no ending"),
         ("[Cmx7] | C", "line 1.*'.Cmx7.' is no chord"),
         ("|: C | [2.] F :|", "bar 2: ending .2.. where ending .1.. is next"),

@@ -135,12 +135,19 @@ def test_lab_files(tmp_path: Path) -> None:
         "0 25000000 C\n25000000 50000000 Am\n",
         "0 2500 C\n2500 5000 Am\n",
         "0 0 C\n2.5 2.5 Am\n5 5 N\n",
+        "start_ms,end_ms,chord\n0,2500,C\n2500,5000,Am\n",
+        "start,duration,chord\n0,2.5,C\n2.5,2.5,Am\n",
+        "chord,start,end\nC,0,2.5\nAm,2.5,5\n",
+        "Anfang;Ende;Akkord\n0,0;2,5;C\n2,5;5,0;Am\n",
+        "0:00\t0:02.5\tC\n0:02.5\t0:05\tAm\n",
+        "-0.01 2.5 C # hi\n2.47 5 Am\n",
+        ",start,end,chord\n0,0,2.5,C\n1,2.5,5,Am\n",
     ],
 )
 def test_label_tables(tmp_path: Path, name: str, text: str) -> None:
     """Audacity's labels, spans of frequency and points too, HTK's 100 ns, milliseconds."""
     segments = read_chords(saved(tmp_path, name, text))
-    assert [(round(s.start_s, 6), round(s.end_s, 6), s.label) for s in segments[:2]] == [
+    assert [(round(s.start_s, 1), round(s.end_s, 1), s.label) for s in segments[:2]] == [
         (0, 2.5, "C:maj"),
         (2.5, 5, "A:min"),
     ]
@@ -189,6 +196,10 @@ def test_lab_overlaps_by_rounding_are_resolved(tmp_path: Path) -> None:
         ("0 nan C\n", "line 1"),
         ("", "empty"),
         ("# nothing\n", "no chords"),
+        ("start,end,chord\n", "no chords"),
+        ("0 2 C 1\n2 4 F 2\n", "line 1.*4 columns and no header"),
+        ("1 C\n2 Am\n3 F\n", "line 1.*numbers of bars"),
+        ("start_beat,end_beat,chord\n0,4,C\n", "line 1.*'start_beat' is no known unit of time"),
     ],
 )
 def test_lab_errors_name_file_and_line(tmp_path: Path, text: str, says: str) -> None:
@@ -206,7 +217,7 @@ def test_f0_tables(tmp_path: Path) -> None:
         track = read_f0_table(saved(tmp_path, "tune.csv", text))
         assert track.times_s.tolist() == [0.0, 0.01, 0.02] and track.f0_hz.tolist() == [220.0, 0.0, 0.0]
         assert track.confidence is not None and track.confidence.tolist() == [0.5, 0.0, 1.0]
-    assert read_f0_table(saved(tmp_path, "tune.csv", "0,220\n1,230\n")).confidence is None
+    assert read_f0_table(saved(tmp_path, "tune.csv", "0,220\n0.5,230\n")).confidence is None
 
 
 A4_TABLES = {
@@ -228,6 +239,14 @@ A4_TABLES = {
     "decimal commas": "0,20;440,0\n0,21;440,0\n",
     "decimal commas and spaces": "0,20 440,0\n0,21 440,0\n",
     "header in a comment": "# time f0_hz\n0.20 440\n0.21 440\n",
+    "tab-separated data frame": "\ttime\tf0\n0\t0.20\t440\n1\t0.21\t440\n",
+    "R": '"time" "f0"\n"1" 0.20 440\n"2" 0.21 440\n',
+    "Sonic Visualiser": "TIME,VALUE,LABEL\n0.20,440,\n0.21,440,\n",
+    "German": "Zeit;Frequenz\n0,20;440\n0,21;440\n",
+    "quoted decimal commas": '"0,20","440,0"\n"0,21","440,0"\n',
+    "frames beside times": "frame,time,f0\n20,0.20,440\n21,0.21,440\n",
+    "statistics": "time,f0_min,f0_max,f0,unvoiced_prob\n0.20,1,2,440,0\n0.21,1,2,440,1\n",
+    "sep=": "sep=;\ntime;f0\n0.20;440\n0.21;440\n",
     "quotes": '"time","f0"\n"0.20","440"\n"0.21","440"\n',
 }
 
@@ -305,6 +324,8 @@ def test_a_table_that_was_written_is_read_back(
         ("time,midi\n0,69\n0.1,99999\n", "line 3.*at most 24000 Hz"),
         ("0,220\n", "one pitch"),
         ("0,220\n10,220\n20,220\n", "10 s apart"),
+        ("0,220\n1,220\n2,220\n", "1 s apart"),
+        ("0,1.220\n0.1,1.221\n", "highest pitch is 1.221 Hz"),
         ("time,pitch\n0,69\n0.1,69\n", "Hz or MIDI"),
         ("time,bark\n0,3\n0.1,3\n", "line 1.*'time,bark' is known as the pitch"),
         ("x,y\n0,3\n0.1,3\n", "line 1.*known as the time"),
