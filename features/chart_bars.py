@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from features.chart_text import COUNT, ENDING, ChartLine, Metre
 from features.chord_labels import ChordError, parse_chord
 from features.symbols import NotationError
+from features.text_files import shortened
 
 MAX_BARS = 10_000
 _BAR_LINE = re.compile(r":\|\|:|:\|:|:\|\|?|\|\|?:|\|\|?")
@@ -240,25 +241,25 @@ def _read_bar(cell: str, previous: Bar | None, metre: Metre, where: str) -> Bar:
     for token in tokens:
         if token == _REPEAT_BAR:
             raise NotationError(
-                f"{where} ({shown(cell)}): '%' repeats a whole bar; expected it alone in its bar"
+                f"{where} ({shortened(cell, 40)}): '%' repeats a whole bar; expected it alone in its bar"
             )
         if COUNT.fullmatch(token):
             raise NotationError(
-                f"{where} ({shown(cell)}): {token} is expected at the end of a line, or after ':|'"
+                f"{where} ({shortened(cell, 40)}): {token} is expected at the end of a line, or after ':|'"
             )
         if ENDING.fullmatch(token):
             raise NotationError(
-                f"{where} ({shown(cell)}): the ending {token} is expected at the start of a bar"
+                f"{where} ({shortened(cell, 40)}): the ending {token} is expected at the start of a bar"
             )
         if _JUMP.fullmatch(token):
             raise NotationError(
-                f"{where} ({shown(cell)}): jumps are not played; expected the bars written out"
+                f"{where} ({shortened(cell, 40)}): jumps are not played; expected the bars written out"
             )
         if token not in _HOLD:
-            last = chord_label(token, f"{where} ({shown(cell)})")
+            last = chord_label(token, f"{where} ({shortened(cell, 40)})")
         elif last is None:
             raise NotationError(
-                f"{where} ({shown(cell)}): {token!r} holds a chord, and there is none before it"
+                f"{where} ({shortened(cell, 40)}): {token!r} holds a chord, and there is none before it"
             )
         labels.append(last)
     return Bar(tuple(labels), metre.bar_s)
@@ -270,8 +271,3 @@ def chord_label(token: str, where: str) -> str:
         return parse_chord(token).label
     except ChordError as error:
         raise NotationError(f"{where}: {error}") from error
-
-
-def shown(text: str) -> str:
-    """A text as messages quote it."""
-    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -25,6 +25,7 @@ from features.harte import (
     parse_harte_quality,
 )
 from features.symbols import NotationError, frame_overlap
+from features.text_files import shortened
 
 NO_CHORD, UNKNOWN_CHORD = "N", "X"
 NO_CHORD_CHANNEL = 36
@@ -175,7 +176,7 @@ def _root_hint(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return repr(text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…")
+    return repr(shortened(text, _LONGEST_TEXT))
 
 
 def majmin(label: str | Chord) -> str:

@@ -14,27 +14,27 @@ import soundfile
 
 from features import chunks, mpeg, ogg
 from features.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Audio, AudioError
-from features.file_kinds import HEAD, told_by_look, told_by_magic
+from features.file_kinds import HEAD, guess_kind, sniff_magic
 
 logger = logging.getLogger(__name__)
 
 _BLOCK = 2**16
-_ROOM = 2**28
+_MAX_PREALLOCATED_VALUES = 2**28
 """So many values at most (1 GB) are made room for because a header says so."""
 _NO_LENGTH = 2**60
 """libsndfile says more than this where a header says no length."""
-_ENOUGH_FRAMES = 10
+_MIN_MPEG_FRAMES = 10
 """A file that libsndfile takes for nothing is MP3 if it has so many frames."""
 
 
-class _Forward(soundfile.SoundFile):
+class _SequentialFile(soundfile.SoundFile):
     """A sound file read from its beginning to its end: some have no positions to seek."""
 
     def seekable(self) -> bool:
         return False
 
 
-class _Copy(mmap.mmap):
+class _WritableCopy(mmap.mmap):
     """The bytes of a file, which may be changed here without changing the file."""
 
     def seek(self, position: int, whence: int = os.SEEK_SET) -> None:
@@ -47,16 +47,16 @@ def decode(path: Path, max_duration_s: float) -> Audio:
     """Read a file that is there and not empty. AudioError, naming it, where that is not possible."""
     try:
         with path.open("rb") as file:
-            told = told_by_magic(file.read(HEAD), path.name)
+            told = sniff_magic(file.read(HEAD), path.name)
             if told is not None:
                 raise AudioError(f"{path} {told}")
-            with _Copy(file.fileno(), 0, access=mmap.ACCESS_COPY) as data:
+            with _WritableCopy(file.fileno(), 0, access=mmap.ACCESS_COPY) as data:
                 return _decode(path, data, max_duration_s)
     except OSError as error:
         raise AudioError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _decode(path: Path, data: _Copy, max_duration_s: float) -> Audio:
+def _decode(path: Path, data: _WritableCopy, max_duration_s: float) -> Audio:
     try:
         places = _joined_files(path, data)
         if places:
@@ -64,7 +64,7 @@ def _decode(path: Path, data: _Copy, max_duration_s: float) -> Audio:
         source = data if _mend_chunks(path, data) else os.fsencode(path)  # a name need not be UTF-8
         parts: list[bytes] = []
         try:
-            with _Forward(source) as opened:
+            with _SequentialFile(source) as opened:
                 frames: int | None = opened.frames if opened.frames < _NO_LENGTH else None
                 if opened.format == "MP3":
                     parts, frames = _mpeg_parts(path, data, opened.frames, max_duration_s)
@@ -76,7 +76,7 @@ def _decode(path: Path, data: _Copy, max_duration_s: float) -> Audio:
                 raise
         return _join(path, parts, max_duration_s)
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        looks = told_by_look(data[:HEAD])
+        looks = guess_kind(data[:HEAD])
         why = f": it is {looks}" if looks else f" ({_reason(error)})"
         raise AudioError(f"{path} cannot be read as sound{why}; expected wav, flac, ogg or mp3") from error
 
@@ -87,7 +87,7 @@ def _reason(error: RuntimeError) -> str:
     return "its format is not known" if "not a regular file" in said else said.rstrip(".")
 
 
-def _joined_files(path: Path, data: _Copy) -> list[tuple[int, int]]:
+def _joined_files(path: Path, data: _WritableCopy) -> list[tuple[int, int]]:
     """Places of files that follow one another in one; none of one alone. libsndfile reads only the first."""
     places = chunks.joined_files(data)
     if data[:4] == b"OggS":
@@ -100,7 +100,7 @@ def _joined_files(path: Path, data: _Copy) -> list[tuple[int, int]]:
     return places
 
 
-def _mend_chunks(path: Path, data: _Copy) -> bool:
+def _mend_chunks(path: Path, data: _WritableCopy) -> bool:
     """Put the true length of the sound into the header where it is wrong; whether it was."""
     is_bw64 = data[:4] == b"BW64"
     if is_bw64:
@@ -126,7 +126,7 @@ def _check_length(path: Path, sound: chunks.SoundChunk | None) -> None:
 
 
 def _mpeg_parts(
-    path: Path, data: _Copy, estimate: int, max_duration_s: float
+    path: Path, data: _WritableCopy, estimate: int, max_duration_s: float
 ) -> tuple[list[bytes], int | None]:
     """Streams to be read one by one, none where libsndfile reads all; and how many samples are announced."""
     streams = _mpeg_streams(path, data, max_duration_s)
@@ -137,17 +137,19 @@ def _mpeg_parts(
     return [], None  # the estimate is long enough
 
 
-def _mpeg_streams(path: Path, data: _Copy, max_duration_s: float) -> list[mpeg.Stream]:
+def _mpeg_streams(path: Path, data: _WritableCopy, max_duration_s: float) -> list[mpeg.Stream]:
     streams = mpeg.find_streams(data, max_duration_s)
-    if sum(stream.n_samples / stream.sample_rate for stream in streams) > max_duration_s + 1:
+    if (
+        sum(stream.n_samples / stream.sample_rate for stream in streams) > max_duration_s + 1
+    ):  # frames are padded
         raise AudioError(f"{path} lasts longer than {max_duration_s:.0f} s: cut it")
     return streams
 
 
-def _hidden_mpeg(path: Path, data: _Copy, max_duration_s: float) -> list[bytes]:
+def _hidden_mpeg(path: Path, data: _WritableCopy, max_duration_s: float) -> list[bytes]:
     """The streams of an MP3 file that begins with something else, such as a WAV header."""
     streams = _mpeg_streams(path, data, max_duration_s)
-    is_mpeg = sum(stream.n_frames for stream in streams) >= _ENOUGH_FRAMES
+    is_mpeg = sum(stream.n_frames for stream in streams) >= _MIN_MPEG_FRAMES
     return [stream.read(data) for stream in streams] if is_mpeg else []
 
 
@@ -157,7 +159,7 @@ def _join(path: Path, parts: Iterable[bytes], max_duration_s: float) -> Audio:
     duration_s = 0.0
     for part in parts:
         _check_length(path, chunks.find_sound(part))
-        with _Forward(io.BytesIO(part)) as opened:
+        with _SequentialFile(io.BytesIO(part)) as opened:
             pieces.append(_read(path, opened, opened.frames, max_duration_s, duration_s))
         duration_s += pieces[-1].duration_s
     first = pieces[0]
@@ -192,7 +194,9 @@ def _read(
     if frames is not None and (end_s := duration_s + frames / rate) > max_duration_s:
         raise AudioError(f"{path} lasts {end_s:.0f} s; expected at most {max_duration_s:.0f} s: cut it")
     said = opened.frames if opened.frames < _NO_LENGTH else 60 * rate
-    samples = np.empty((channels, min(max(said, 1), _ROOM // channels)), dtype=np.float32)  # (C, S)
+    samples = np.empty(
+        (channels, min(max(said, 1), _MAX_PREALLOCATED_VALUES // channels)), dtype=np.float32
+    )  # (C, S)
     block = np.empty((_BLOCK, channels), dtype=np.float32)
     n_samples = 0
     while n_new := len(opened.read(out=block)):

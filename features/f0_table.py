@@ -12,6 +12,7 @@ import numpy as np
 
 from features.symbols import NotationError, read_symbols
 from features.tables import COUNTED, TIME_UNITS, Row, number, read_table, seconds_of, time_value, words
+from features.text_files import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def _named_columns(path: str | Path, header: Row, frame_rate: float | None) -> _
     if "time" not in roles or "pitch" not in roles:
         missing = "time" if "time" not in roles else "pitch"
         raise NotationError(
-            f"{where}: no column of the header {_short(','.join(header.fields))} is known as the {missing}; "
+            f"{where}: no column of the header {_quoted(','.join(header.fields))} is known as the {missing}; "
             "expected names such as time, time_ms or frame (100 Hz), and f0_hz, midi or cents"
         )
     times = [i for i, role in enumerate(roles) if role == "time"]
@@ -132,8 +133,8 @@ def _named_columns(path: str | Path, header: Row, frame_rate: float | None) -> _
         time,
         pitch,
         confidences[0] if confidences else None,
-        seconds_of(header.fields[time], _TIME_WORDS, frame_rate, f"{where}: {_short(header.fields[time])}"),
-        _hz_of(names[pitch], f"{where}: {_short(header.fields[pitch])}"),
+        seconds_of(header.fields[time], _TIME_WORDS, frame_rate, f"{where}: {_quoted(header.fields[time])}"),
+        _hz_of(names[pitch], f"{where}: {_quoted(header.fields[pitch])}"),
         pitch_is_bare=names[pitch] in (["pitch"], ["value"]),
     )
 
@@ -171,13 +172,13 @@ def _read_row(
 ) -> tuple[float, float, float]:
     fields = row.fields
     if len(fields) < 2:
-        shown = _short(",".join(fields))
+        shown = _quoted(",".join(fields))
         raise NotationError(f"{where}: expected 'time,f0' such as '0.01,220.5', got {shown}")
     time = fields[columns.time] if len(fields) > columns.time else ""
     pitch = fields[columns.pitch] if len(fields) > columns.pitch else ""
     time_s = time_value(time)
     if time_s is None or time_s < 0:
-        raise NotationError(f"{where}: expected a time in seconds >= 0, got {_short(time)}")
+        raise NotationError(f"{where}: expected a time in seconds >= 0, got {_quoted(time)}")
     time_s *= columns.seconds
     if previous_s is not None and time_s <= previous_s:
         raise NotationError(
@@ -188,7 +189,7 @@ def _read_row(
         given = fields[columns.confidence]
         read = 0.0 if given.lower() in _UNVOICED else _TRUTH.get(given.lower(), number(given))
         if read is None or not 0 <= read <= 1:
-            raise NotationError(f"{where}: expected a confidence from 0 to 1, got {_short(given)}")
+            raise NotationError(f"{where}: expected a confidence from 0 to 1, got {_quoted(given)}")
         confidence = read
     return time_s, _read_pitch(pitch, columns, where), confidence
 
@@ -207,7 +208,7 @@ def _read_pitch(text: str, columns: _Columns, where: str) -> float:
         f0_hz = None
     if f0_hz is None or f0_hz > _MAX_F0_HZ:
         raise NotationError(
-            f"{where}: expected a pitch of at most {_MAX_F0_HZ:g} Hz (0 for unvoiced), got {_short(text)}"
+            f"{where}: expected a pitch of at most {_MAX_F0_HZ:g} Hz (0 for unvoiced), got {_quoted(text)}"
         )
     return max(f0_hz, 0.0)
 
@@ -236,5 +237,5 @@ def _check_track(path: str | Path, times_s: np.ndarray, f0_hz: np.ndarray, colum
         )
 
 
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:59]}…")
+def _quoted(text: str) -> str:
+    return repr(shortened(text))

@@ -1,11 +1,11 @@
-"""What a file is that is no sound, or sound of a kind that cannot be read: told by its first bytes."""
+"""Kinds of files that hold no sound, or none that can be read, by their first bytes."""
 
 from __future__ import annotations
 
 import re
 import string
 
-from features.text_files import stand_in
+from features.text_files import placeholder
 
 HEAD = 4096
 """So many of the first bytes are enough to tell."""
@@ -41,9 +41,9 @@ _NO_SOUND = (
 _TEXT = frozenset(string.printable.encode()) - frozenset(b"\x0b\x0c")
 
 
-def told_by_magic(head: bytes, name: str) -> str | None:
+def sniff_magic(head: bytes, name: str) -> str | None:
     """What to say of a file, "is a web page (HTML), not sound", where the first bytes leave no doubt."""
-    if found := stand_in(head):
+    if found := placeholder(head):
         return f"{found}; expected wav, flac, ogg or mp3"
     for pattern, kind in _OTHER_SOUND:
         if re.match(pattern, head, re.DOTALL):
@@ -56,7 +56,7 @@ def told_by_magic(head: bytes, name: str) -> str | None:
     return None
 
 
-def told_by_look(head: bytes) -> str | None:
+def guess_kind(head: bytes) -> str | None:
     """What a file holds that could not be read as sound: JSON, text, zeros."""
     if not head.strip(b"\0"):
         return "zeros"

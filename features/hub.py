@@ -13,7 +13,7 @@ from typing import Any
 from urllib import request
 from urllib.error import HTTPError
 
-from features.text_files import read_json, stand_in_at
+from features.text_files import placeholder_at, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def _load(kind: Any, source: str, what: str, local_files_only: bool, **options: 
 def _refuse_stand_ins(folder: Path) -> None:
     """ValueError where a file of weights in a folder is a Git LFS pointer, a web page or empty."""
     for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
-        if found := stand_in_at(path):
+        if found := placeholder_at(path):
             raise ValueError(f"its {path.name} {found}")
 
 

@@ -16,7 +16,7 @@ from features.files import is_file, is_folder
 from features.midi_notes import PlayedNote, names_drums, plain_name, played_notes
 from features.smf import Smf, SmfError, SmfTrack, read_smf
 from features.symbols import DrumHit, NotationError, Note
-from features.text_files import stand_in
+from features.text_files import placeholder
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ def _read_bytes(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise NotationError(f"{path} cannot be read: {error}") from error
-    if found := stand_in(data[:512]):
+    if found := placeholder(data[:512]):
         raise NotationError(f"{path} {found}; expected a MIDI file")
     if data[:4] not in (b"MThd", b"RIFF"):
         raise NotationError(f"{path} is not a MIDI file: expected it to begin with 'MThd'")

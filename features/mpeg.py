@@ -30,6 +30,9 @@ _CONFIRM = 3
 """So many frames in a row are no accident."""
 _SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef].", re.DOTALL)
 _MOST_JUNK = 2**22
+TOO_LONG_S = 1.5
+"""A stream is read so much beyond what is allowed, to tell that it is longer."""
+
 _GAPS = 21, 24
 """Where a tag's delay and padding of the encoder (12 bits each) lie behind the name of the encoder."""
 
@@ -81,7 +84,7 @@ class Stream:
 def find_streams(data: Bytes, max_duration_s: float = math.inf) -> list[Stream]:
     """All streams in a file, in order: a new one begins at a tag and where rate or channels change.
 
-    Ends a second after `max_duration_s`. An empty list where there is no MP3.
+    Ends TOO_LONG_S after `max_duration_s`. An empty list where there is no MP3.
     """
     streams: list[Stream] = []
     kind, duration_s = None, 0.0
@@ -100,7 +103,7 @@ def find_streams(data: Bytes, max_duration_s: float = math.inf) -> list[Stream]:
             stream.spans.append([start, start + header.length])
         stream.n_frames += 1
         duration_s += header.samples / header.kind[1]
-        if duration_s > max_duration_s + 1.5:
+        if duration_s > max_duration_s + TOO_LONG_S:
             break
     whole = [stream for stream in streams if stream.n_frames >= _CONFIRM]  # fewer may be junk
     return whole or [stream for stream in streams if stream.n_frames]

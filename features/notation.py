@@ -88,7 +88,8 @@ def open_chart(source: str | Path, bpm: float = 120.0, beats_per_bar: float = 4)
             chart = read_chart(text, bpm, beats_per_bar, str(path))
         chart.segments()  # what is amiss with it is said here, with the file
     except NotationError as error:
-        raise NotationError(f"{path}: {error}") from error
+        separator = "," if str(error).startswith("line") else ":"
+        raise NotationError(f"{path}{separator} {error}") from error
     return chart
 
 

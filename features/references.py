@@ -41,6 +41,7 @@ from features.notation import (
     open_chart,
 )
 from features.symbols import DrumHit, NotationError, Note
+from features.text_files import shortened
 from features.timed_chords import chord_list_text
 
 logger = logging.getLogger(__name__)
@@ -174,12 +175,8 @@ def _chart(source: str | Path, bpm: float | None, beats_per_bar: float) -> Refer
     except NotationError as error:
         if is_folder(source):
             raise NotationError(f"{source} is a folder; expected {_expected('chords')}") from error
-        raise NotationError(f"the chord chart {_short(source)}: {error}") from error
+        raise NotationError(f"the chord chart {shortened(source, 40)!r}: {error}") from error
     return Reference("chords", source, segments[-1].end_s, chart)
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:39]}…")
 
 
 def _symbols(role: str, name: str, symbols: Symbols) -> Reference:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from features.files import whole_file
-from features.text_files import stand_in
+from features.text_files import placeholder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +71,7 @@ def _what_is_amiss(path: Path, what: str, error: Exception) -> str:
             head = file.read(_HEAD_BYTES)
     except OSError as problem:
         return f"{refusal}: {problem.strerror}"
-    if found := stand_in(head):
+    if found := placeholder(head):
         return f"{found}; expected {what} (safetensors)"
     if head.startswith(_PICKLES):
         return f"{refusal}: it is a pickle, and no pickle is loaded; convert it to safetensors"

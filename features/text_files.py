@@ -43,7 +43,7 @@ def read_text(path: str | Path, expected: str, may_be_empty: bool = False) -> st
         content = path.read_bytes()
     except OSError as error:
         raise TextFileError(f"{path} cannot be read ({error.strerror}); expected {expected}") from error
-    if content and (found := stand_in(content[:_HEAD_BYTES])):
+    if content and (found := placeholder(content[:_HEAD_BYTES])):
         raise TextFileError(f"{path} {found}; expected {expected}")
     text = _decoded(content, path, expected)
     if not may_be_empty and not text.strip():
@@ -129,7 +129,7 @@ def _hint(text: str, place: int) -> str:
     return ""
 
 
-def stand_in(head: bytes) -> str:
+def placeholder(head: bytes) -> str:
     """What the first bytes of a file show that stands where another should; empty where they do not tell."""
     if not head:
         return "is empty (0 bytes)"
@@ -140,13 +140,18 @@ def stand_in(head: bytes) -> str:
     return ""
 
 
-def stand_in_at(path: Path) -> str:
-    """`stand_in` of a file; empty where it cannot be read."""
+def placeholder_at(path: Path) -> str:
+    """`placeholder` of a file; empty where it cannot be read."""
     try:
         with path.open("rb") as file:
-            return stand_in(file.read(_HEAD_BYTES))
+            return placeholder(file.read(_HEAD_BYTES))
     except (OSError, ValueError):
         return ""
+
+
+def shortened(text: str, longest: int = 60) -> str:
+    """A text as messages show it: at most so many characters."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def unprintable(text: str) -> str:

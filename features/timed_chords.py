@@ -8,9 +8,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from features.chart_bars import chord_label, shown
+from features.chart_bars import chord_label
 from features.chord_labels import ChordSegment, merge_segments
 from features.symbols import NotationError
+from features.text_files import shortened
 
 MAX_DURATION_S = 36_000.0
 _OVERLAP_TOLERANCE_S = 0.05
@@ -69,7 +70,7 @@ def chords_of_pairs(items: Sequence[object], expected: str) -> list[TimedChord]:
     """Read Python tuples of a chord and its start, or of its start, its end and the chord."""
     chords = []
     for i, item in enumerate(items, start=1):
-        where = f"chord {i} ({shown(repr(item))})"
+        where = f"chord {i} ({shortened(repr(item), 40)})"
         if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
             raise NotationError(f"{where}: {expected}")
         texts = [field for field in item if isinstance(field, str)]
@@ -85,7 +86,7 @@ def read_timed_tokens(text: str) -> list[TimedChord]:
     chords: list[TimedChord] = []
     for raw in text.replace("|", " ").split():
         token = raw.rstrip(",;")
-        where = f"chord {len(chords) + 1} ({shown(token)})"
+        where = f"chord {len(chords) + 1} ({shortened(token, 40)})"
         match = _TIMED.fullmatch(token)
         if match is None:
             raise NotationError(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from features.text_files import parse_json, read_text, stand_in
+from features.text_files import parse_json, placeholder, read_text
 from flowmusic.api.request import REQUEST_FIELDS, Request
 from flowmusic.errors import reason
 
@@ -107,7 +107,7 @@ class Manifest:
                 head = file.read(512)
         except OSError as error:
             raise ValueError(f"{self.path} cannot be read as a manifest ({error.strerror})") from error
-        if head and (found := stand_in(head)):
+        if head and (found := placeholder(head)):
             raise ValueError(f"{self.path} {found}; expected a manifest")
         if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
             return read_text(self.path, "a manifest").encode(errors="surrogatepass")

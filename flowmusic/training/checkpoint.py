@@ -12,14 +12,14 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from torch import Tensor
 
 from features.files import whole_file
-from features.text_files import stand_in_at
+from features.text_files import placeholder_at
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint of ours. ValueError, naming the file, for anything else; no pickle is loaded."""
     if not path.is_file():
         raise ValueError(f"{path} is not a checkpoint: there is no such file")
-    if found := stand_in_at(path):
+    if found := placeholder_at(path):
         raise ValueError(f"{path} {found}; expected a checkpoint")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)

@@ -150,8 +150,8 @@ def test_files_of_odd_names_and_stand_ins_are_rows_of_their_own(
     folder.mkdir()
     for name in names:
         (folder / os.fsdecode(name)).symlink_to(music_file)
-    for stand_in in ("lfs.wav", "page.mid"):
-        (folder / stand_in).write_bytes(LFS_POINTER)
+    for placeholder in ("lfs.wav", "page.mid"):
+        (folder / placeholder).write_bytes(LFS_POINTER)
     manifest = write_manifest(tmp_path / "manifest.jsonl", reference_rows(folder, ["drums"]))
     summary = run(model, manifest, tmp_path / "out")
     assert (summary.finished, summary.failed) == (4, 2)
