@@ -10,6 +10,7 @@ import pytest
 
 from features.cache import FeatureCache
 from features.extract import Extractors
+from features.files import PARTIAL_PREFIX
 from flowmusic.api.model import FlowMusic
 from flowmusic.batch.run import default_settings, run_batch
 from flowmusic.batch.table import BatchSummary
@@ -32,3 +33,8 @@ def run(model: FlowMusic, manifest: Path, out: Path, scores: bool = False, **cha
 def command(tiny_model: Path, manifest: Path, out: Path, *more: str) -> list[str]:
     words = [sys.executable, "-m", "flowmusic", "batch", str(manifest), "--out", str(out), "--no-scores"]
     return [*words, "--checkpoint", str(tiny_model), "--separator", "none", *more]
+
+
+def finished(out: Path) -> list[Path]:
+    """Sidecars of clips that are finished; one that is being written has another name."""
+    return [path for path in out.glob("clips/*.json") if not path.name.startswith(PARTIAL_PREFIX)]

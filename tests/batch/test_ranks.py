@@ -17,11 +17,11 @@ from flowmusic.batch import ranks
 from flowmusic.batch.ranks import device_of_rank
 from flowmusic.batch.run import MAX_WAIT, _trainer
 from flowmusic.batch.sources import write_manifest
-from tests.batch.conftest import QUIET, command, run
+from tests.batch.conftest import QUIET, command, finished, run
 
 
 def made_by(rank: int, out: Path) -> list[Path]:
-    sidecars = sorted((out / "clips").glob("[!.]*.json"))
+    sidecars = sorted(finished(out))
     return [path for path in sidecars if json.loads(path.read_text())["row"]["rank"] == rank]
 
 
@@ -38,7 +38,7 @@ def test_no_process_goes_on_without_the_first(tiny_model: Path, model: FlowMusic
         process.kill()
         process.wait()
     with locked(out / ".rank-1.lock", 60):  # the other has ended
-        kept = {path: path.stat().st_mtime_ns for path in out.glob("clips/[!.]*.json")}
+        kept = {path: path.stat().st_mtime_ns for path in finished(out)}
         assert 1 <= len(made_by(1, out)) < 6, "it did not do all of its half"
     assert str(run(model, manifest, out)) == "12 clips"
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "each clip is made once"

@@ -15,14 +15,13 @@ import numpy as np
 import pytest
 
 from features.audio import read_audio
-from features.files import PARTIAL_PREFIX
 from flowmusic.api.model import FlowMusic
 from flowmusic.batch.manifest import Manifest
 from flowmusic.batch.run import default_settings, run_batch
 from flowmusic.batch.sources import write_manifest
 from flowmusic.batch.store import OutOfSpaceError
 from flowmusic.cli import main
-from tests.batch.conftest import QUIET, command, run
+from tests.batch.conftest import QUIET, command, finished, run
 
 ROWS: list[dict[str, object]] = [
     {"chords": "Am | F", "duration": 1},
@@ -144,11 +143,6 @@ def test_a_folder_of_another_batch_is_refused(model: FlowMusic, manifest: Path, 
     run(model, manifest, tmp_path / "out")
     with pytest.raises(ValueError, match=r"other settings \(loudness differ\)"):
         run(model, manifest, tmp_path / "out", loudness=-20.0)
-
-
-def finished(out: Path) -> list[Path]:
-    """Sidecars of clips that are finished; one that is being written has another name."""
-    return [path for path in out.glob("clips/*.json") if not path.name.startswith(PARTIAL_PREFIX)]
 
 
 def test_killed_at_any_time_it_goes_on(tiny_model: Path, model: FlowMusic, tmp_path: Path) -> None:
