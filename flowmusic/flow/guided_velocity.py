@@ -10,7 +10,8 @@ from torch import Tensor
 
 from features.frames import CONTROL_FRAME_RATE
 from flowmusic.conditioning.condition import Condition
-from flowmusic.flow.guidance import TOKENS, GuidanceSpec, summed_weights
+from flowmusic.flow.condition_sets import weights_by_frame
+from flowmusic.flow.guidance import TOKENS, GuidanceSpec
 from flowmusic.flow.schedule import Guidance
 from flowmusic.model.transformer import FlowTransformer, Prepared, ReadTokens
 
@@ -67,29 +68,12 @@ class GuidedVelocity:
 
     def _weights(self) -> dict[frozenset[str], Tensor]:
         """Weight of each condition set: (), or (T, 1) where it changes along the clip."""
-        spans = self.guidance.spans
-        by_span = [
-            summed_weights((item.conditions.among(self.given), item.weight) for item in span.spec.sets)
-            for span in spans
-        ]
-        if len(spans) == 1:
-            weights = {conditions: torch.tensor(weight) for conditions, weight in by_span[0].items()}
-        else:
-            index = self._span_of_each_frame([span.start_s for span in spans[1:]])
-            weights = {}
-            for conditions in dict.fromkeys(conditions for sets in by_span for conditions in sets):
-                weight = torch.tensor([sets.get(conditions, 0.0) for sets in by_span])[index, None]  # (T, 1)
-                if bool(weight.any()):
-                    weights[conditions] = weight
+        frame_rate = CONTROL_FRAME_RATE / self.model.config.control_fold
+        frames = torch.arange(self.condition.n_frames) if self.frames is None else self.frames.cpu()
+        weights = weights_by_frame(self.guidance, self.given, frames, frame_rate)
         if self.guidance.rescale > 0:  # needs v_all beside the guided velocity
             weights.setdefault(self.given, torch.zeros_like(next(iter(weights.values()))))
         return weights
-
-    def _span_of_each_frame(self, starts_s: list[float]) -> Tensor:
-        """(T,) by the middle of each latent frame."""
-        frame_rate = CONTROL_FRAME_RATE / self.model.config.control_fold
-        frames = torch.arange(self.condition.n_frames) if self.frames is None else self.frames.cpu()
-        return torch.bucketize((frames + 0.5) / frame_rate, torch.tensor(starts_s), right=True)
 
     @cached_property
     def prepared(self) -> Prepared:

@@ -121,12 +121,12 @@ class FlowConfig:
     @classmethod
     def from_dict(cls, values: object, source: str = "the flow configuration") -> FlowConfig:
         """From plain values. ValueError, naming `source`, for unknown keys; missing ones are the defaults."""
-        settings = _known(values, cls, source)
+        settings = known_settings(values, cls, source)
         if "controls" in settings:
-            settings["controls"] = _names(settings["controls"], source)
+            settings["controls"] = names_of(settings["controls"], source)
         style = settings.pop("style", None)
         if style is not None:
-            settings["style"] = StyleConfig(**_known(style, StyleConfig, f"style in {source}"))
+            settings["style"] = StyleConfig(**known_settings(style, StyleConfig, f"style in {source}"))
         return cls(**settings)
 
     @classmethod
@@ -139,8 +139,8 @@ class FlowConfig:
         return cls.from_dict(values, source)
 
 
-def _known(values: object, kind: type[FlowConfig] | type[StyleConfig], source: str) -> dict[str, Any]:
-    """A table of settings that are all fields of `kind`; ValueError, naming `source`."""
+def known_settings(values: object, kind: type[Any], source: str) -> dict[str, Any]:
+    """A table of settings that are all fields of the dataclass `kind`; ValueError, naming `source`."""
     if not isinstance(values, dict):
         raise ValueError(f"{source} must be a table of settings, got {type(values).__name__}")
     known = [field.name for field in fields(kind)]
@@ -150,7 +150,8 @@ def _known(values: object, kind: type[FlowConfig] | type[StyleConfig], source: s
     return dict(values)
 
 
-def _names(values: object, source: str) -> tuple[str, ...]:
+def names_of(values: object, source: str) -> tuple[str, ...]:
+    """The names of controls in a configuration; ValueError, naming `source`, where they are none."""
     if not isinstance(values, (list, tuple)) or not all(isinstance(name, str) for name in values):
         raise ValueError(f"controls in {source} must be a list of names, got {values!r}")
     return tuple(values)

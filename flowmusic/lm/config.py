@@ -1,0 +1,113 @@
+"""The shape of a music language model: everything that must be known to build one before its weights are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from features.controls import CONTROL_NAMES, CONTROLS
+from flowmusic.conditioning.condition import ConditionShape
+from flowmusic.conditioning.style import StyleConfig, check_positive
+from flowmusic.model.config import known_settings, names_of
+
+PATTERNS = ("depth", "delay")
+
+
+@dataclass(frozen=True)
+class LmConfig:
+    """Shape of a `TokenTransformer`. The defaults are those of the bundled language model.
+
+    latent_dim        channels D of the codec's latents
+    image_dim         how many of them, the last ones, are the stereo image, which has a codebook of its own
+    codebooks         residual codebooks of the sound
+    codes             codes of each codebook
+    width             channels H of the residual stream
+    depth             transformer blocks
+    heads             attention heads; `width / heads` must be even (rotary positions turn pairs)
+    mlp_ratio         hidden channels of the feed-forward part, in widths
+    cross_every       every how many blocks the tokens of text and style are attended to
+    lookahead         frames (odd) of the controls, half before and half after, that a frame is told of
+    pattern           how the tokens of a frame are predicted: one after the other by a small transformer over
+                      codebooks ('depth', RQ-Transformer, arXiv 2203.01941), or each a frame later than the
+                      one before it ('delay', MusicGen, arXiv 2306.05284)
+    depth_width, depth_blocks, depth_heads   of that small transformer
+    control_fold      control frames per latent frame
+    controls          names of the controls that it follows, in the order of the weights' channels
+    text_dim          channels E of the text encoder's states
+    style_dim         channels of a style token
+    style             shape of what makes style tokens of a recording; None: the model knows no style
+    """
+
+    latent_dim: int = 172
+    image_dim: int = 12
+    codebooks: int = 8
+    codes: int = 512
+    width: int = 288
+    depth: int = 8
+    heads: int = 6
+    mlp_ratio: float = 3.0
+    cross_every: int = 2
+    lookahead: int = 9
+    pattern: str = "depth"
+    depth_width: int = 192
+    depth_blocks: int = 2
+    depth_heads: int = 4
+    control_fold: int = 2
+    text_dim: int = 384
+    style_dim: int = 128
+    style: StyleConfig | None = None
+    controls: tuple[str, ...] = CONTROL_NAMES
+
+    def __post_init__(self) -> None:
+        others = ("mlp_ratio", "style", "image_dim", "controls", "pattern")
+        check_positive(self, [field.name for field in fields(self) if field.name not in others])
+        check_positive(self, ("mlp_ratio",), whole=False)
+        if self.pattern not in PATTERNS:
+            raise ValueError(f"LmConfig.pattern must be one of {', '.join(PATTERNS)}, got {self.pattern!r}")
+        for width, heads in ((self.width, self.heads), (self.depth_width, self.depth_heads)):
+            if width % heads or (width // heads) % 2:
+                raise ValueError(f"LmConfig's widths must be even multiples of heads, got {width} and {heads}")
+        if self.lookahead % 2 == 0:
+            raise ValueError(f"LmConfig.lookahead must be odd, got {self.lookahead}")
+        if not 0 <= self.image_dim < self.latent_dim:
+            raise ValueError(
+                "LmConfig.image_dim must be from 0 to less than latent_dim, "
+                f"got {self.image_dim} of {self.latent_dim}"
+            )
+        if len(set(self.controls)) < len(self.controls):
+            raise ValueError(f"LmConfig.controls must not name a control twice, got {self.controls}")
+        for name in self.controls:
+            CONTROLS.check(name)
+
+    @property
+    def sound_dim(self) -> int:
+        """Channels of the latents that are not the stereo image."""
+        return self.latent_dim - self.image_dim
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Codebooks K of the sound, and one of the stereo image where there is one."""
+        return self.codebooks + (1 if self.image_dim else 0)
+
+    @property
+    def hidden(self) -> int:
+        """Channels inside the feed-forward part."""
+        return round(self.width * self.mlp_ratio)
+
+    @property
+    def condition_shape(self) -> ConditionShape:
+        """The shape of the conditions that the model takes."""
+        return ConditionShape(
+            self.latent_dim, self.text_dim, self.style_dim, self.control_fold, self.controls
+        )
+
+    @classmethod
+    def from_dict(cls, values: object, source: str = "the configuration of the language model") -> LmConfig:
+        """From plain values. ValueError, naming `source`, for unknown keys; missing ones are the defaults."""
+        settings: dict[str, Any] = known_settings(values, cls, source)
+        if "controls" in settings:
+            settings["controls"] = names_of(settings["controls"], source)
+        style = settings.pop("style", None)
+        if style is not None:
+            settings["style"] = StyleConfig(**known_settings(style, StyleConfig, f"style in {source}"))
+        return cls(**settings)
