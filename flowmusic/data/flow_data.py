@@ -21,6 +21,7 @@ from flowmusic.data.order import EpochOrder, Excerpt, Place, generator_of, seed_
 from flowmusic.data.shards import CODEC_FOLDER, DataInfo, ShardReader, Slices, read_listing, shard_files
 from flowmusic.data.stepped import SteppedData
 from flowmusic.data.style_excerpts import draw_style_pair, style_features
+from flowmusic.lm.config import LmConfig
 from flowmusic.model.config import FlowConfig
 
 EXTRACTED_SHARE_OF_CONTROLS = 0.8
@@ -94,7 +95,7 @@ class FlowData(SteppedData):
     def __init__(
         self,
         folder: Path,
-        config: FlowConfig,
+        config: FlowConfig | LmConfig,
         batch_size: int = 12,
         excerpt_frames: int = 200,
         seed: int = 0,
@@ -275,7 +276,7 @@ def _caption(song: Mapping[str, Slices], draw: float) -> Tensor:
     return song["text"][start : start + int(lengths[index])].float()
 
 
-def check_fit(info: DataInfo, folder: Path, config: FlowConfig) -> None:
+def check_fit(info: DataInfo, folder: Path, config: FlowConfig | LmConfig) -> None:
     """ValueError where data and model do not fit together."""
     for what, found, wanted in (
         ("latent channels", info.latent_dim, config.latent_dim),

@@ -1,4 +1,4 @@
-"""The weights of guidance by frame: which sets of conditions are evaluated for a clip, and how much each counts."""
+"""Guidance by frame: which sets of conditions are evaluated for a clip, and how much each counts."""
 
 from __future__ import annotations
 

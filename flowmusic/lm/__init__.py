@@ -1,1 +1,1 @@
-"""The music language model: latents as tokens of a residual quantiser, predicted one frame after the other."""
+"""The music language model: latents as tokens of a residual quantiser, predicted frame by frame."""

@@ -1,4 +1,4 @@
-"""The shape of a music language model: everything that must be known to build one before its weights are read."""
+"""The shape of a music language model: all that must be known to build one before its weights are read."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class LmConfig:
             raise ValueError(f"LmConfig.pattern must be one of {', '.join(PATTERNS)}, got {self.pattern!r}")
         for width, heads in ((self.width, self.heads), (self.depth_width, self.depth_heads)):
             if width % heads or (width // heads) % 2:
-                raise ValueError(f"LmConfig's widths must be even multiples of heads, got {width} and {heads}")
+                raise ValueError(f"LmConfig: a width must be an even multiple of heads, got {width}, {heads}")
         if self.lookahead % 2 == 0:
             raise ValueError(f"LmConfig.lookahead must be odd, got {self.lookahead}")
         if not 0 <= self.image_dim < self.latent_dim:

@@ -64,9 +64,7 @@ class GuidedLogits:
 
     def __init__(self, model: TokenTransformer, condition: Condition, guidance: Guidance) -> None:
         if guidance.rescale or not guidance.whole_way:
-            raise ValueError(
-                "a language model draws tokens and solves no ODE: its guidance takes neither 'rescale' nor 't'"
-            )
+            raise ValueError("a language model solves no ODE: its guidance takes neither 'rescale' nor 't'")
         self.model = model
         given = frozenset(condition.given) - {"context"}
         frame_rate = CONTROL_FRAME_RATE / model.config.control_fold

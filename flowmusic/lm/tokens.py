@@ -24,7 +24,9 @@ class LatentTokens(nn.Module):
         super().__init__()
         self.sound_dim, self.image_dim = config.sound_dim, config.image_dim
         self.register_buffer("sound", torch.zeros(config.codebooks, config.codes, config.sound_dim))
-        self.register_buffer("image", torch.zeros(1 if config.image_dim else 0, config.codes, config.image_dim))
+        self.register_buffer(
+            "image", torch.zeros(1 if config.image_dim else 0, config.codes, config.image_dim)
+        )
 
     @torch.no_grad()
     def encode(self, latents: Tensor) -> Tensor:
@@ -35,14 +37,14 @@ class LatentTokens(nn.Module):
         return codes.reshape(*latents.shape[:-1], codes.shape[-1])
 
     def decode(self, codes: Tensor, n_codebooks: int | None = None) -> Tensor:
-        """Latents (..., D) of codes (..., K); of the sound the first `n_codebooks` alone where that is given."""
+        """Latents (..., D) of codes (..., K); of the sound by its first `n_codebooks` alone, where given."""
         n = len(self.sound) if n_codebooks is None else n_codebooks
         sound = sum_of_codes(codes[..., :n], self.sound)
         return torch.cat([sound, sum_of_codes(codes[..., len(self.sound) :], self.image)], dim=-1)
 
 
 def nearest_codes(vectors: Tensor, codebooks: Tensor) -> Tensor:
-    """(V, N) -> (V, K): in each of the codebooks (K, codes, N) the code nearest to what those before it left."""
+    """(V, N) -> (V, K): in each codebook of (K, codes, N) the code nearest to what those before it left."""
     chosen, residual = [], vectors
     for codebook in codebooks:
         index = torch.cdist(residual, codebook).argmin(dim=1)

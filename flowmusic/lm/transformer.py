@@ -1,4 +1,4 @@
-"""The token transformer: logits of the tokens of each frame, given those of the frames before and conditions."""
+"""The token transformer: logits of the tokens of a frame, given those of earlier frames and conditions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Prepared:
 
 
 class TokenTransformer(nn.Module):
-    """Logits of K tokens a frame. Controls are known in advance: a frame is told of those that follow it, too.
+    """Logits of K tokens a frame. Controls are known in advance: a frame is told of those that follow it,
+    too.
 
     The tokens of a frame are predicted by codebook, in the order of `LatentTokens`, by the pattern of the
     configuration. With the delay pattern, step s of the sequence holds token k of frame s - k.
@@ -181,7 +182,7 @@ class WithinFrame(nn.Module):
 
 
 def delay(codes: Tensor, blank: int) -> Tensor:
-    """Codes (B, T, K) -> (B, T + K - 1, K), where token k stands k steps later; `blank` where there is none."""
+    """Codes (B, T, K) -> (B, T + K - 1, K): token k stands k steps later; `blank` where there is none."""
     batch_size, n_frames, n_tokens = codes.shape
     delayed = codes.new_full((batch_size, n_frames + n_tokens - 1, n_tokens), blank)
     for index in range(n_tokens):

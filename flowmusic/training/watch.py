@@ -17,7 +17,7 @@ from features.frames import CONTROL_FRAME_RATE
 from flowmusic.codec.files import read_codec
 from flowmusic.data.flow_data import FlowBatch, FlowData
 from flowmusic.training.base import sound_of
-from flowmusic.training.flow_module import FlowTraining
+from flowmusic.training.conditioned import ConditionedTraining
 
 SAMPLES_FOLDER = "samples"
 
@@ -76,8 +76,10 @@ class Watch(pl.Callback):
     @rank_zero_only
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: FlowBatch) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(pl_module, FlowTraining) or not isinstance(data, FlowData):
-            raise ValueError(f"Watch is for a FlowTraining on FlowData, got {type(pl_module).__name__}")
+        if not isinstance(pl_module, ConditionedTraining) or not isinstance(data, FlowData):
+            raise ValueError(
+                f"Watch is for a ConditionedTraining on FlowData, got {type(pl_module).__name__}"
+            )
         codec = read_codec(Path(self.codec) if self.codec else data.codec_folder).to(pl_module.device)
         latents = pl_module.generate(batch, self.n_clips)
         folder = Path(trainer.default_root_dir) / SAMPLES_FOLDER / f"step-{trainer.global_step:07d}"

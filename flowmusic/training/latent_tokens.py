@@ -1,0 +1,102 @@
+"""Codebooks of a language model: residual k-means on the latents of prepared music.
+
+    python -m flowmusic.training.latent_tokens DATA --out tokens.safetensors
+
+Plain k-means, one codebook after the other, on frames drawn from all songs of the training split. The latents
+are principal components that keep their variances, so that the error that it makes least is that of the
+sound. The error that is left after each codebook, on frames of the validation split, is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.cluster import MiniBatchKMeans
+from torch import Tensor
+
+from flowmusic.data.shards import ShardReader, read_listing, shard_files
+from flowmusic.weights import save_tensors
+
+N_FRAMES = 300_000
+_BATCH = 8192
+
+
+def sampled_frames(folder: Path, split: str, n_frames: int, seed: int = 0) -> Tensor:
+    """Latent frames (n, D) of all songs of a split alike, at most `n_frames`; ValueError where there are
+    none.
+    """
+    places = [(path, song) for path in shard_files(folder, split) for song in read_listing(path)]
+    if not places:
+        raise ValueError(f"{folder / split} holds no prepared music: run flowmusic prepare")
+    share = min(1.0, n_frames / sum(song.n_frames for _, song in places))
+    generator = torch.Generator().manual_seed(seed)
+    reader, frames = ShardReader(), []
+    for path, song in places:
+        kept = torch.rand(song.n_frames, generator=generator) < share
+        frames.append(reader.song(path, song.key)["latents"][:].float()[kept])
+    return torch.cat(frames)
+
+
+def fit_codebooks(frames: Tensor, n_codebooks: int, codes: int, seed: int = 0) -> Tensor:
+    """Residual codebooks (K, codes, N) of frames (n, N)."""
+    residual = frames.numpy().astype(np.float32)
+    codebooks = []
+    for index in range(n_codebooks):
+        fitted = MiniBatchKMeans(
+            codes,
+            batch_size=_BATCH,
+            n_init=1,
+            max_iter=30,
+            random_state=seed + index,
+            reassignment_ratio=0.005,
+        ).fit(residual)
+        centres = fitted.cluster_centers_.astype(np.float32)
+        residual = residual - centres[fitted.predict(residual)]
+        codebooks.append(centres)
+    return torch.from_numpy(np.stack(codebooks))
+
+
+def errors_left(frames: Tensor, codebooks: Tensor) -> list[float]:
+    """The share of the variance of frames (n, N) that is left after each of the codebooks."""
+    residual, variance = frames, (frames - frames.mean(0)).square().sum()
+    shares = []
+    for codebook in codebooks:
+        residual = residual - codebook[torch.cdist(residual, codebook).argmin(dim=1)]
+        shares.append(float(residual.square().sum() / variance))
+    return shares
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder that flowmusic prepare wrote")
+    parser.add_argument("--out", type=Path, required=True, help="file of the codebooks (.safetensors)")
+    parser.add_argument("--codebooks", type=int, default=8, help="codebooks of the sound (default 8)")
+    parser.add_argument("--codes", type=int, default=512, help="codes of each (default 512)")
+    parser.add_argument(
+        "--image-dim", type=int, default=12, help="last channels: the stereo image (default 12)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    frames = sampled_frames(options.data, "train", N_FRAMES, options.seed)
+    held_out = sampled_frames(options.data, "valid", 20_000, options.seed)
+    n_sound = frames.shape[1] - options.image_dim
+    tensors = {"sound": fit_codebooks(frames[:, :n_sound], options.codebooks, options.codes, options.seed)}
+    n_image = 1 if options.image_dim else 0
+    tensors["image"] = torch.zeros(n_image, options.codes, options.image_dim)
+    if n_image:
+        tensors["image"] = fit_codebooks(frames[:, n_sound:], n_image, options.codes, options.seed)
+    save_tensors(options.out, tensors, torch.float32)
+    for name, part in (("sound", held_out[:, :n_sound]), ("image", held_out[:, n_sound:])):
+        left = ", ".join(f"{share:.3f}" for share in errors_left(part, tensors[name]))
+        sys.stdout.write(f"{name}: variance left after each codebook {left}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
