@@ -28,15 +28,17 @@ class Cache:
 
 
 class CausalAttention(nn.Module):
-    """Every position attends to itself and those before it; queries and keys are normalised.
+    """Every position attends to itself and those just before it; queries and keys are normalised.
+
+    window: how many positions that are, itself counted; None: all.
 
     Shape: x (B, T, H) -> (B, T, H). With a cache, x are the positions that follow those in it: one, or, where
     the cache is empty, any number.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, window: int | None = None) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.window = heads, window
         self.to_qkv = nn.Linear(width, 3 * width)
         self.norm_q = nn.LayerNorm(width // heads, bias=False)
         self.norm_k = nn.LayerNorm(width // heads, bias=False)
@@ -49,7 +51,13 @@ class CausalAttention(nn.Module):
         n = x.shape[1]
         if cache is not None:
             k, v = cache.append(k, v)
-        mask = None if n == 1 else torch.ones(n, k.shape[2], dtype=torch.bool, device=x.device).tril()
+        mask = None
+        if n > 1:
+            mask = torch.ones(n, k.shape[2], dtype=torch.bool, device=x.device).tril()
+            if self.window is not None and self.window < n:
+                mask = mask.triu(1 - self.window)
+        elif self.window is not None:
+            k, v = k[:, :, -self.window :], v[:, :, -self.window :]
         extracted = attend(q, k, v, mask)  # (B, heads, T, head_dim)
         out: Tensor = self.to_out(extracted.transpose(1, 2).flatten(2))
         return out
@@ -58,10 +66,12 @@ class CausalAttention(nn.Module):
 class CausalBlock(nn.Module):
     """Causal attention, in some blocks cross-attention to tokens, feed-forward; each after a layer norm."""
 
-    def __init__(self, width: int, heads: int, hidden: int, with_tokens: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, hidden: int, with_tokens: bool = False, window: int | None = None
+    ) -> None:
         super().__init__()
         self.norm_attention, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = CausalAttention(width, heads)
+        self.attention = CausalAttention(width, heads, window)
         self.cross = CrossAttention(width, heads) if with_tokens else None
         self.expand, self.contract = nn.Linear(width, hidden), nn.Linear(hidden, width)
 

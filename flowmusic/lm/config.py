@@ -26,6 +26,7 @@ class LmConfig:
     heads             attention heads; `width / heads` must be even (rotary positions turn pairs)
     mlp_ratio         hidden channels of the feed-forward part, in widths
     cross_every       every how many blocks the tokens of text and style are attended to
+    window            steps that a step attends to: itself and those just before it, in clips of any length
     lookahead         frames (odd) of the controls, half before and half after, that a frame is told of
     pattern           how the tokens of a frame are predicted: one after the other by a small transformer over
                       codebooks ('depth', RQ-Transformer, arXiv 2203.01941), or each a frame later than the
@@ -47,6 +48,7 @@ class LmConfig:
     heads: int = 6
     mlp_ratio: float = 3.0
     cross_every: int = 2
+    window: int = 250
     lookahead: int = 9
     pattern: str = "depth"
     depth_width: int = 192

@@ -12,17 +12,19 @@ class LatentTokens(nn.Module):
     """Codes of latents and back (residual vector quantisation, SoundStream, arXiv 2107.03312, §III-C).
 
     The codebooks are fitted beforehand (`flowmusic.training.latent_tokens`) and never trained: they are
-    buffers.
+    buffers. `weight` is how much each channel counts: codebooks hold the channels multiplied by it.
 
     Shape: latents (..., D) <-> codes (..., K) whole numbers from 0 to `codes`
     """
 
     sound: Tensor
     image: Tensor
+    weight: Tensor
 
     def __init__(self, config: LmConfig) -> None:
         super().__init__()
         self.sound_dim, self.image_dim = config.sound_dim, config.image_dim
+        self.register_buffer("weight", torch.ones(config.latent_dim))
         self.register_buffer("sound", torch.zeros(config.codebooks, config.codes, config.sound_dim))
         self.register_buffer(
             "image", torch.zeros(1 if config.image_dim else 0, config.codes, config.image_dim)
@@ -31,7 +33,7 @@ class LatentTokens(nn.Module):
     @torch.no_grad()
     def encode(self, latents: Tensor) -> Tensor:
         """The codes (..., K) of latents (..., D), of the sound first."""
-        flat = latents.reshape(-1, latents.shape[-1]).float()
+        flat = latents.reshape(-1, latents.shape[-1]).float() * self.weight
         sound, image = flat.split((self.sound_dim, self.image_dim), dim=-1)
         codes = torch.cat([nearest_codes(sound, self.sound), nearest_codes(image, self.image)], dim=-1)
         return codes.reshape(*latents.shape[:-1], codes.shape[-1])
@@ -40,7 +42,8 @@ class LatentTokens(nn.Module):
         """Latents (..., D) of codes (..., K); of the sound by its first `n_codebooks` alone, where given."""
         n = len(self.sound) if n_codebooks is None else n_codebooks
         sound = sum_of_codes(codes[..., :n], self.sound)
-        return torch.cat([sound, sum_of_codes(codes[..., len(self.sound) :], self.image)], dim=-1)
+        image = sum_of_codes(codes[..., len(self.sound) :], self.image)
+        return torch.cat([sound, image], dim=-1) / self.weight
 
 
 def nearest_codes(vectors: Tensor, codebooks: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class TokenTransformer(nn.Module):
         # one code more: of a frame that there is not, before the first one
         self.embed = nn.Parameter(0.02 * torch.randn(n_tokens, config.codes + 1, width))
         self.blocks: Sequence[CausalBlock] = nn.ModuleList(  # type: ignore[assignment]
-            CausalBlock(width, config.heads, config.hidden, index % config.cross_every == 0)
+            CausalBlock(width, config.heads, config.hidden, index % config.cross_every == 0, config.window)
             for index in range(config.depth)
         )
         self.norm = nn.LayerNorm(width)
@@ -143,7 +143,7 @@ class WithinFrame(nn.Module):
         self.embed = nn.Parameter(0.02 * torch.randn(n_tokens - 1, config.codes, width))
         self.position = nn.Parameter(0.02 * torch.randn(n_tokens, width))
         self.blocks: Sequence[CausalBlock] = nn.ModuleList(  # type: ignore[assignment]
-            CausalBlock(width, config.depth_heads, 3 * width, False) for _ in range(config.depth_blocks)
+            CausalBlock(width, config.depth_heads, 3 * width) for _ in range(config.depth_blocks)
         )
         self.norm = nn.LayerNorm(width)
         self.heads = nn.Parameter(0.02 * torch.randn(n_tokens, config.codes, width))

@@ -18,7 +18,10 @@ import torch
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
-from flowmusic.data.shards import ShardReader, read_listing, shard_files
+from flowmusic.codec.build import AnyCodec
+from flowmusic.codec.files import read_codec
+from flowmusic.codec.spectral import SpectralCodec
+from flowmusic.data.shards import CODEC_FOLDER, ShardReader, read_listing, shard_files
 from flowmusic.weights import save_tensors
 
 N_FRAMES = 300_000
@@ -39,6 +42,18 @@ def sampled_frames(folder: Path, split: str, n_frames: int, seed: int = 0) -> Te
         kept = torch.rand(song.n_frames, generator=generator) < share
         frames.append(reader.song(path, song.key)["latents"][:].float()[kept])
     return torch.cat(frames)
+
+
+def importance(codec: AnyCodec) -> Tensor:
+    """How much each channel (D,) of a codec's latents counts: by how much of the sound it changes.
+
+    The bundled codec's latents are principal components that were scaled to unit variance: each counts by its
+    standard deviation before that. Latents of other codecs count alike.
+    """
+    if not isinstance(codec, SpectralCodec):
+        return torch.ones(codec.latent_dim)
+    scales = [codec.scale] if codec.image is None else [codec.scale, codec.image.scale]
+    return torch.cat(scales).clone()
 
 
 def fit_codebooks(frames: Tensor, n_codebooks: int, codes: int, seed: int = 0) -> Tensor:
@@ -83,12 +98,16 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    frames = sampled_frames(options.data, "train", N_FRAMES, options.seed)
-    held_out = sampled_frames(options.data, "valid", 20_000, options.seed)
+    weight = importance(read_codec(options.data / CODEC_FOLDER))
+    frames = sampled_frames(options.data, "train", N_FRAMES, options.seed) * weight
+    held_out = sampled_frames(options.data, "valid", 20_000, options.seed) * weight
     n_sound = frames.shape[1] - options.image_dim
-    tensors = {"sound": fit_codebooks(frames[:, :n_sound], options.codebooks, options.codes, options.seed)}
     n_image = 1 if options.image_dim else 0
-    tensors["image"] = torch.zeros(n_image, options.codes, options.image_dim)
+    tensors = {
+        "weight": weight,
+        "sound": fit_codebooks(frames[:, :n_sound], options.codebooks, options.codes, options.seed),
+        "image": torch.zeros(0, options.codes, 0),
+    }
     if n_image:
         tensors["image"] = fit_codebooks(frames[:, n_sound:], n_image, options.codes, options.seed)
     save_tensors(options.out, tensors, torch.float32)
