@@ -20,11 +20,13 @@ from flowmusic.api.loudness import at_loudness, integrated_loudness, limit
 from flowmusic.api.prepared import ModelLimits, Prepared, prepare
 from flowmusic.api.pretrained import Pretrained, load_pretrained, save_pretrained
 from flowmusic.api.request import Request
+from flowmusic.api.tokens import draw_clip
 from flowmusic.codec.decoding import decode_clip
 from flowmusic.codec.protocol import encode_audio
 from flowmusic.conditioning.condition import Condition
 from flowmusic.flow.solver import SolveResult, VelocityField, check_finite, noise, solve
 from flowmusic.flow.windows import WindowedVelocity, clip_windows
+from flowmusic.lm.transformer import TokenTransformer
 
 
 class FlowMusic:
@@ -33,10 +35,10 @@ class FlowMusic:
     def __init__(self, model: Pretrained, extractors: Extractors | None = None) -> None:
         self.model = model
         self.extractors = extractors or Extractors()
-        codec, flow = model.codec, model.flow
-        if abs(flow.config.control_fold * codec.frame_rate - CONTROL_FRAME_RATE) > 1e-6:
+        codec, network = model.codec, model.network
+        if abs(network.config.control_fold * codec.frame_rate - CONTROL_FRAME_RATE) > 1e-6:
             raise ValueError(
-                f"the model folds {flow.config.control_fold} control frames into each of "
+                f"the model folds {network.config.control_fold} control frames into each of "
                 f"{codec.frame_rate:g} latent frames a second; "
                 f"expected {CONTROL_FRAME_RATE:g} control frames a second"
             )
@@ -143,7 +145,7 @@ class FlowMusic:
             sample_rate=self.sample_rate,
             seed=seed,
             solver=prepared.sampler.solver,
-            steps=prepared.sampler.steps,
+            steps=prepared.sampler.steps or solved.evaluations,
             guidance=prepared.sampler.guidance_text,
             evaluations=solved.evaluations,
             condition_sets=condition_sets,
@@ -160,19 +162,24 @@ class FlowMusic:
         self, prepared: Prepared, seeds: Sequence[int], progress: Progress = no_progress
     ) -> tuple[SolveResult, int]:
         """Latents (B, T, D) of a clip for each seed, and the condition sets evaluated in each step."""
-        config, canvas, sampler = self.model.flow.config, prepared.canvas, prepared.sampler
+        network, canvas, sampler = self.model.network, prepared.canvas, prepared.sampler
+        config = network.config
         one = Condition.from_controls(
             [prepared.controls], config.condition_shape, prepared.text, prepared.style
         )
         if canvas is not None:
             one = one.with_context(canvas.context, canvas.known)
+        if isinstance(network, TokenTransformer):
+            drawn = [draw_clip(network, one.to(self.model.device), sampler, seed, progress) for seed in seeds]
+            latents = torch.cat([clip.latents for clip in drawn])
+            return SolveResult(latents, tuple(clip.steps for clip in drawn)), drawn[0].condition_sets
         condition = one.repeat(len(seeds)).to(self.model.device)
         x_0 = noise(seeds, condition.n_frames, config.latent_dim).to(self.model.device)
         x_t, start = (x_0, 0.0) if canvas is None else starting_point(canvas, x_0)
         plan = clip_windows(
             condition.n_frames, self.model.codec.frame_rate, canvas is not None and canvas.loop
         )
-        windowed = WindowedVelocity(self.model.flow, condition, sampler.guidance, plan)
+        windowed = WindowedVelocity(network, condition, sampler.guidance, plan)
         field: VelocityField = windowed
         if canvas is not None and canvas.known.any():
             field = HeldVelocity(windowed, x_0, condition.context, condition.context_mask)

@@ -27,6 +27,7 @@ from flowmusic.conditioning.condition import ConditionShape
 from flowmusic.conditioning.inversion import Inversion, encode_text
 from flowmusic.conditioning.pseudo_words import pseudo_words
 from flowmusic.conditioning.text import BUNDLED_ENCODER, TransformersTextEncoder
+from flowmusic.lm.transformer import TokenTransformer
 
 if TYPE_CHECKING:
     from flowmusic.composer.compose import Composition
@@ -76,15 +77,24 @@ class Opened:
 
 @dataclass(frozen=True)
 class ModelLimits:
-    """What opening a request asks of a model: small enough to send to another process."""
+    """What opening a request asks of a model: small enough to send to another process.
+
+    `draws_tokens`: it is a language model.
+    """
 
     lengths: LengthRule
     defaults: GenerationDefaults
     shape: ConditionShape
+    draws_tokens: bool = False
 
     @classmethod
     def of(cls, model: Pretrained) -> ModelLimits:
-        return cls(model.lengths, model.defaults, model.flow.config.condition_shape)
+        return cls(
+            model.lengths,
+            model.defaults,
+            model.network.config.condition_shape,
+            isinstance(model.network, TokenTransformer),
+        )
 
 
 def open_request(model: ModelLimits, request: Request) -> Opened:
@@ -122,7 +132,7 @@ def open_request(model: ModelLimits, request: Request) -> Opened:
     guidance = request.guidance
     if guidance is None and request.composes:
         guidance = defaults.composed_guidance
-    sampler = SamplerSettings.of(defaults, request.steps, request.solver, guidance)
+    sampler = SamplerSettings.of(defaults, request, guidance, model.draws_tokens)
     sampler.check_duration(duration_s)
     return Opened(request, references, controls, edit, style, inversions, sampler, duration_s)
 

@@ -1,8 +1,9 @@
 """Model folders: reading and writing config.json, codec.safetensors and flow.safetensors.
 
-    config.json         format, shapes of codec and flow, defaults of generation
-    codec.safetensors   weights of the codec
-    flow.safetensors    weights of the flow transformer (16-bit floats; computed with in 32)
+    config.json         format, shapes of codec and flow (or language model), defaults of generation
+    codec.safetensors   weights of the codec; none where config.json names the bundled model's
+    flow.safetensors    weights of the flow transformer (16-bit floats; computed with in 32), or
+    lm.safetensors      those of a language model
     README.md           the model card
 
 Everything is checked against the shapes in config.json; whatever does not fit is one ValueError
@@ -16,6 +17,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +32,9 @@ from flowmusic.conditioning.encoders import text_encoder
 from flowmusic.conditioning.text import BUNDLED_ENCODER, TextEncoder
 from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solvers import SOLVERS
+from flowmusic.lm.config import LmConfig
+from flowmusic.lm.sampling import TokenSampling
+from flowmusic.lm.transformer import TokenTransformer
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.model_files import (
@@ -37,11 +42,14 @@ from flowmusic.model_files import (
     BUNDLED_FOLDER,
     CARD_FILE,
     CODEC_FILE,
-    FLOW_FILE,
     FORMAT,
     LICENSE_FILE,
+    MODEL_FILES,
+    NETWORK_FILES,
     PICKLE_SUFFIXES,
     Terms,
+    codec_place,
+    network_of,
     read_config,
     resolve,
 )
@@ -53,6 +61,7 @@ class GenerationDefaults:
     """What `generate` does where nothing else is asked for; stored with the model.
 
     composed_guidance   of a clip whose drums, melody and chords were composed for its text
+    temperature, top_k, top_p   of a language model, as `TokenSampling` has them
     """
 
     solver: str = "euler"
@@ -63,15 +72,24 @@ class GenerationDefaults:
     peak: float = 0.95
     duration_s: float = 10.0
     text_encoder: str = BUNDLED_ENCODER
+    temperature: tuple[float, ...] = (1.0,)
+    top_k: tuple[int, ...] = (0,)
+    top_p: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         check_solver(self.solver, self.steps)
+        _ = self.sampling
         Guidance.parse(self.guidance)
         Guidance.parse(self.composed_guidance)
         for name, low, high in (("time_shift", 0.0, 100.0), ("peak", 0.0, 1.0), ("duration_s", 0.0, 600.0)):
             value = getattr(self, name)
             if not low < value <= high:
                 raise ValueError(f"{name} must be above {low:g} and at most {high:g}, got {value!r}")
+
+    @property
+    def sampling(self) -> TokenSampling:
+        """How a language model draws its tokens."""
+        return TokenSampling(tuple(self.temperature), tuple(self.top_k), tuple(self.top_p))
 
 
 def check_solver(solver: str, steps: int) -> None:
@@ -85,6 +103,7 @@ def check_solver(solver: str, steps: int) -> None:
 class Pretrained:
     """A model, ready to generate with: both parts in evaluation mode on one device.
 
+    `network` makes latents, which `codec` turns into sound: a flow transformer, or a language model of tokens.
     `fingerprint` identifies the files that it was read from. `license` (an SPDX expression) and `credits` are
     those of the weights; clips and exports carry them on.
     """
@@ -92,18 +111,25 @@ class Pretrained:
     name: str
     fingerprint: str
     codec: AnyCodec
-    flow: FlowTransformer
+    network: FlowTransformer | TokenTransformer
     defaults: GenerationDefaults
     license: str = ""
     credits: str = ""
 
     @property
     def device(self) -> torch.device:
-        return next(self.flow.parameters()).device
+        return next(self.network.parameters()).device
+
+    @property
+    def flow(self) -> FlowTransformer:
+        """The flow transformer. ValueError where the model is a language model."""
+        if not isinstance(self.network, FlowTransformer):
+            raise ValueError(f"{self.name} is a language model; expected the model of a flow")
+        return self.network
 
     @property
     def lengths(self) -> LengthRule:
-        return LengthRule(self.defaults.duration_s, self.codec.frame_rate, self.flow.config.control_fold)
+        return LengthRule(self.defaults.duration_s, self.codec.frame_rate, self.network.config.control_fold)
 
     @cached_property
     def text_encoder(self) -> TextEncoder:
@@ -122,24 +148,26 @@ def load_pretrained(source: str | Path | None = None, device: str | torch.device
     config = read_config(folder / CONFIG_FILE)
     path = folder / CONFIG_FILE
     try:
-        codec = build_codec(config["codec"])
-        flow = FlowTransformer(FlowConfig.from_dict(config["flow"], "its flow section"))
+        codec_folder, codec_config = codec_place(folder, config)
+        codec = build_codec(codec_config)
+        kind = network_of(config)
+        network = _build_network(kind, config[kind])
         defaults = GenerationDefaults(**config["defaults"])
     except (TypeError, ValueError, AssertionError) as error:
         raise ValueError(f"{path} does not describe a model: {error}") from error
-    if flow.config.latent_dim != codec.latent_dim:
+    if network.config.latent_dim != codec.latent_dim:
         raise ValueError(
-            f"{path} does not describe a model: the flow has {flow.config.latent_dim} latent channels, "
+            f"{path} does not describe a model: the {kind} has {network.config.latent_dim} latent channels, "
             f"the codec {codec.latent_dim}"
         )
-    _fill(codec, folder / CODEC_FILE)
-    _fill(flow, folder / FLOW_FILE)
+    _fill(codec, codec_folder / CODEC_FILE)
+    _fill(network, folder / NETWORK_FILES[kind])
     name = BUNDLED if source is None or str(source) == BUNDLED else str(source)
     return Pretrained(
         name,
-        _fingerprint(folder),
+        _fingerprint([folder / CONFIG_FILE, codec_folder / CODEC_FILE, folder / NETWORK_FILES[kind]]),
         codec.eval().to(place),
-        flow.eval().to(place),
+        network.eval().to(place),
         defaults,
         str(config.get("license", "")),
         str(config.get("credits", "")),
@@ -156,10 +184,16 @@ def _device(device: str | torch.device) -> torch.device:
     return place
 
 
-def _fingerprint(folder: Path) -> str:
+def _build_network(kind: str, values: object) -> FlowTransformer | TokenTransformer:
+    if kind == "flow":
+        return FlowTransformer(FlowConfig.from_dict(values, "its flow section"))
+    return TokenTransformer(LmConfig.from_dict(values, "its lm section"))
+
+
+def _fingerprint(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    for name in (CONFIG_FILE, CODEC_FILE, FLOW_FILE):
-        digest.update((folder / name).read_bytes())
+    for path in files:
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -205,7 +239,7 @@ def _check_replaceable(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     if names and CONFIG_FILE not in names:
         raise ValueError(f"{refusal} is not a model's folder")
-    others = sorted(names - {CONFIG_FILE, CODEC_FILE, FLOW_FILE, CARD_FILE, LICENSE_FILE})
+    others = sorted(names - set(MODEL_FILES))
     if others:
         raise ValueError(f"{refusal} holds {others[0]}, which is no part of a model; choose another folder")
     if names:
@@ -216,17 +250,21 @@ def _check_replaceable(folder: Path) -> None:
 
 
 def _write_files(model: Pretrained, folder: Path, card: str | None) -> None:
+    kind = "flow" if isinstance(model.network, FlowTransformer) else "lm"
+    defaults = asdict(model.defaults)
+    for name in ("temperature", "top_k", "top_p") if kind == "flow" else ("solver", "steps", "time_shift"):
+        del defaults[name]  # what the other kind of model is told
     config = {
         "format": FORMAT,
         "license": model.license,
         "credits": model.credits,
         "codec": model.codec.config.to_dict(),
-        "flow": asdict(model.flow.config),
-        "defaults": asdict(model.defaults),
+        kind: asdict(model.network.config),
+        "defaults": defaults,
     }
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     save_tensors(folder / CODEC_FILE, model.codec.state_dict(), torch.float16)
-    save_tensors(folder / FLOW_FILE, model.flow.state_dict(), torch.float16)
+    save_tensors(folder / NETWORK_FILES[kind], model.network.state_dict(), torch.float16)
     if card is not None:
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
     if model.license == Terms.of(BUNDLED).license:

@@ -204,6 +204,18 @@ class Request(BaseModel):
     seed: int = _option(HOW, "random seed", 0, ge=0, le=MAX_SEED)
     steps: int | None = _option(HOW, "steps of the ODE solver (default: the model's)", ge=1, le=MAX_STEPS)
     solver: Text | None = _option(HOW, "ODE solver (default: the model's)")
+    temperature: float | None = _option(
+        HOW, "of a language model: above 1 for more surprise, below for less (default: the model's)",
+        ge=0, le=10,
+    )  # fmt: skip
+    top_k: int | None = _option(
+        HOW, "of a language model: how many of the likeliest tokens may be drawn, 0 for all (default: the "
+        "model's)", ge=0, le=1 << 20,
+    )  # fmt: skip
+    top_p: float | None = _option(
+        HOW, "of a language model: the likeliest tokens of this share of probability may be drawn (default: "
+        "the model's)", gt=0, le=1,
+    )  # fmt: skip
     guidance: Text | None = _option(
         HOW, "guidance scale: 1 for none, 2 or more to follow more closely; or an expression such as "
         "'drums=2,chords=3,text=1.5' (default: the model's)",

@@ -61,7 +61,7 @@ def encode_style(model: Pretrained, reference: StyleReference, codebooks: int | 
 
     ValueError where the model was trained without style, or has fewer codebooks.
     """
-    conditioner = model.flow.style
+    conditioner = model.network.style
     if conditioner is None:
         raise ValueError(f"the model {model.name!r} was trained without style: it takes no style reference")
     if codebooks is not None and (isinstance(codebooks, bool) or not isinstance(codebooks, int)):

@@ -10,7 +10,7 @@ import torch
 from features.files import whole_file
 from features.text_files import read_json
 from flowmusic.codec.build import AnyCodec, build_codec
-from flowmusic.model_files import CODEC_FILE, read_config, resolve
+from flowmusic.model_files import CODEC_FILE, codec_place, read_config, resolve
 from flowmusic.weights import CONFIG_FILE, load_exactly, read_weights, save_tensors
 
 CODEC_SHAPE_FILE = "codec.json"
@@ -23,7 +23,7 @@ def read_codec(source: Path) -> AnyCodec:
         folder = source
     else:
         folder = resolve(str(source))
-        shape = read_config(folder / CONFIG_FILE)["codec"]
+        folder, shape = codec_place(folder, read_config(folder / CONFIG_FILE))
     codec = build_codec(shape)
     load_exactly(codec, read_weights(folder / CODEC_FILE), folder / CODEC_FILE)
     return codec.eval()

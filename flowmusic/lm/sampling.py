@@ -37,6 +37,14 @@ class TokenSampling:
         if not all(self.top_p):
             raise ValueError(f"top_p must be above 0, got {self.top_p}")
 
+    def having(self, temperature: float | None, top_k: int | None, top_p: float | None) -> TokenSampling:
+        """The same with other values, of all codebooks, where they are given."""
+        return TokenSampling(
+            self.temperature if temperature is None else (temperature,),
+            self.top_k if top_k is None else (top_k,),
+            self.top_p if top_p is None else (top_p,),
+        )
+
     def draw(self, logits: Tensor, codebook: int, uniform: float) -> int:
         """The code that a number from 0 to 1 draws from logits (codes,)."""
         temperature, top_k, top_p = (
@@ -55,16 +63,20 @@ class TokenSampling:
         return int(index[min(place, len(cumulative) - 1)])
 
 
+def check_guidance(guidance: Guidance) -> None:
+    """ValueError where guidance is rescaled, or acts in a part of the ODE: neither means anything for tokens."""
+    if guidance.rescale or not guidance.whole_way:
+        raise ValueError("a language model solves no ODE: its guidance takes neither 'rescale' nor 't'")
+
+
 class GuidedLogits:
     """Logits of a clip, guided: sum_i w_i log p_i over the condition sets of the guidance, which are a batch.
 
-    With `double:α,β` that is the double guidance of arXiv 2407.12563 (eq. 4). A rescaling, or a part of the
-    ODE, has no meaning here: ValueError.
+    With `double:α,β` that is the double guidance of arXiv 2407.12563 (eq. 4).
     """
 
     def __init__(self, model: TokenTransformer, condition: Condition, guidance: Guidance) -> None:
-        if guidance.rescale or not guidance.whole_way:
-            raise ValueError("a language model solves no ODE: its guidance takes neither 'rescale' nor 't'")
+        check_guidance(guidance)
         self.model = model
         given = frozenset(condition.given) - {"context"}
         frame_rate = CONTROL_FRAME_RATE / model.config.control_fold

@@ -15,6 +15,8 @@ from flowmusic.api.pretrained import GenerationDefaults, Pretrained, save_pretra
 from flowmusic.codec.build import AnyCodec
 from flowmusic.codec.files import read_codec, write_codec
 from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
+from flowmusic.lm.config import LmConfig
+from flowmusic.lm.transformer import TokenTransformer
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.model_files import BUNDLED, Terms
@@ -34,7 +36,7 @@ def export(
 ) -> Path:
     """Write what a checkpoint holds; returns the folder.
 
-    A flow becomes a model's folder, with `codec` (a folder or 'bundled'; by default that of the training
+    A flow or a language model becomes a model's folder, with `codec` (a folder or 'bundled'; by default that of the training
     data). A codec becomes a codec's folder, or a model's with `flow` beside it. A separator becomes
     drum_separator.safetensors and .json, as features/assets has them.
 
@@ -54,14 +56,14 @@ def export(
         if flow is None:
             write_codec(found, out, torch.float16)
             return out
-        net = _flow_from(flow)
+        net: FlowTransformer | TokenTransformer = _flow_from(flow)
     else:
         source = codec or about["data"].get("codec")
         if source is None or (codec is None and not Path(source).is_dir()):
             raise ValueError(
                 f"the codec of the training data is no longer at {source}: name one with --codec"
             )
-        found, net = read_codec(Path(source)), flow_of(checkpoint, path)
+        found, net = read_codec(Path(source)), _network_of(checkpoint, path)
     defaults = defaults or GenerationDefaults(
         text_encoder=about.get("data", {}).get("text_encoder", "bundled")
     )
@@ -98,13 +100,26 @@ def _is_bundled(codec: AnyCodec) -> bool:
     )
 
 
-def assemble(codec: AnyCodec, flow: FlowTransformer, defaults: GenerationDefaults, name: str) -> Pretrained:
+def assemble(
+    codec: AnyCodec,
+    network: FlowTransformer | TokenTransformer,
+    defaults: GenerationDefaults,
+    name: str,
+) -> Pretrained:
     """A model of two parts. ValueError where their latents differ."""
-    if codec.latent_dim != flow.config.latent_dim:
+    if codec.latent_dim != network.config.latent_dim:
         raise ValueError(
-            f"the codec has {codec.latent_dim} latent channels, the flow {flow.config.latent_dim}"
+            f"the codec has {codec.latent_dim} latent channels, the flow {network.config.latent_dim}"
         )
-    return Pretrained(name, "", codec.eval(), flow.eval(), defaults)
+    return Pretrained(name, "", codec.eval(), network.eval(), defaults)
+
+
+def _network_of(checkpoint: dict[str, Any], path: Path) -> FlowTransformer | TokenTransformer:
+    if checkpoint["flowmusic"]["kind"] == "flow":
+        return flow_of(checkpoint, path)
+    net = TokenTransformer(LmConfig.from_dict(checkpoint["flowmusic"]["config"], str(path)))
+    load_exactly(net, averaged_weights(checkpoint), path)
+    return net.eval()
 
 
 def flow_of(checkpoint: dict[str, Any], path: Path) -> FlowTransformer:
@@ -142,12 +157,13 @@ def _export_separator(checkpoint: dict[str, Any], path: Path, out: Path) -> Path
 
 def _card(model: Pretrained, checkpoint: dict[str, Any]) -> str:
     """What is known of a model without its author's words."""
-    config, codec = model.flow.config, model.codec
-    n_flow = sum(parameter.numel() for parameter in model.flow.parameters()) / 1e6
+    config, codec = model.network.config, model.codec
+    kind = "Flow" if isinstance(model.network, FlowTransformer) else "Language model"
+    n_network = sum(parameter.numel() for parameter in model.network.parameters()) / 1e6
     return (
         f"---\n{f'license: {model.license.lower()}' + chr(10) if model.license else ''}"
         "library_name: flowmusic\ntags: [music-generation, flow-matching, audio]\n---\n\n"
-        f"# A flowmusic model\n\nFlow: {n_flow:.1f} M parameters, {config.depth} blocks of width "
+        f"# A flowmusic model\n\n{kind}: {n_network:.1f} M parameters, {config.depth} blocks of width "
         f"{config.width}; codec: {codec.latent_dim} latent channels at {codec.frame_rate:g} Hz, sound at "
         f"{codec.sample_rate} Hz; "
         f"text: {model.defaults.text_encoder}. Averaged weights after {checkpoint['global_step']} steps.\n\n"

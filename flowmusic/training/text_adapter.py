@@ -86,7 +86,7 @@ def with_adapter(model: Pretrained) -> Pretrained:
     flow = FlowTransformer(replace(model.flow.config, text_adapter=HIDDEN))
     held = {k: v for k, v in model.flow.state_dict().items() if not k.startswith("summary.adapter.")}
     flow.load_state_dict(held, strict=False)
-    return replace(model, flow=flow.eval().requires_grad_(False))
+    return replace(model, network=flow.eval().requires_grad_(False))
 
 
 def train_adapter(model: Pretrained, n_songs: int, steps: int, seed: int) -> tuple[Pretrained, float, float]:

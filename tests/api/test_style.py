@@ -53,7 +53,7 @@ def styled(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = [torch.randn(60, 8) for _ in range(8)]
     flow.style(pad_features(noise), generator=torch.Generator().manual_seed(0))
     folder = tmp_path_factory.mktemp("models") / "styled"
-    return save_pretrained(replace(model, flow=flow.eval()), folder)
+    return save_pretrained(replace(model, network=flow.eval()), folder)
 
 
 def test_style_changes_the_clip_and_the_sidecar_says_which(styled: Path) -> None:
