@@ -55,7 +55,8 @@ class Terms:
 
 def resolve(source: str | Path | None) -> Path:
     """The folder of a model; fetched from the hub where `source` is an id such as `owner/name`."""
-    bundled = _BUNDLED_FOLDERS.get(BUNDLED if source is None else str(source))
+    source = BUNDLED if source is None else source
+    bundled = _BUNDLED_FOLDERS.get(str(source))
     if bundled is not None:
         if not (bundled / CONFIG_FILE).is_file():
             raise ValueError(f"the bundled model is missing from {bundled}: install flowmusic again")

@@ -89,12 +89,9 @@ class ModelLimits:
 
     @classmethod
     def of(cls, model: Pretrained) -> ModelLimits:
-        return cls(
-            model.lengths,
-            model.defaults,
-            model.network.config.condition_shape,
-            isinstance(model.network, TokenTransformer),
-        )
+        network = model.network
+        draws_tokens = isinstance(network, TokenTransformer)
+        return cls(model.lengths, model.defaults, network.config.condition_shape, draws_tokens)
 
 
 def open_request(model: ModelLimits, request: Request) -> Opened:

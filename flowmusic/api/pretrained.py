@@ -103,7 +103,7 @@ def check_solver(solver: str, steps: int) -> None:
 class Pretrained:
     """A model, ready to generate with: both parts in evaluation mode on one device.
 
-    `network` makes latents, which `codec` turns into sound: a flow transformer, or a language model of tokens.
+    `network` makes latents, which `codec` turns into sound: a flow transformer, or a language model.
     `fingerprint` identifies the files that it was read from. `license` (an SPDX expression) and `credits` are
     those of the weights; clips and exports carry them on.
     """

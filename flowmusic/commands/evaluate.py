@@ -148,9 +148,12 @@ def sampling_of(args: argparse.Namespace) -> dict[str, Any]:
 def heading_of(title: str, model: FlowMusic, args: argparse.Namespace) -> str:
     """One line that says what was evaluated, and how it was sampled."""
     defaults = model.model.defaults
+    how = f"{args.solver or defaults.solver} {args.steps or defaults.steps}"
+    if model.limits.draws_tokens:
+        how = "a language model"
     return (
-        f"{title}, model {model.model.name} ({model.model.fingerprint}), {args.solver or defaults.solver} "
-        f"{args.steps or defaults.steps}, guidance {args.guidance or defaults.guidance}, seed {args.seed}"
+        f"{title}, model {model.model.name} ({model.model.fingerprint}), {how}, "
+        f"guidance {args.guidance or defaults.guidance}, seed {args.seed}"
     )
 
 

@@ -49,12 +49,11 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from features.text_files import read_text
-    from flowmusic.api.pretrained import GenerationDefaults
     from flowmusic.training.checkpoint import read_checkpoint
-    from flowmusic.training.export import export
+    from flowmusic.training.export import defaults_of, export
 
     about = read_checkpoint(args.checkpoint)["flowmusic"]
-    defaults = GenerationDefaults(text_encoder=about.get("data", {}).get("text_encoder", "bundled"))
+    defaults = defaults_of(about)
     if args.steps is not None:
         defaults = replace(defaults, steps=args.steps)
     if args.guidance is not None:

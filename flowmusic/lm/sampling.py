@@ -64,7 +64,7 @@ class TokenSampling:
 
 
 def check_guidance(guidance: Guidance) -> None:
-    """ValueError where guidance is rescaled, or acts in a part of the ODE: neither means anything for tokens."""
+    """ValueError where guidance is rescaled, or acts in a part of the ODE: tokens have none."""
     if guidance.rescale or not guidance.whole_way:
         raise ValueError("a language model solves no ODE: its guidance takes neither 'rescale' nor 't'")
 

@@ -36,8 +36,8 @@ def export(
 ) -> Path:
     """Write what a checkpoint holds; returns the folder.
 
-    A flow or a language model becomes a model's folder, with `codec` (a folder or 'bundled'; by default that of the training
-    data). A codec becomes a codec's folder, or a model's with `flow` beside it. A separator becomes
+    A flow or a language model becomes a model's folder, with `codec` (a folder or 'bundled'; by default that
+    of the training data). A codec becomes a codec's folder, or a model's with `flow` beside it. A separator becomes
     drum_separator.safetensors and .json, as features/assets has them.
 
     A model's folder carries the licence and credits of what it was made from on: weights that were trained on
@@ -64,13 +64,19 @@ def export(
                 f"the codec of the training data is no longer at {source}: name one with --codec"
             )
         found, net = read_codec(Path(source)), _network_of(checkpoint, path)
-    defaults = defaults or GenerationDefaults(
-        text_encoder=about.get("data", {}).get("text_encoder", "bundled")
-    )
+    defaults = defaults or defaults_of(about)
     model = assemble(found, net, defaults, path.stem)
     terms = terms_of_export(Terms(**about.get("terms", {})), found, flow, license)
     model = replace(model, license=terms.license, credits=terms.credits)
     return save_pretrained(model, out, card or _card(model, checkpoint))
+
+
+def defaults_of(about: dict[str, Any]) -> GenerationDefaults:
+    """How a model generates by default, by what its checkpoint says of the training."""
+    encoder = about.get("data", {}).get("text_encoder", "bundled")
+    if about["kind"] == "lm":  # guidance of tokens cannot be rescaled
+        return GenerationDefaults(text_encoder=encoder, guidance="3", composed_guidance="3")
+    return GenerationDefaults(text_encoder=encoder)
 
 
 def terms_of_export(trained_from: Terms, codec: AnyCodec, flow: str | None, license: str | None) -> Terms:
