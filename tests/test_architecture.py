@@ -17,7 +17,7 @@ SOURCES = sorted(path for folder in ("features", "flowmusic") for path in (ROOT 
 
 _LOOSE = ("arguments", "attention", "errors", "model_files", "runtime", "weights")
 _BASE = {"features"} | {f"flowmusic.{name}" for name in _LOOSE}
-_PARTS = _BASE | {f"flowmusic.{part}" for part in ("codec", "conditioning", "model", "flow")}
+_PARTS = _BASE | {f"flowmusic.{part}" for part in ("codec", "conditioning", "model", "flow", "lm")}
 _API = _PARTS | {"flowmusic.composer", "flowmusic.plots", "flowmusic.__version__"}
 _JUDGES = _API | {"flowmusic.api"}
 _USERS = _JUDGES | {"flowmusic.evaluation"}
@@ -34,13 +34,17 @@ ARROWS: dict[str, set[str]] = {
     "flowmusic.conditioning": _BASE | {"flowmusic.codec"},
     "flowmusic.model": _BASE | {"flowmusic.codec", "flowmusic.conditioning"},
     "flowmusic.flow": _BASE | {"flowmusic.codec", "flowmusic.conditioning", "flowmusic.model"},
+    "flowmusic.lm": _BASE
+    | {"flowmusic.codec", "flowmusic.conditioning", "flowmusic.model.config"}
+    | {"flowmusic.flow.schedule", "flowmusic.flow.condition_sets"},  # one engine of guidance for both
     "flowmusic.composer": {"features", "flowmusic.conditioning", "flowmusic.weights"},
     "flowmusic.plots": {"features"},
     "flowmusic.api": _API,
     "flowmusic.evaluation": _JUDGES,
     "flowmusic.batch": _USERS,
     "flowmusic.data": _BASE
-    | {"flowmusic.codec", "flowmusic.conditioning", "flowmusic.composer", "flowmusic.model.config"},
+    | {"flowmusic.codec", "flowmusic.conditioning", "flowmusic.composer"}
+    | {"flowmusic.model.config", "flowmusic.lm.config"},
     "flowmusic.training": _PARTS
     | {"flowmusic.data", "flowmusic.composer", "flowmusic.api.pretrained"}
     | {"flowmusic.plots", "flowmusic.evaluation.adherence"},  # clips of a model in training, drawn and scored
