@@ -214,7 +214,7 @@ class Request(BaseModel):
     )  # fmt: skip
     top_p: float | None = _option(
         HOW, "of a language model: the likeliest tokens of this share of probability may be drawn (default: "
-        "the model's)", gt=0, le=1,
+        "the model's)", ge=0.01, le=1,
     )  # fmt: skip
     guidance: Text | None = _option(
         HOW, "guidance scale: 1 for none, 2 or more to follow more closely; or an expression such as "

@@ -37,8 +37,8 @@ def export(
     """Write what a checkpoint holds; returns the folder.
 
     A flow or a language model becomes a model's folder, with `codec` (a folder or 'bundled'; by default that
-    of the training data). A codec becomes a codec's folder, or a model's with `flow` beside it. A separator becomes
-    drum_separator.safetensors and .json, as features/assets has them.
+    of the training data). A codec becomes a codec's folder, or a model's with `flow` beside it. A separator
+    becomes drum_separator.safetensors and .json, as features/assets has them.
 
     A model's folder carries the licence and credits of what it was made from on: weights that were trained on
     from others, or that ship the bundled codec, have theirs. `license` is an SPDX expression for all others.
