@@ -1,13 +1,14 @@
 // The drums lane: four rows of steps. A press sets or takes a stroke; dragging it up or down sets its velocity.
 
 import { barSeconds, beatSeconds, clamp, snap, snapDown } from "./axis.js";
-import { drag, h, place, svg } from "./dom.js";
+import { drag, h, place } from "./dom.js";
 import { Lane } from "./lane.js";
 import { DRUM_ROWS, drumRow } from "./music.js";
 import { barRepeated, strokeAdded, strokeAt } from "./strokes.js";
 import { onAxis } from "./timeline.js";
 
 const USUAL = 100;
+const AUDIBLE = 0.35; // of the loudest onset of a band
 
 export class DrumsLane extends Lane {
   constructor(page) {
@@ -27,9 +28,7 @@ export class DrumsLane extends Lane {
     });
     this.cursor = { time: 0, row: DRUM_ROWS.length - 1 };
     this.names = h("div", { className: "drum-names", "aria-hidden": "true" }, ...DRUM_ROWS.map(({ name }) => h("span", {}, name)));
-    this.levels = svg("svg", { class: "drum-levels", preserveAspectRatio: "none", "aria-hidden": "true" });
     this.cursorMark = h("div", { className: "cursor", hidden: true, "aria-hidden": "true" });
-    this.heard.append(this.levels);
     this.body.append(this.cursorMark, this.names);
     this.body.addEventListener("pointerdown", (event) => this.#press(event));
     this.body.addEventListener("keydown", (event) => this.#key(event));
@@ -37,7 +36,7 @@ export class DrumsLane extends Lane {
     place(this.body, { "--rows": String(DRUM_ROWS.length) });
     this.store.watch((state) => [state.session.bpm], () => this.#grid());
     this.store.watch((state) => [state.session.lanes.drums], () => this.#draw(this.list));
-    this.store.watch((state) => [state.ui.heard, state.session.duration], ([heard]) => this.#drawLevels(heard?.drums ?? []));
+    this.store.watch((state) => [state.ui.heard], ([heard]) => this.#drawHeard(heard?.drums ?? []));
   }
 
   get step() {
@@ -57,16 +56,15 @@ export class DrumsLane extends Lane {
     })); // prettier-ignore
   }
 
-  /** Levels of the four bands in the take, as outlines behind the rows that they tell of. */
-  #drawLevels(levels) {
-    this.levels.setAttribute("viewBox", `0 0 ${this.duration} ${DRUM_ROWS.length}`);
-    const bands = (frame) => (Array.isArray(frame[1]) ? frame[1] : frame.slice(1));
-    const paths = DRUM_ROWS.map(({ band }, row) => {
-      const top = Math.max(1e-9, ...levels.map((frame) => bands(frame)[band]));
-      const points = levels.map((frame) => `L${frame[0]} ${row + 0.98 - (0.9 * bands(frame)[band]) / top}`);
-      return svg("path", { class: "heard-levels", d: levels.length ? `M0 ${row + 0.98}${points.join("")}` : "" });
-    });
-    this.levels.replaceChildren(...paths);
+  /** Onsets of the take, [seconds, levels of the four bands], as outlines in the rows of the bands that sound. */
+  #drawHeard(onsets) {
+    const tops = DRUM_ROWS.map(({ band }) => Math.max(1e-9, ...onsets.map((onset) => onset[band + 1])));
+    this.heard.replaceChildren(...onsets.flatMap((onset) => DRUM_ROWS.flatMap(({ band }, row) => {
+      const level = onset[band + 1] / tops[row];
+      if (level < AUDIBLE) return [];
+      const element = place(h("div", { className: "heard-stroke" }), { "--row": String(row), "--level": String(level) });
+      return [onAxis(element, onset[0], 0)];
+    }))); // prettier-ignore
   }
 
   #press(event) {

@@ -70,7 +70,8 @@ export class Lane {
 
   /** Replaces what the lane holds, as an edit with a name. */
   edit(items, label) {
-    this.store.edit({ lanes: { [this.role]: items } }, label);
+    // What was edited is no longer what was extracted from a recording; undoing it makes it so again.
+    this.store.edit({ lanes: { [this.role]: items }, use: { [this.role]: { source: null } } }, label);
   }
 
   where(seconds) {
