@@ -30,6 +30,8 @@ export const deleteTake = (take) => ask("DELETE", `/api/takes/${id(take)}`);
 export const restoreTake = (take) => ask("POST", `/api/takes/${id(take)}/restore`);
 export const peaks = (take, n = 2000) => ask("GET", `/api/takes/${id(take)}/peaks?n=${n}`);
 export const heard = (take) => ask("GET", `/api/takes/${id(take)}/heard`);
+export const asked = (take) => ask("GET", `/api/takes/${id(take)}/asked`);
+export const curve = (upload) => ask("GET", `/api/uploads/${id(upload)}/curve`);
 export const command = (take) => ask("GET", `/api/takes/${id(take)}/command`);
 
 /** Address of something of a take: "audio?format=flac", "plot", "midi?of=asked". */

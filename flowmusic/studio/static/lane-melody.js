@@ -36,7 +36,7 @@ export class MelodyLane extends Lane {
     this.body.addEventListener("keydown", (event) => this.#key(event));
     this.body.addEventListener("blur", () => { this.cursorMark.hidden = true; }); // prettier-ignore
     this.store.watch(
-      (state) => [state.session.lanes.melody, state.ui.heard, state.session.duration, state.session.pitch],
+      (state) => [state.session.lanes.melody, state.ui.heard, state.session.duration, state.ui.curve],
       ([notes, heard]) => this.#draw(notes ?? [], heard?.melody ?? []),
     );
   }
@@ -56,7 +56,7 @@ export class MelodyLane extends Lane {
   }
 
   #draw(notes, heard) {
-    const asked = this.store.state.session.pitch ?? [];
+    const asked = this.store.state.ui.curve ?? [];
     const lines = curveLines(heard, hzToMidi);
     const askedLines = curveLines(asked, hzToMidi);
     // Of a curve the few frames that are an octave off do not count for the range.

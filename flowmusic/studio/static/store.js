@@ -111,8 +111,13 @@ export class Store {
   edit(patch, label) {
     const back = inverse(this.state.session, patch);
     this.#apply(patch);
-    this.history.add({ label, undo: () => this.#apply(back), redo: () => this.#apply(patch) });
-    this.set({ historyVersion: (this.state.historyVersion ?? 0) + 1 });
+    this.command({ label, undo: () => this.#apply(back), redo: () => this.#apply(patch) });
+  }
+
+  /** Something that has been done and can be undone. */
+  command(command) {
+    this.history.add(command);
+    this.#historyChanged();
   }
 
   /** A change of the session that is no edit, such as which take is selected. */
@@ -122,13 +127,13 @@ export class Store {
 
   undo() {
     const label = this.history.undo();
-    this.set({ historyVersion: (this.state.historyVersion ?? 0) + 1 });
+    this.#historyChanged();
     return label;
   }
 
   redo() {
     const label = this.history.redo();
-    this.set({ historyVersion: (this.state.historyVersion ?? 0) + 1 });
+    this.#historyChanged();
     return label;
   }
 
@@ -169,6 +174,10 @@ export class Store {
       this.#stale = false;
       await this.revised(Infinity);
     }
+  }
+
+  #historyChanged() {
+    this.set({ historyVersion: (this.state.historyVersion ?? 0) + 1 });
   }
 
   #apply(patch) {

@@ -126,20 +126,28 @@ export class Takes {
       return Math.min(duration, (4 * beats * 60) / bpm);
     };
     const item = (text, job) => h("button", { type: "button", onclick: () => this.startJob({ kind: "generate", seeds: [newSeed()], ...job() }) }, text);
-    return this.#menu("Make it longer, or a loop", icon("plus"),
+    return this.#menu("More of this take", icon("plus"),
       item("Continue for four bars", () => ({ of: id, extend: seconds() })),
       item("Begin four bars earlier", () => ({ of: id, before: seconds() })),
       item("A loop of this kind", () => ({ vary: id, loop: true })),
+      h("button", { type: "button", onclick: () => this.#useLanes(id) }, "Edit the lanes that it follows"),
     ); // prettier-ignore
+  }
+
+  /** Puts what a take follows into the lanes: of a text alone that is what was composed for it. */
+  async #useLanes(id) {
+    const lanes = await attempt(() => api.asked(id));
+    if (!lanes || !Object.keys(lanes).length) return;
+    this.store.edit({ lanes }, "lanes of a take");
   }
 
   #home(id) {
     const link = (text, what) => h("a", { href: api.takeUrl(id, what), download: "" }, text);
     const copy = (text, key) => h("button", { type: "button", onclick: () => this.#copy(id, key) }, text);
     return this.#menu("Take home", icon("down"),
-      ...["wav", "flac", "ogg"].map((format) => link(format.toUpperCase(), `audio?format=${format}`)),
+      ...["wav", "flac", "ogg"].map((format) => link(format.toUpperCase(), `audio?format=${format}&download`)),
       link("MIDI as asked", "midi?of=asked"), link("MIDI as found in the take", "midi?of=heard"), link("Chord chart", "chart"),
-      link("Settings (JSON)", "sidecar"), h("a", { href: api.takeUrl(id, "plot"), target: "_blank", rel: "noopener" }, "Plot"),
+      link("Settings (JSON)", "sidecar?download"), h("a", { href: api.takeUrl(id, "plot"), target: "_blank", rel: "noopener" }, "Plot"),
       copy("Copy as command", "command"), copy("Copy as Python", "python"),
     ); // prettier-ignore
   }

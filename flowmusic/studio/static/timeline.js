@@ -49,7 +49,7 @@ export class Timeline {
 
   #fitting() {
     const head = this.inner.querySelector(".ruler-head")?.offsetWidth ?? 0;
-    const stacked = getComputedStyle(this.scroller).getPropertyValue("--stacked").trim() === "1";
+    const stacked = getComputedStyle(this.inner).getPropertyValue("--stacked").trim() === "1";
     const room = this.scroller.clientWidth - (stacked ? 0 : head) - 12;
     const fit = Math.max(room, 120) / Math.max(this.store.state.session.duration, 0.5);
     return stacked ? Math.max(fit, 28) : fit;
