@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from features.audio import READABLE_SUFFIXES
 from features.files import whole_file
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ _MAX_ADDRESS_BYTES = 16 << 30
 _MAX_OUT_BYTES = 1 << 30
 _BAD_INPUT = 2
 
-SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".au", ".opus", ".oga", ".w64", ".caf")
 Kind = Literal["recording", "midi", "chords", "pitch"]
 
 
@@ -56,7 +56,7 @@ def suffix_of(name: str) -> str:
     """The ending of a name, if it is one of those that can be read; UploadError, naming it, otherwise."""
     from features.notation import CHART_SUFFIXES, LAB_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
 
-    known = (*SOUND_SUFFIXES, *MIDI_SUFFIXES, *LAB_SUFFIXES, *CHART_SUFFIXES, *TABLE_SUFFIXES)
+    known = (*READABLE_SUFFIXES, *MIDI_SUFFIXES, *LAB_SUFFIXES, *CHART_SUFFIXES, *TABLE_SUFFIXES)
     suffix = Path(name).suffix.lower() if "\0" not in name else ""
     if suffix not in known:
         raise UploadError(f"{name} cannot be read: expected a name that ends in {', '.join(known)}")
@@ -70,7 +70,7 @@ def open_upload(sent: Path, folder: Path, identity: str, name: str) -> Upload:
         UploadError: the file cannot be used, or the process that read it came to no end, or to a bad one.
     """
     suffix = suffix_of(name)
-    if suffix not in SOUND_SUFFIXES and sent.stat().st_size > MAX_SYMBOL_BYTES:
+    if suffix not in READABLE_SUFFIXES and sent.stat().st_size > MAX_SYMBOL_BYTES:
         raise UploadError(f"{name} is larger than {MAX_SYMBOL_BYTES // 1_000_000} MB: expected symbols")
     named = sent.with_suffix(suffix)
     os.replace(sent, named)
@@ -119,7 +119,7 @@ def read_upload(path: Path, out: Path, suffix: str) -> dict[str, Any]:
         return _midi(path, out)
     if suffix in (*LAB_SUFFIXES, *CHART_SUFFIXES):
         return _chords(path, out)
-    if suffix in SOUND_SUFFIXES:
+    if suffix in READABLE_SUFFIXES:
         return _recording(path, out)
     return _pitch(path, out)
 
