@@ -248,8 +248,8 @@ class Session:
         Request.read(request | {key: state[key] for key in ("duration", "bpm", "beats_per_bar")})
         for role, use in state["use"].items():
             _check_use(role, use)
-            if use["source"] is not None and role not in self.upload(use["source"]).gives:
-                raise ValueError(f"the source of {role} must be the id of an upload that gives it")
+            if use["source"] is not None and self.upload(use["source"]).kind != "recording":
+                raise ValueError(f"the source of {role} must be the id of an upload that is a recording")
         if state["selected"] is not None:
             self.take(state["selected"])
 
@@ -316,7 +316,7 @@ def _check_use(role: str, use: Mapping[str, Any]) -> None:
     ):
         raise ValueError(f"use.{role}.span must be two rising times in seconds, got {span!r:.80}")
     if use["source"] is not None and not isinstance(use["source"], str):
-        raise ValueError(f"the source of {role} must be the id of an upload that gives it")
+        raise ValueError(f"the source of {role} must be the id of an upload that is a recording")
 
 
 def _is_number(value: object) -> bool:
