@@ -105,7 +105,9 @@ class Guard:
                 await self._welcome(with_headers)
                 return
         if not self._has_token(headers):
-            await _answer(with_headers, 401, "the token is missing or wrong: open the address that was printed")
+            await _answer(
+                with_headers, 401, "the token is missing or wrong: open the address that was printed"
+            )
             return
         await self.app(scope, receive, with_headers)
 

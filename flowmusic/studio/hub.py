@@ -37,7 +37,7 @@ class Hub:
     def publish(self, name: str, data: Any) -> None:
         """Send an event to all; from any thread."""
         with self._lock:
-            text = json.dumps(data, ensure_ascii=False)
+            text = json.dumps(data)
             self._kept.append((self._next, f"id: {self._run}-{self._next}\nevent: {name}\ndata: {text}\n\n"))
             self._next += 1
             self._wake()

@@ -11,7 +11,8 @@ from typing import Any
 from features.audio import Audio
 from features.cache import FeatureCache
 from features.events import extract_events
-from features.extract import Extractors, Progress, no_progress
+from features.extract import Progress, no_progress
+from features.files import whole_file
 from features.references import open_reference
 from features.text_files import read_json
 from flowmusic.api.clip import CandidateInfo, Clip, ClipInfo
@@ -24,7 +25,7 @@ from flowmusic.evaluation.scoring import NOTHING_TO_CHOOSE_BY, Choice, Scores, h
 from flowmusic.plots.figures import plot_controls
 from flowmusic.studio.asking import Ask, ExtractAsk, GenerateAsk, read_ask, request_of, seeds_of
 from flowmusic.studio.hub import Hub
-from flowmusic.studio.lanes import LANES, Lane, check_lane, items
+from flowmusic.studio.lanes import LANES, Lane, check_lane, items, within
 from flowmusic.studio.listening import Heard, for_clips, listen, pitch_curve, read_sound
 from flowmusic.studio.queue import Job, JobQueue
 from flowmusic.studio.session import Session, new_id
@@ -44,9 +45,7 @@ class Studio:
             the others.
     """
 
-    def __init__(
-        self, model: FlowMusic, folder: Path, listens: bool = True, warms: bool = False
-    ) -> None:
+    def __init__(self, model: FlowMusic, folder: Path, listens: bool = True, warms: bool = False) -> None:
         self.model = model
         self.hub = Hub()
         self.session = Session(folder, model.model.defaults.duration_s, self.hub.publish)
@@ -80,21 +79,22 @@ class Studio:
             if missing := [role for role in ask.roles if role not in upload.gives]:
                 raise ValueError(f"{upload.name} gives {', '.join(upload.gives)}, not {missing[0]}")
             self.model.limits.shape.check_controls([role for role in ask.roles if role != "style"])
-            return self.queue.add(ask.kind, (ask, None))
+            return self.queue.add(ask.kind, (ask, None, None))
+        lanes = self.session.plain()["lanes"]
         request = request_of(self.session, ask, self.model.model.defaults)
         self.model.limits.shape.check_controls(tuple(request.sources))
-        return self.queue.add(ask.kind, (ask, request))
+        return self.queue.add(ask.kind, (ask, request, lanes))
 
     def _paths(self, identity: str) -> Any:
         return take_paths(self.session.takes_folder, identity)
 
     def _work(self, job: Job, progress: Progress) -> None:
         ask: Ask
-        ask, request = job.ask
+        ask, request, lanes = job.ask
         if isinstance(ask, ExtractAsk):
             self._extract(ask, progress)
         else:
-            self._generate(job, ask, request, progress)
+            self._generate(job, ask, request, lanes, progress)
 
     def _extract(self, ask: ExtractAsk, progress: Progress) -> None:
         upload = self.session.upload(ask.upload)
@@ -127,13 +127,16 @@ class Studio:
             use = {role: {"source": source, "mute": False} for role in lanes}
             self.session.patch(changes | {"lanes": lanes, "use": use})
 
-    def _generate(self, job: Job, ask: GenerateAsk, request: Request, progress: Progress) -> None:
+    def _generate(
+        self, job: Job, ask: GenerateAsk, request: Request, lanes: dict[str, Lane], progress: Progress
+    ) -> None:
         seeds = seeds_of(ask, request.seed)
         prepared = self.prepared.get(request, progress)
+        asked = _asked(prepared, lanes if ask.vary is None else {})
         clips = self.model.render_each(prepared, seeds, progress)
         if not ask.best or len(seeds) == 1:
             for clip in clips:
-                self._keep(job, clip, prepared)
+                self._keep(job, clip, asked)
             return
         if not prepared.followed:
             raise ValueError(NOTHING_TO_CHOOSE_BY)
@@ -148,13 +151,13 @@ class Studio:
             if best is None or overall > (best.info.overall or 0.0):
                 best = clip.with_info(scores=scores, overall=overall)
         assert best is not None
-        self._keep(job, best.with_info(candidates=tuple(table)), prepared)
+        self._keep(job, best.with_info(candidates=tuple(table)), asked)
 
-    def _keep(self, job: Job, clip: Clip, prepared: Prepared) -> None:
+    def _keep(self, job: Job, clip: Clip, asked: dict[str, Lane]) -> None:
         """Put a clip on disk, whole, and only then into the session."""
         identity = new_id()
         paths = self._paths(identity)
-        write_plain(paths.asked, _asked(prepared))
+        write_plain(paths.asked, asked)
         clip.save(paths.sound)
         job.takes.append(identity)
         self.session.put_take(take_of(self.session.takes_folder, identity), select=True)
@@ -247,25 +250,21 @@ def _through(steps: Generator[str, None, Heard], n: int, progress: Progress) -> 
         done += 1
 
 
-def _asked(prepared: Prepared) -> dict[str, Lane]:
-    """The symbols that a clip follows, as lanes; of a recording there are none to show."""
-    lanes: dict[str, Lane] = {}
+def _asked(prepared: Prepared, lanes: dict[str, Lane]) -> dict[str, Lane]:
+    """What a clip follows, as lanes: its symbols, or what `lanes` say of the recording that it follows."""
+    asked: dict[str, Lane] = {}
     for reference in prepared.followed:
-        if reference.role == "chords":
-            lanes["chords"] = items("chords", reference.chord_segments(prepared.duration_s))
-        elif reference.role in LANES:
-            lanes[reference.role] = items(reference.role, reference.symbols)  # type: ignore[arg-type]
-    return lanes
+        role = reference.role
+        if role in LANES and reference.is_recording:
+            asked[role] = within(role, lanes.get(role, []), None, prepared.duration_s)
+        elif role == "chords":
+            asked[role] = items(role, reference.chord_segments(prepared.duration_s))
+        elif role in LANES:
+            asked[role] = items(role, reference.symbols)  # type: ignore[arg-type]
+    return asked
 
 
 def write_text(path: Path, text: str) -> None:
     """A text, whole or not at all; names of files in it need not be UTF-8."""
-    from features.files import whole_file
-
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def model_extractors() -> Extractors:
-    """The bundled extractors; a studio gives them a cache inside its session."""
-    return Extractors()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,8 +69,8 @@ def _checked(role: str, item: object) -> Item:
         if key == "label":
             if not isinstance(value, str):
                 raise NotationError(f"label must be a chord, got {value!r}")
-        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise NotationError(f"{key} must be a number, got {value!r}")
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e9:
+            raise NotationError(f"{key} must be a number, got {value!r:.40}")
         elif key in ("midi", "velocity"):
             if value != int(value):
                 raise NotationError(f"{key} must be a whole number, got {value!r}")

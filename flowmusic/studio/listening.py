@@ -34,9 +34,7 @@ class Heard:
     def plain(self) -> dict[str, Any]:
         """As a page draws it: chords, pitch where it is voiced, strokes with the levels of the four bands."""
         found = self.extracted
-        frames = np.minimum(
-            (found.onsets_s * CONTROL_FRAME_RATE).astype(int), max(len(self.bands) - 1, 0)
-        )
+        frames = np.minimum((found.onsets_s * CONTROL_FRAME_RATE).astype(int), max(len(self.bands) - 1, 0))
         return {
             "chords": items("chords", found.chords),
             "melody": pitch_curve(found.f0_times_s, found.f0_hz, found.confidence),

@@ -91,7 +91,9 @@ class JobQueue:
         """Put a job at the end. QueueFullError where MAX_WAITING wait already."""
         with self._changed:
             if sum(job.state == "waiting" for job in self._jobs.values()) >= MAX_WAITING:
-                raise QueueFullError(f"{MAX_WAITING} jobs wait already: cancel one, or wait for the next to end")
+                raise QueueFullError(
+                    f"{MAX_WAITING} jobs wait already: cancel one, or wait for the next to end"
+                )
             job = Job(kind, ask)
             self._jobs[job.id] = job
             over = [item.id for item in self._jobs.values() if item.is_over]

@@ -131,7 +131,11 @@ def _recording(path: Path, out: Path) -> dict[str, Any]:
     name, audio = open_recording(path, str(path))
     with whole_file(out.with_suffix(".wav")) as partial:
         write_audio(partial, _within_one(audio), audio.sample_rate)
-    return {"kind": "recording", "duration": audio.duration_s, "gives": ["drums", "melody", "chords", "style"]}
+    return {
+        "kind": "recording",
+        "duration": audio.duration_s,
+        "gives": ["drums", "melody", "chords", "style"],
+    }
 
 
 def _within_one(audio: Audio) -> Any:
