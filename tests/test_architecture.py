@@ -45,7 +45,8 @@ ARROWS: dict[str, set[str]] = {
     | {"flowmusic.data", "flowmusic.composer", "flowmusic.api.pretrained"}
     | {"flowmusic.plots", "flowmusic.evaluation.adherence"},  # clips of a model in training, drawn and scored
     "flowmusic.studio": _USERS,
-    "flowmusic.commands": _USERS | {"flowmusic.studio", "flowmusic.batch", "flowmusic.data", "flowmusic.training"},
+    "flowmusic.commands": _USERS
+    | {"flowmusic.studio", "flowmusic.batch", "flowmusic.data", "flowmusic.training"},
     "flowmusic.cli": {
         "flowmusic.commands",
         "flowmusic.training",

@@ -1,1 +1,1 @@
-"""Studio: a local service (and its page) around one model, on which clips are asked for, heard and changed."""
+"""A local service, and its page, around one model: clips are asked for, heard and changed."""

@@ -15,7 +15,8 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request as HttpRequest
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -82,14 +83,14 @@ ENDPOINTS = (
     Endpoint("GET", "/api/about", "Version, model, defaults, schema of a request, presets", "about"),
     Endpoint("GET", "/api/openapi.json", "This description", "openapi"),
     Endpoint("GET", "/api/session", "The session as it stands", "session", gives="Session"),
-    Endpoint("PATCH", "/api/session", "Change fields of the session; saved before the answer", "patch_session",
+    Endpoint("PATCH", "/api/session", "Change the session; saved before the answer", "patch_session",
              body="SessionPatch", gives="Session"),
     Endpoint("GET", "/api/session.zip", "The whole session", "session_zip", gives="application/zip"),
     Endpoint("POST", "/api/uploads", "Send a file, as raw bytes", "upload", ("name",),
              body="bytes", gives="Upload"),
     Endpoint("GET", "/api/uploads/{id}/audio", "The sound of an upload", "upload_audio", gives="audio/wav"),
-    Endpoint("GET", "/api/uploads/{id}/peaks", "Lowest and highest sample of n parts", "upload_peaks", ("n",)),
-    Endpoint("GET", "/api/uploads/{id}/curve", "Pitch curve: [seconds, Hz], 0 where unvoiced", "upload_curve"),
+    Endpoint("GET", "/api/uploads/{id}/peaks", "Lowest and highest sample of parts", "upload_peaks", ("n",)),
+    Endpoint("GET", "/api/uploads/{id}/curve", "Pitch: [seconds, Hz], 0 where unvoiced", "upload_curve"),
     Endpoint("POST", "/api/lanes/read", "Typed chords as items of a lane", "read_lane", body="Typed"),
     Endpoint("POST", "/api/jobs", "Ask for lanes to be extracted or takes to be made", "add_job",
              body="Ask", gives="Id"),
@@ -105,7 +106,7 @@ ENDPOINTS = (
              gives="audio/wav"),
     Endpoint("GET", "/api/takes/{id}/plot", "Asked against heard, as a picture", "plot", gives="image/png"),
     Endpoint("GET", "/api/takes/{id}/sidecar", "How it was made", "sidecar"),
-    Endpoint("GET", "/api/takes/{id}/peaks", "Lowest and highest sample of n parts", "peaks", ("n",)),
+    Endpoint("GET", "/api/takes/{id}/peaks", "Lowest and highest sample of parts", "peaks", ("n",)),
     Endpoint("GET", "/api/takes/{id}/asked", "The lanes that it follows", "asked"),
     Endpoint("GET", "/api/takes/{id}/heard", "What the extractors find in it", "heard"),
     Endpoint("GET", "/api/takes/{id}/midi", "What was asked, or is heard, as MIDI", "midi", ("of",),

@@ -69,7 +69,7 @@ class Studio:
         """Check what is asked, and queue it.
 
         Raises:
-            ValueError: it cannot be, in the words of the command line; as far as that is seen without long work.
+            ValueError: it cannot be, in the words of the command line; seen without long work.
             NotFoundError: an upload or a take that is not there.
             QueueFullError: too many wait.
         """
@@ -219,7 +219,7 @@ class Studio:
 
 
 class PreparedCache:
-    """What was prepared for the last requests, by all of a request but its seed: another seed takes no more."""
+    """What was prepared for the last requests, by all of a request but its seed."""
 
     def __init__(self, model: FlowMusic) -> None:
         self.model = model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def check_lane(role: str, items: object) -> Lane:
             raise ValueError(f"{role}, item {number}: {error}") from error
     checked.sort(key=lambda item: item["time"] if role == "drums" else item["start"])
     if role == "chords":
-        for first, second in zip(checked, checked[1:], strict=False):
+        for first, second in pairwise(checked):
             if second["start"] < first["end"] - _OVERLAP_S:
                 raise ValueError(
                     f"chords must not overlap: {first['label']} ends at {first['end']:g} s, "

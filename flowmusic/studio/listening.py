@@ -1,4 +1,4 @@
-"""What is heard in a finished take: found by the extractors, step by step, and compared with what was asked."""
+"""What is heard in a finished take: found by the extractors, step by step."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def pitch_curve(times_s: np.ndarray, f0_hz: np.ndarray, confidence: np.ndarray) 
 
 
 def for_clips(extractors: Extractors) -> Extractors:
-    """The same extractors for finished clips, which are mixes; what is found in those is kept with the take."""
+    """The same for finished clips, which are mixes; without a cache, as what is found is kept with the take."""
     return Extractors(mix_separator(extractors), extractors.melody, extractors.chords)
 
 

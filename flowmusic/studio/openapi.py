@@ -88,7 +88,8 @@ def _content(kind: str) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, kind in (("Ask", Ask), ("Take", Take), ("Upload", Upload)):
+    kinds: dict[str, Any] = {"Ask": Ask, "Take": Take, "Upload": Upload}
+    for name, kind in kinds.items():
         schema = TypeAdapter(kind).json_schema(ref_template=_REFERENCE)
         found |= schema.pop("$defs", {})
         found[name] = schema

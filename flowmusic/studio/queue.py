@@ -32,7 +32,7 @@ class QueueFullError(Exception):
 
 @dataclass
 class Job:
-    """One job; `ask` is what its kind needs, `share` the part of its `stage` that is done, `takes` their ids."""
+    """One job; `ask` is what its kind needs, `share` the part of its `stage` that is done."""
 
     kind: str
     ask: Any

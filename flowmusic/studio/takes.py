@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,13 @@ def take_paths(folder: Path, identity: str) -> TakePaths:
 
 @dataclass(frozen=True)
 class Take:
-    """What a page knows of a take. `created` is in seconds since 1970, `loudness` in LUFS, `seconds` is how long
-    each part of making it took, `kept` are the spans that are sample by sample those of the take before."""
+    """What a page knows of a take.
+
+    created    seconds since 1970
+    duration   in seconds; `loudness` in LUFS
+    seconds    how long each part of making it took
+    kept       spans that are, sample by sample, those of the take that it was made of
+    """
 
     id: str
     name: str
@@ -112,7 +118,7 @@ def peaks(path: Path, n: int) -> list[list[float]]:
         n = max(1, min(n, MAX_PEAKS, file.frames))
         edges = np.linspace(0, file.frames, n + 1).astype(int)
         found = []
-        for first, end in zip(edges[:-1], edges[1:], strict=True):
+        for first, end in pairwise(edges):
             block = file.read(max(end - first, 1), dtype="float32", always_2d=True)
             low, high = (float(block.min()), float(block.max())) if block.size else (0.0, 0.0)
             found.append([round(low, 4), round(high, 4)])

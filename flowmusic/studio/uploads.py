@@ -36,7 +36,7 @@ Kind = Literal["recording", "midi", "chords", "pitch"]
 
 @dataclass(frozen=True)
 class Upload:
-    """What a file that was sent has turned out to be; `duration` in seconds, `gives` what it can be used for."""
+    """What a file that was sent turned out to be; `duration` in seconds, `gives` what it is good for."""
 
     id: str
     name: str
@@ -128,7 +128,7 @@ def _recording(path: Path, out: Path) -> dict[str, Any]:
     from features.audio import write_audio
     from features.references import open_recording
 
-    name, audio = open_recording(path, str(path))
+    _, audio = open_recording(path, str(path))
     with whole_file(out.with_suffix(".wav")) as partial:
         write_audio(partial, _within_one(audio), audio.sample_rate)
     return {
