@@ -37,7 +37,7 @@ export class Ask {
         }
       } }); // prettier-ignore
     this.unit = h("select", { "aria-label": "Unit of the length", onchange: () => this.#show() },
-      h("option", { value: "bars" }, "bars"), h("option", { value: "seconds" }, "seconds")); // prettier-ignore
+      h("option", { value: "bars" }, "bars"), h("option", { value: "seconds" }, "sec")); // prettier-ignore
     this.length = h("input", { id: "length", type: "number", min: 0.5, step: "any", onchange: () => this.#setLength() });
     this.bpm = h("input", { id: "bpm", type: "number", min: 10, max: 400, step: "any", onchange: () => this.#setMeter() });
     this.beats = h("input", { id: "beats", type: "number", min: 1, max: 32, step: "any", onchange: () => this.#setMeter() });
@@ -56,7 +56,7 @@ export class Ask {
       h("div", { className: "fields" },
         field("Length", "length", h("div", { className: "joined" }, this.length, this.unit)),
         field("Tempo", "bpm", h("div", { className: "joined" }, this.bpm, tap)),
-        field("Beats a bar", "beats", this.beats)),
+        field("Beats/bar", "beats", this.beats)),
       h("h3", { className: "section" }, "Follow"),
       new Uploads({ store, startJob }).element,
       new Settings({ store }).element,

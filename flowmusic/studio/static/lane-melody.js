@@ -5,7 +5,7 @@ import { drag, h, place, svg } from "./dom.js";
 import { Lane } from "./lane.js";
 import { hzToMidi, isBlackKey, noteName } from "./music.js";
 import { curveLines, inOrder, noteAt, noteMoved, noteResized, pitchRange } from "./notes.js";
-import { onAxis } from "./timeline.js";
+import { axisLength, onAxis } from "./timeline.js";
 
 const DIVISION = 4; // snap to quarters of a beat
 
@@ -36,7 +36,7 @@ export class MelodyLane extends Lane {
     this.body.addEventListener("keydown", (event) => this.#key(event));
     this.body.addEventListener("blur", () => { this.cursorMark.hidden = true; }); // prettier-ignore
     this.store.watch(
-      (state) => [state.session.lanes.melody, state.ui.heard, state.session.duration, state.ui.curve],
+      (state) => [state.session.lanes.melody, state.ui.heard, axisLength(state), state.ui.curve],
       ([notes, heard]) => this.#draw(notes ?? [], heard?.melody ?? []),
     );
   }
@@ -71,13 +71,13 @@ export class MelodyLane extends Lane {
       return h("div", { className: isBlackKey(midi) ? "key black" : "key" }, midi % 12 === 0 ? noteName(midi) : "");
     })); // prettier-ignore
     this.items.replaceChildren(...notes.map((note, index) => this.#note(note, index)));
-    this.curve.setAttribute("viewBox", `0 0 ${this.duration} ${rows}`);
+    this.curve.setAttribute("viewBox", `0 0 ${this.timeline.length} ${rows}`);
     const path = (points) => points.map(([time, midi], i) => `${i ? "L" : "M"}${time} ${this.high - midi + 0.5}`).join("");
     this.curve.replaceChildren(
       ...askedLines.map((line) => svg("path", { d: path(line), class: "asked-curve" })),
       ...lines.map((line) => svg("path", { d: path(line), class: "heard-curve" })),
     );
-    this.empty.hidden = notes.length > 0;
+    this.empty.hidden = notes.length > 0 || heard.length > 0;
   }
 
   #note(note, index) {
@@ -114,7 +114,7 @@ export class MelodyLane extends Lane {
     const midi = this.#midiAt(event);
     const step = this.step;
     let note = { start, end: round(Math.min(start + (this.lastLength || beatSeconds(this.meter)), this.duration)), midi, velocity: 100 };
-    if (note.end - note.start < 1e-3) return;
+    if (note.end - note.start < 1e-3) return; // after the end of the clip
     let element = null;
     drag(event, {
       move: (next) => {

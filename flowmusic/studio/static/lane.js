@@ -2,7 +2,7 @@
 
 import { barsAndBeats, meterOf, snap } from "./axis.js";
 import { drag, h, icon, say } from "./dom.js";
-import { onAxis } from "./timeline.js";
+import { axisLength, onAxis } from "./timeline.js";
 
 export const ROLES = ["chords", "melody", "drums"];
 
@@ -47,7 +47,7 @@ export class Lane {
       h("label", { className: "head-line strength" }, this.strength, this.strengthText)); // prettier-ignore
     this.element = h("section", { className: `row lane ${role}`, "aria-label": title, dataset: { role } }, this.head, this.body);
 
-    this.store.watch((state) => [state.session.use?.[role], state.session.duration], () => this.#showUse());
+    this.store.watch((state) => [state.session.use?.[role], state.session.duration, axisLength(state)], () => this.#showUse());
     this.store.watch((state) => [state.session.lanes[role]], () => this.element.classList.toggle("empty", !this.list.length));
     this.store.watch((state) => [state.ui.heard], ([heard]) => this.#showScore(heard?.scores?.[role]));
   }
@@ -100,7 +100,8 @@ export class Lane {
     this.only.setAttribute("aria-pressed", String(Boolean(span)));
     const [from, to] = span ?? [0, this.duration];
     onAxis(this.shades[0], 0, from);
-    onAxis(this.shades[1], to, Math.max(0, this.duration - to));
+    const shown = Math.min(to, this.duration);
+    onAxis(this.shades[1], shown, Math.max(0, this.timeline.length - shown));
     this.handles.forEach((handle, i) => {
       handle.hidden = !span;
       onAxis(handle, i ? to : from, 0);

@@ -121,7 +121,7 @@ function followTakes(store, player) {
 }
 
 function topBar({ store, player }, playing, hearLanes) {
-  const play = iconButton("play", "Play (space)", playing, { className: "play" });
+  const play = iconButton("play", "Play (space)", playing, { className: "icon-button play" });
   const bars = h("span", { className: "bars" });
   const seconds = h("span", { className: "seconds" });
   const loop = iconButton("loop", "Loop the selected part (l)", () => store.ui({ looping: !store.state.ui.looping }), { "aria-pressed": "false" });

@@ -33,7 +33,7 @@ export const inOrder = (notes) => [...notes].sort((a, b) => a.start - b.start ||
 
 /**
  * Lines of a pitch curve [[seconds, hertz], …] (0 or null where nothing is sung), as lists of [seconds, midi];
- * a line ends where the curve pauses, or leaps by more than an octave.
+ * a line ends where the curve pauses, or leaps by a fifth or more.
  */
 export function curveLines(curve, toMidi) {
   const lines = [];
@@ -44,7 +44,7 @@ export function curveLines(curve, toMidi) {
       continue;
     }
     const midi = toMidi(hz);
-    if (!line || Math.abs(midi - line.at(-1)[1]) > 12 || seconds - line.at(-1)[0] > 0.25) lines.push((line = []));
+    if (!line || Math.abs(midi - line.at(-1)[1]) >= 7 || seconds - line.at(-1)[0] > 0.12) lines.push((line = []));
     line.push([seconds, midi]);
   }
   return lines.filter((points) => points.length > 1);

@@ -8,6 +8,12 @@ export function onAxis(element, start, length) {
   return place(element, { "--at": String(start), "--long": String(length) });
 }
 
+/** Seconds that the axis shows: those of the session, or of a longer take on a deck. */
+export function axisLength({ session, ui }) {
+  const decks = session.takes.filter(({ id, deleted }) => !deleted && (id === session.selected || id === ui.deckB));
+  return Math.max(session.duration, ...decks.map(({ duration }) => duration));
+}
+
 export class Timeline {
   constructor(store, player) {
     this.store = store;
@@ -25,11 +31,14 @@ export class Timeline {
     this.scroller = h("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": "Timeline" }, this.inner);
     this.element = this.scroller;
 
-    store.watch((state) => [state.session.duration, state.session.bpm, state.session.beats_per_bar], () => this.#layout());
-    store.watch((state) => [state.ui.zoom], () => this.#layout());
+    store.watch((state) => [axisLength(state), state.session.bpm, state.session.beats_per_bar, state.ui.zoom], () => this.#layout());
     store.watch((state) => [state.ui.selection], () => this.#showSelection());
     new ResizeObserver(() => this.#layout()).observe(this.scroller);
     player.addEventListener("time", () => this.#showTime());
+  }
+
+  get length() {
+    return axisLength(this.store.state);
   }
 
   get meter() {
@@ -38,7 +47,7 @@ export class Timeline {
 
   /** Seconds under a pointer, by the left edge of a lane's body. */
   timeAt(event, body = this.ruler) {
-    return clamp((event.clientX - body.getBoundingClientRect().left) / this.pixelsPerSecond, 0, this.store.state.session.duration);
+    return clamp((event.clientX - body.getBoundingClientRect().left) / this.pixelsPerSecond, 0, this.length);
   }
 
   zoom(factor) {
@@ -51,28 +60,28 @@ export class Timeline {
     const head = this.inner.querySelector(".ruler-head")?.offsetWidth ?? 0;
     const stacked = getComputedStyle(this.inner).getPropertyValue("--stacked").trim() === "1";
     const room = this.scroller.clientWidth - (stacked ? 0 : head) - 12;
-    const fit = Math.max(room, 120) / Math.max(this.store.state.session.duration, 0.5);
+    const fit = Math.max(room, 120) / Math.max(this.length, 0.5);
     return stacked ? Math.max(fit, 28) : fit;
   }
 
   #layout() {
-    const { session, ui } = this.store.state;
+    const { ui } = this.store.state;
     this.pixelsPerSecond = this.#fitting() * (ui.zoom ?? 1);
     const meter = this.meter;
     place(this.inner, {
       "--pps": this.pixelsPerSecond,
-      "--duration": String(session.duration),
+      "--duration": String(this.length),
       "--beat": String(beatSeconds(meter)),
       "--bar": String(barSeconds(meter)),
     });
     const step = barsBetweenNumbers(meter, this.pixelsPerSecond);
     const numbers = [];
-    for (let bar = 0; bar * barSeconds(meter) < session.duration - 1e-6; bar += step) {
+    for (let bar = 0; bar * barSeconds(meter) < this.length - 1e-6; bar += step) {
       numbers.push(onAxis(h("span", { className: "bar-number" }, String(bar + 1)), bar * barSeconds(meter), 0));
     }
     this.ruler.replaceChildren(this.selection, ...numbers);
-    this.ruler.setAttribute("aria-valuemax", session.duration);
-    this.player.duration = session.duration;
+    this.ruler.setAttribute("aria-valuemax", this.length.toFixed(2));
+    this.player.duration = this.store.state.session.duration;
     this.#showTime();
   }
 
@@ -112,7 +121,7 @@ export class Timeline {
   #snapped(a, b) {
     const beat = beatSeconds(this.meter);
     const [low, high] = [snap(Math.min(a, b), this.meter), snap(Math.max(a, b), this.meter)];
-    const { duration } = this.store.state.session;
+    const duration = this.length;
     return [Math.min(low, Math.max(0, duration - beat)), Math.min(Math.max(high, low + beat), duration)];
   }
 

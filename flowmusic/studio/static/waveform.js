@@ -64,13 +64,13 @@ export class Waveform {
     const place = (seconds) => `${barsAndBeats(seconds, meterOf(this.store.state.session))} · ${seconds.toFixed(2)} s`;
     this.surfer = withAdoptedStyles(() => WaveSurfer.create({
       container: this.holder, media: this.player.decks[this.deck], duration: take.duration, height: HEIGHT,
-      peaks: [peaks.map(([, high]) => high), peaks.map(([low]) => -low)], normalize: false, cursorWidth: 0,
+      peaks: [peaks.map(([, high]) => high), peaks.map(([low]) => -low)], normalize: true, cursorWidth: 0,
       interact: false, hideScrollbar: true, autoScroll: false, ...this.#colours(),
       plugins: [
         this.regions,
         Hover.create({ lineColor: colour("--muted"), lineWidth: 1, labelSize: 11, labelColor: colour("--ink"),
           labelBackground: colour("--raised"), formatTimeCallback: place }),
-        TimelinePlugin.create({ height: 14, timeInterval: take.duration > 60 ? 5 : 1, primaryLabelInterval: take.duration > 60 ? 30 : 5,
+        TimelinePlugin.create({ height: 20, timeInterval: take.duration > 60 ? 5 : 1, primaryLabelInterval: take.duration > 60 ? 30 : 5,
           secondaryLabelInterval: 0, formatTimeCallback: (seconds) => `${seconds} s` }),
       ],
     })); // prettier-ignore
