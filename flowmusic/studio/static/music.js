@@ -4,7 +4,7 @@ const SHARPS = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
 const FLATS = ["C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B"];
 const NATURAL = { C: 0, D: 2, E: 4, F: 5, G: 7, A: 9, B: 11 };
 const ROOT = /^([A-Ga-g])([#♯b♭]*)/;
-const FLAT_ROOTS = ["F", "Bb", "Eb", "Ab", "Db", "Gb"];
+const FLAT_ROOTS = ["F", "Bb", "Eb", "Ab", "Db"];
 
 // Longer names first: the first that the quality begins with counts.
 const INTERVALS = [
