@@ -28,6 +28,7 @@ from features.symbols import NotationError
 from features.text_files import parse_json, read_json, unprintable
 from flowmusic import __version__
 from flowmusic.api.clip import ClipInfo
+from flowmusic.api.pretrained import BUNDLED
 from flowmusic.api.request import Request
 from flowmusic.errors import is_bad_input, sentence
 from flowmusic.studio.auth import Access, Guard
@@ -316,7 +317,7 @@ class Service:
 
     async def command(self, http: HttpRequest) -> Response:
         info = await run_in_threadpool(ClipInfo.load, self._take(http)[1].sidecar)
-        return JsonResponse(command_of(info, bundled=info.model.name == "default"))
+        return JsonResponse(command_of(info, bundled=info.model.name == BUNDLED))
 
     def _take(self, http: HttpRequest) -> tuple[Take, TakePaths]:
         take = self.session_.take(http.path_params["id"])

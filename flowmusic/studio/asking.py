@@ -141,7 +141,7 @@ def _changed(session: Session, ask: GenerateAsk, values: dict[str, Any]) -> dict
             f"part must be two rising times within the take's {take.duration:g} s, at least "
             f"{MIN_PART_S:g} s apart, got {first:g} to {last:g}"
         )
-    # Kept sound is faded in inside its own borders: they lie so far inside the part that nothing else changes.
+    # Kept sound is faded in inside its own borders: so far inside the part that nothing else changes.
     fade = min(BORDER_FADE_S, (last - first) / 3)
     spans = []
     if first > 0:

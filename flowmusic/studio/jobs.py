@@ -6,6 +6,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Generator
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from features.audio import Audio
@@ -51,8 +52,8 @@ class Studio:
         self.session = Session(folder, model.model.defaults.duration_s, self.hub.publish)
         self.model.extractors.cache = FeatureCache(folder / "cache")
         self.prepared = PreparedCache(model)
-        self.queue = JobQueue(self._work, self._idle, self.hub.publish)
-        self._warms, self._listens = warms, listens
+        self.queue = JobQueue(self._work, self._idle, self.hub.publish, self._warm if warms else lambda: None)
+        self._listens = listens
         self._unheard = deque(
             take.id for take in self.session.takes() if not self._paths(take.id).heard.is_file()
         )
@@ -173,13 +174,12 @@ class Studio:
         scores = score_events(asked, heard.extracted, holes(info.kept, info.duration))
         return {name: None if value is None else round(value, 4) for name, value in scores.items()}
 
+    def _warm(self) -> None:
+        prepared = self.model.prepare(Request(text="calm piano", duration=2.0))
+        self.model.render(prepared, [0])
+
     def _idle(self) -> bool:
-        """One step of warming up or of listening; False where there is nothing to do."""
-        if self._warms:
-            self._warms = False
-            prepared = self.model.prepare(Request(text="calm piano", duration=2.0))
-            self.model.render(prepared, [0])
-            return True
+        """One step of listening to what was made; False where there is nothing to do."""
         if not self._listens:
             return False
         if self._listening is None:
@@ -223,6 +223,7 @@ class PreparedCache:
 
     def __init__(self, model: FlowMusic) -> None:
         self.model = model
+        self._lock = Lock()
         self._kept: OrderedDict[str, Prepared] = OrderedDict()
 
     def get(self, request: Request, progress: Progress = no_progress) -> Prepared:
@@ -230,12 +231,16 @@ class PreparedCache:
         if request.composes and request.song is None:
             request = request.replace(song=request.seed)  # the song that goes with this seed
         key = request.replace(seed=0).digest
-        if key not in self._kept:
-            self._kept[key] = self.model.prepare(request, progress)
-        self._kept.move_to_end(key)
-        while len(self._kept) > _PREPARED_KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+        with self._lock:
+            prepared = self._kept.get(key)
+        if prepared is None:
+            prepared = self.model.prepare(request, progress)
+        with self._lock:
+            self._kept[key] = prepared
+            self._kept.move_to_end(key)
+            while len(self._kept) > _PREPARED_KEPT:
+                self._kept.popitem(last=False)
+        return prepared
 
 
 def _through(steps: Generator[str, None, Heard], n: int, progress: Progress) -> Heard:
