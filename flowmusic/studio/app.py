@@ -28,9 +28,9 @@ from features.symbols import NotationError
 from features.text_files import parse_json, read_json, unprintable
 from flowmusic import __version__
 from flowmusic.api.clip import ClipInfo
-from flowmusic.api.pretrained import BUNDLED
 from flowmusic.api.request import Request
 from flowmusic.errors import is_bad_input, sentence
+from flowmusic.model_files import BUNDLED
 from flowmusic.studio.auth import Access, Guard
 from flowmusic.studio.hub import TooManyStreamsError
 from flowmusic.studio.jobs import Studio

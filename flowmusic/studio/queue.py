@@ -1,4 +1,4 @@
-"""One bounded queue of jobs, and the one thread that does them; another does small work while nobody waits."""
+"""One bounded queue of jobs and the one thread that does them; another does small work in between."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class JobQueue:
     Args:
         work: does a job; calls its progress callback often, which raises `CancelledError`.
         idle: does one small piece of work that can wait, if there is any, and says whether there was. It is
-            called in a thread of its own, of low priority, while there are no jobs: a job that comes begins at
+            called in a thread of its own, of low priority, while there are no jobs: those that come begin at
             once.
         first: done before any job, by their thread.
         publish: called with ("job", data) at every change.
