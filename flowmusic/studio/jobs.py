@@ -24,9 +24,9 @@ from flowmusic.api.sidecar import read_sidecar
 from flowmusic.errors import reason
 from flowmusic.evaluation.scoring import NOTHING_TO_CHOOSE_BY, Choice, Scores, holes, score_events
 from flowmusic.plots.figures import plot_controls
-from flowmusic.studio.asking import Ask, ExtractAsk, GenerateAsk, read_ask, request_of, seeds_of
+from flowmusic.studio.asking import Ask, ExtractAsk, GenerateAsk, lanes_asked, read_ask, request_of, seeds_of
 from flowmusic.studio.hub import Hub
-from flowmusic.studio.lanes import LANES, Lane, check_lane, items, within
+from flowmusic.studio.lanes import LANES, Lane, check_lane, items
 from flowmusic.studio.listening import Heard, for_clips, listen, pitch_curve, read_sound
 from flowmusic.studio.queue import Job, JobQueue
 from flowmusic.studio.session import Session, new_id
@@ -81,8 +81,8 @@ class Studio:
                 raise ValueError(f"{upload.name} gives {', '.join(upload.gives)}, not {missing[0]}")
             self.model.limits.shape.check_controls([role for role in ask.roles if role != "style"])
             return self.queue.add(ask.kind, (ask, None, None))
-        lanes = self.session.plain()["lanes"]
         request = request_of(self.session, ask, self.model.model.defaults)
+        lanes = {} if ask.vary else lanes_asked(self.session.plain(), request.duration or 0.0)
         self.model.limits.shape.check_controls(tuple(request.sources))
         return self.queue.add(ask.kind, (ask, request, lanes))
 
@@ -133,7 +133,7 @@ class Studio:
     ) -> None:
         seeds = seeds_of(ask, request.seed)
         prepared = self.prepared.get(request, progress)
-        asked = _asked(prepared, lanes if ask.vary is None else {})
+        asked = _asked(prepared, lanes)
         clips = self.model.render_each(prepared, seeds, progress)
         if not ask.best or len(seeds) == 1:
             for clip in clips:
@@ -256,12 +256,12 @@ def _through(steps: Generator[str, None, Heard], n: int, progress: Progress) -> 
 
 
 def _asked(prepared: Prepared, lanes: dict[str, Lane]) -> dict[str, Lane]:
-    """What a clip follows, as lanes: its symbols, or what `lanes` say of the recording that it follows."""
+    """What a clip follows, as lanes: as they were typed, or symbols of another kind (a song that was composed)."""
     asked: dict[str, Lane] = {}
     for reference in prepared.followed:
         role = reference.role
-        if role in LANES and reference.is_recording:
-            asked[role] = within(role, lanes.get(role, []), None, prepared.duration_s)
+        if lanes.get(role) or (role in LANES and reference.is_recording):
+            asked[role] = lanes.get(role, [])
         elif role == "chords":
             asked[role] = items(role, reference.chord_segments(prepared.duration_s))
         elif role in LANES:
