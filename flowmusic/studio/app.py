@@ -30,6 +30,7 @@ from flowmusic import __version__
 from flowmusic.api.clip import ClipInfo
 from flowmusic.api.request import Request
 from flowmusic.errors import is_bad_input, sentence
+from flowmusic.model_files import BUNDLED
 from flowmusic.studio.auth import Access, Guard
 from flowmusic.studio.hub import TooManyStreamsError
 from flowmusic.studio.jobs import Studio
@@ -316,7 +317,7 @@ class Service:
 
     async def command(self, http: HttpRequest) -> Response:
         info = await run_in_threadpool(ClipInfo.load, self._take(http)[1].sidecar)
-        return JsonResponse(command_of(info, bundled=info.model.name == "default"))
+        return JsonResponse(command_of(info, bundled=info.model.name == BUNDLED))
 
     def _take(self, http: HttpRequest) -> tuple[Take, TakePaths]:
         take = self.session_.take(http.path_params["id"])

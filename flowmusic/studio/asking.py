@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from flowmusic.api.editing import BORDER_FADE_S
 from flowmusic.api.pretrained import GenerationDefaults
 from flowmusic.api.request import MAX_SEED, Request
-from flowmusic.studio.lanes import LANES, lane_file, within
+from flowmusic.studio.lanes import LANES, Lane, lane_file, within
 from flowmusic.studio.session import Session
 from flowmusic.studio.takes import take_paths
 
 MAX_CLIPS = 16
-MIN_PART_S = 0.2
+MIN_PART_S = 2 * BORDER_FADE_S + 0.1
+"""Two fades lie inside a part, and something new between them."""
 
 
 class _Ask(BaseModel):
@@ -141,13 +142,12 @@ def _changed(session: Session, ask: GenerateAsk, values: dict[str, Any]) -> dict
             f"part must be two rising times within the take's {take.duration:g} s, at least "
             f"{MIN_PART_S:g} s apart, got {first:g} to {last:g}"
         )
-    # Kept sound is faded in inside its own borders: they lie so far inside the part that nothing else changes.
-    fade = min(BORDER_FADE_S, (last - first) / 3)
+    # Kept sound is faded in inside its own borders: so far inside the part that nothing else changes.
     spans = []
     if first > 0:
-        spans.append((0.0, first + fade))
+        spans.append((0.0, first + BORDER_FADE_S))
     if last < take.duration - 1e-3:
-        spans.append((last - fade, take.duration))
+        spans.append((last - BORDER_FADE_S, take.duration))
     changed["duration"] = take.duration
     if not spans:
         return {"duration": take.duration}
@@ -166,6 +166,15 @@ def _lanes(session: Session, state: dict[str, Any], duration_s: float) -> dict[s
         elif inside := within(role, lane, use["span"], duration_s):
             found[role] = str(lane_file(role, inside, session.lanes_folder, state["bpm"]))
     return found
+
+
+def lanes_asked(state: dict[str, Any], duration_s: float) -> dict[str, Lane]:
+    """The lanes of a session that are in use, inside their spans."""
+    return {
+        role: within(role, state["lanes"][role], state["use"][role]["span"], duration_s)
+        for role in LANES
+        if not state["use"][role]["mute"]
+    }
 
 
 def guidance_of(state: dict[str, Any], values: dict[str, Any], defaults: GenerationDefaults) -> str | None:

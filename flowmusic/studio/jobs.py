@@ -6,6 +6,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Generator
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from features.audio import Audio
@@ -23,9 +24,9 @@ from flowmusic.api.sidecar import read_sidecar
 from flowmusic.errors import reason
 from flowmusic.evaluation.scoring import NOTHING_TO_CHOOSE_BY, Choice, Scores, holes, score_events
 from flowmusic.plots.figures import plot_controls
-from flowmusic.studio.asking import Ask, ExtractAsk, GenerateAsk, read_ask, request_of, seeds_of
+from flowmusic.studio.asking import Ask, ExtractAsk, GenerateAsk, lanes_asked, read_ask, request_of, seeds_of
 from flowmusic.studio.hub import Hub
-from flowmusic.studio.lanes import LANES, Lane, check_lane, items, within
+from flowmusic.studio.lanes import LANES, Lane, check_lane, items
 from flowmusic.studio.listening import Heard, for_clips, listen, pitch_curve, read_sound
 from flowmusic.studio.queue import Job, JobQueue
 from flowmusic.studio.session import Session, new_id
@@ -51,8 +52,8 @@ class Studio:
         self.session = Session(folder, model.model.defaults.duration_s, self.hub.publish)
         self.model.extractors.cache = FeatureCache(folder / "cache")
         self.prepared = PreparedCache(model)
-        self.queue = JobQueue(self._work, self._idle, self.hub.publish)
-        self._warms, self._listens = warms, listens
+        self.queue = JobQueue(self._work, self._idle, self.hub.publish, self._warm if warms else lambda: None)
+        self._listens = listens
         self._unheard = deque(
             take.id for take in self.session.takes() if not self._paths(take.id).heard.is_file()
         )
@@ -80,8 +81,8 @@ class Studio:
                 raise ValueError(f"{upload.name} gives {', '.join(upload.gives)}, not {missing[0]}")
             self.model.limits.shape.check_controls([role for role in ask.roles if role != "style"])
             return self.queue.add(ask.kind, (ask, None, None))
-        lanes = self.session.plain()["lanes"]
         request = request_of(self.session, ask, self.model.model.defaults)
+        lanes = {} if ask.vary else lanes_asked(self.session.plain(), request.duration or 0.0)
         self.model.limits.shape.check_controls(tuple(request.sources))
         return self.queue.add(ask.kind, (ask, request, lanes))
 
@@ -132,7 +133,7 @@ class Studio:
     ) -> None:
         seeds = seeds_of(ask, request.seed)
         prepared = self.prepared.get(request, progress)
-        asked = _asked(prepared, lanes if ask.vary is None else {})
+        asked = _asked(prepared, lanes)
         clips = self.model.render_each(prepared, seeds, progress)
         if not ask.best or len(seeds) == 1:
             for clip in clips:
@@ -173,13 +174,12 @@ class Studio:
         scores = score_events(asked, heard.extracted, holes(info.kept, info.duration))
         return {name: None if value is None else round(value, 4) for name, value in scores.items()}
 
+    def _warm(self) -> None:
+        prepared = self.model.prepare(Request(text="calm piano", duration=2.0))
+        self.model.render(prepared, [0])
+
     def _idle(self) -> bool:
-        """One step of warming up or of listening; False where there is nothing to do."""
-        if self._warms:
-            self._warms = False
-            prepared = self.model.prepare(Request(text="calm piano", duration=2.0))
-            self.model.render(prepared, [0])
-            return True
+        """One step of listening to what was made; False where there is nothing to do."""
         if not self._listens:
             return False
         if self._listening is None:
@@ -223,6 +223,7 @@ class PreparedCache:
 
     def __init__(self, model: FlowMusic) -> None:
         self.model = model
+        self._lock = Lock()
         self._kept: OrderedDict[str, Prepared] = OrderedDict()
 
     def get(self, request: Request, progress: Progress = no_progress) -> Prepared:
@@ -230,12 +231,16 @@ class PreparedCache:
         if request.composes and request.song is None:
             request = request.replace(song=request.seed)  # the song that goes with this seed
         key = request.replace(seed=0).digest
-        if key not in self._kept:
-            self._kept[key] = self.model.prepare(request, progress)
-        self._kept.move_to_end(key)
-        while len(self._kept) > _PREPARED_KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+        with self._lock:
+            prepared = self._kept.get(key)
+        if prepared is None:
+            prepared = self.model.prepare(request, progress)
+        with self._lock:
+            self._kept[key] = prepared
+            self._kept.move_to_end(key)
+            while len(self._kept) > _PREPARED_KEPT:
+                self._kept.popitem(last=False)
+        return prepared
 
 
 def _through(steps: Generator[str, None, Heard], n: int, progress: Progress) -> Heard:
@@ -251,12 +256,12 @@ def _through(steps: Generator[str, None, Heard], n: int, progress: Progress) -> 
 
 
 def _asked(prepared: Prepared, lanes: dict[str, Lane]) -> dict[str, Lane]:
-    """What a clip follows, as lanes: its symbols, or what `lanes` say of the recording that it follows."""
+    """What a clip follows, as lanes: as they were typed, or symbols of another kind (a song that was composed)."""
     asked: dict[str, Lane] = {}
     for reference in prepared.followed:
         role = reference.role
-        if role in LANES and reference.is_recording:
-            asked[role] = within(role, lanes.get(role, []), None, prepared.duration_s)
+        if lanes.get(role) or (role in LANES and reference.is_recording):
+            asked[role] = lanes.get(role, [])
         elif role == "chords":
             asked[role] = items(role, reference.chord_segments(prepared.duration_s))
         elif role in LANES:

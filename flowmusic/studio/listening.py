@@ -61,7 +61,7 @@ def pitch_curve(times_s: np.ndarray, f0_hz: np.ndarray, confidence: np.ndarray) 
 
 
 def for_clips(extractors: Extractors) -> Extractors:
-    """The same for finished clips, which are mixes; without a cache, as what is found is kept with the take."""
+    """The same for finished clips, which are mixes; what is found is kept with the take, in no cache."""
     return Extractors(mix_separator(extractors), extractors.melody, extractors.chords)
 
 

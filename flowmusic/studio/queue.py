@@ -1,14 +1,16 @@
-"""One bounded queue of jobs and the one thread that does them; small work is done while nobody waits."""
+"""One bounded queue of jobs and the one thread that does them; another does small work in between."""
 
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import Condition, Thread
-from typing import Any, Literal
+from threading import Condition, Thread, get_native_id
+from typing import Any, Literal, TypeVar
 
 from features.extract import Progress
 from flowmusic.errors import reason
@@ -18,6 +20,9 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 8
 _KEPT = 100
 _NEWS_S = 0.1
+_REST_PRIORITY = 15
+
+T = TypeVar("T")
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
@@ -57,7 +62,10 @@ class JobQueue:
 
     Args:
         work: does a job; calls its progress callback often, which raises `CancelledError`.
-        idle: does one small piece of work that can wait, if there is any, and says whether there was.
+        idle: does one small piece of work that can wait, if there is any, and says whether there was. It is
+            called in a thread of its own, of low priority, while there are no jobs: those that come begin at
+            once.
+        first: done before any job, by their thread.
         publish: called with ("job", data) at every change.
     """
 
@@ -66,31 +74,37 @@ class JobQueue:
         work: Callable[[Job, Progress], None],
         idle: Callable[[], bool],
         publish: Callable[[str, Any], None],
+        first: Callable[[], None] = lambda: None,
     ) -> None:
-        self._work, self._idle, self._publish = work, idle, publish
+        self._work, self._idle, self._publish, self._first = work, idle, publish, first
         self._changed = Condition()
         self._jobs: dict[str, Job] = {}
         self._closed = False
-        self._thread = Thread(target=self._run, name="studio worker", daemon=True)
+        self._threads = (
+            Thread(target=self._run, name="studio jobs", daemon=True),
+            Thread(target=self._rest, name="studio rest", daemon=True),
+        )
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self, patience_s: float = 30.0) -> None:
-        """Cancel everything and wait for the thread to end."""
+        """Cancel everything and wait for the threads to end."""
         with self._changed:
             self._closed = True
             for job in self._jobs.values():
                 if not job.is_over:
                     job.state = "cancelled"
             self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(patience_s)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(patience_s)
 
     def add(self, kind: str, ask: Any) -> Job:
         """Put a job at the end. QueueFullError where MAX_WAITING wait already."""
         with self._changed:
-            if sum(job.state == "waiting" for job in self._jobs.values()) >= MAX_WAITING:
+            if len(self._waiting()) >= MAX_WAITING:
                 raise QueueFullError(
                     f"{MAX_WAITING} jobs wait already: cancel one, or wait for the next to end"
                 )
@@ -110,6 +124,7 @@ class JobQueue:
             if not job.is_over:
                 job.state = "cancelled"
                 self._tell(job)
+                self._changed.notify_all()
         return job
 
     def jobs(self) -> list[dict[str, Any]]:
@@ -117,41 +132,46 @@ class JobQueue:
         with self._changed:
             return [job.plain() for job in self._jobs.values()]
 
-    def wake(self) -> None:
-        """There is something for `idle`."""
-        with self._changed:
-            self._changed.notify_all()
-
     def _tell(self, job: Job) -> None:
         self._publish("job", job.plain())
 
-    def _next(self) -> Job | None:
-        job = next((item for item in self._jobs.values() if item.state == "waiting"), None)
-        if job is not None:
-            job.state = "running"
-            self._tell(job)
-        return job
-
     def _run(self) -> None:
+        self._safely(self._first)
         while True:
             with self._changed:
+                while not self._closed and not self._waiting():
+                    self._changed.wait()
                 if self._closed:
                     return
-                job = self._next()
-            if job is not None:
-                self._do(job)
-            elif not self._rest():
-                with self._changed:
-                    waits = any(item.state == "waiting" for item in self._jobs.values())
-                    if not waits and not self._closed:
-                        self._changed.wait(timeout=5.0)
+                job = self._waiting()[0]
+                job.state = "running"
+                self._tell(job)
+            self._do(job)
 
-    def _rest(self) -> bool:
+    def _rest(self) -> None:
+        with suppress(AttributeError, OSError):  # of this thread, where the system has priorities of threads
+            os.setpriority(os.PRIO_PROCESS, get_native_id(), _REST_PRIORITY)
+        while True:
+            with self._changed:
+                while not self._closed and any(not job.is_over for job in self._jobs.values()):
+                    self._changed.wait()
+                if self._closed:
+                    return
+            if not self._safely(self._idle):
+                with self._changed:
+                    if not self._closed:
+                        self._changed.wait()
+
+    def _waiting(self) -> list[Job]:
+        return [job for job in self._jobs.values() if job.state == "waiting"]
+
+    def _safely(self, function: Callable[[], T]) -> T | None:
         try:
-            return self._idle()
+            return function()
         except Exception as error:  # whatever is wrong with one piece never ends the service
             log.warning("%s", reason(error))
-            return True
+            log.debug("it was", exc_info=True)
+            return None
 
     def _do(self, job: Job) -> None:
         last = 0.0
@@ -184,3 +204,4 @@ class JobQueue:
                 job.error = error
             job.ask = None  # nothing that is over holds memory
             self._tell(job)
+            self._changed.notify_all()

@@ -75,7 +75,15 @@ def open_upload(sent: Path, folder: Path, identity: str, name: str) -> Upload:
     named = sent.with_suffix(suffix)
     os.replace(sent, named)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", "flowmusic.studio.uploads", str(named), str(folder / identity), suffix]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "flowmusic.studio.uploads",
+        str(named),
+        str(folder / identity),
+        suffix,
+    ]
     try:
         done = subprocess.run(
             command, capture_output=True, timeout=MAX_OPEN_S, env=environment, stdin=subprocess.DEVNULL,
