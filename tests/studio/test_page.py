@@ -268,8 +268,8 @@ def test_use_of_a_lane_tempo_and_settings(open_page: Callable[..., Any]) -> None
     session = session_of(page)
     assert session["duration"] == 8 and session["lanes"]["chords"][0]["start"] == 4
     page.get_by_text("Advanced").click()
-    page.get_by_label("steps").fill("3")
-    page.get_by_label("steps").press("Enter")
+    page.get_by_label("steps", exact=True).fill("3")
+    page.get_by_label("steps", exact=True).press("Enter")
     assert session_of(page)["request"]["steps"] == 3
     page.get_by_label("Presets").select_option(index=1)
     assert session_of(page)["lanes"]["chords"]

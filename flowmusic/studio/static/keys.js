@@ -1,8 +1,10 @@
-// The keyboard. Fields keep their keys; buttons keep Enter and Space.
+// The keyboard. Fields keep their keys; a button that was reached by keyboard keeps Space, one that was clicked does not.
 
 import { barSeconds, beatSeconds, meterOf } from "./axis.js";
 
 const FIELDS = "input:not([type=checkbox]):not([type=range]), textarea, select";
+
+const BUTTONS = ":is(button, summary, a, input, [role=button])";
 
 /** What a key means: the name of an action, or null. */
 export function meaning(event, inField, onButton) {
@@ -12,11 +14,12 @@ export function meaning(event, inField, onButton) {
     if (key === "z" || key === "Z") return event.shiftKey ? "redo" : "undo";
     return key === "y" ? "redo" : null;
   }
+  if (key === "Escape") return "escape";
   if (inField || event.altKey) return null;
   if (key === " ") return onButton ? null : "play";
   if (key === "ArrowLeft") return event.shiftKey ? "bar back" : "beat back";
   if (key === "ArrowRight") return event.shiftKey ? "bar on" : "beat on";
-  return { Home: "start", a: "deck A", b: "deck B", l: "loop", h: "lanes", Escape: "escape", "?": "help" }[key] ?? null;
+  return { Home: "start", a: "deck A", b: "deck B", l: "loop", h: "lanes", "?": "help" }[key] ?? null;
 }
 
 export function listen({ store, player, actions }) {
@@ -35,7 +38,8 @@ export function listen({ store, player, actions }) {
     if (event.defaultPrevented) return;
     const { target } = event;
     const range = target.matches?.("input[type=range]") && event.key.startsWith("Arrow");
-    const action = meaning(event, Boolean(target.matches?.(FIELDS)) || range, Boolean(target.closest?.("button, summary, a, input, [role=button]")));
+    const onButton = Boolean(target.matches?.(`${BUTTONS}:focus-visible`));
+    const action = meaning(event, Boolean(target.matches?.(FIELDS)) || range, onButton);
     if (!action || !all[action]) return;
     event.preventDefault();
     all[action]();

@@ -39,6 +39,7 @@ export class ChordsLane extends Lane {
   }
 
   #draw(cells) {
+    if (this.typing) return; // what is typed stays; it is drawn when that ends
     const focused = Number(document.activeElement?.closest?.(".chord")?.dataset.index ?? -1);
     this.empty.hidden = cells.length > 0;
     this.items.replaceChildren(...cells.map((cell, index) => this.#cell(cell, index)));
@@ -108,10 +109,12 @@ export class ChordsLane extends Lane {
     element.replaceChildren(input);
     input.focus();
     input.select();
+    this.typing = true;
     let finished = false;
     const finish = async (keep) => {
       if (finished) return;
       finished = true;
+      this.typing = false;
       const typed = input.value.trim();
       if (!keep || !typed || typed === text) return cancelled();
       const read = await attempt(() => api.readLane("chords", typed));

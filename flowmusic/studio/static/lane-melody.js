@@ -33,6 +33,10 @@ export class MelodyLane extends Lane {
     this.body.append(this.cursorMark, this.empty);
     this.head.append(h("div", { className: "head-line" }, eraser));
     this.body.addEventListener("pointerdown", (event) => this.#press(event));
+    this.body.addEventListener("dblclick", (event) => {
+      const index = noteAt(this.list, this.timeline.timeAt(event, this.body), this.#midiAt(event));
+      if (index >= 0) this.#erase(index);
+    });
     this.body.addEventListener("keydown", (event) => this.#key(event));
     this.body.addEventListener("blur", () => { this.cursorMark.hidden = true; }); // prettier-ignore
     this.store.watch(
@@ -136,7 +140,7 @@ export class MelodyLane extends Lane {
     const index = Number(element.dataset.index);
     const note = this.list[index];
     if (!note) return;
-    if (this.erasing || event.detail === 2) return this.#erase(index);
+    if (this.erasing) return this.#erase(index);
     const resizing = event.target.classList.contains("border");
     const rowHeight = this.body.clientHeight / (this.high - this.low + 1);
     let changed = note;

@@ -21,6 +21,17 @@ export function inverse(base, patch) {
   return result;
 }
 
+/** `after`, with the parts of `before` that are equal in their place: who watches those sees no change. */
+export function sharing(before, after) {
+  if (before === after || typeof before !== "object" || typeof after !== "object" || !before || !after) return after;
+  if (Array.isArray(before) !== Array.isArray(after)) return after;
+  const result = Array.isArray(after) ? after.map((item, i) => sharing(before[i], item)) : {};
+  if (!Array.isArray(after)) for (const key of Object.keys(after)) result[key] = sharing(before[key], after[key]);
+  const keys = Object.keys(result);
+  const equal = keys.length === Object.keys(before).length && keys.every((key) => key in before && result[key] === before[key]);
+  return equal ? before : result;
+}
+
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 const same = (a, b) =>
@@ -145,7 +156,7 @@ export class Store {
       return;
     }
     const session = await this.load().catch(() => null);
-    if (session && !this.#pending && !this.#sending) this.set({ session });
+    if (session && !this.#pending && !this.#sending) this.#receive(session);
   }
 
   /** Sends what waits, now; resolves when the server has it. */
@@ -157,13 +168,12 @@ export class Store {
     this.#pending = null;
     this.#sending = this.save(patch)
       .then((session) => {
-        if (!this.#pending) this.set({ session });
-        else this.set({ session: merge(session, this.#pending) });
+        this.#receive(this.#pending ? merge(session, this.#pending) : session);
       })
       .catch(async (error) => {
         this.refused(error);
         const session = await this.load().catch(() => null);
-        if (session) this.set({ session });
+        if (session) this.#receive(session);
       })
       .finally(() => {
         this.#sending = null;
@@ -174,6 +184,10 @@ export class Store {
       this.#stale = false;
       await this.revised(Infinity);
     }
+  }
+
+  #receive(session) {
+    this.set({ session: sharing(this.state.session, session) });
   }
 
   #historyChanged() {

@@ -5,7 +5,7 @@ import { tempoPatch } from "../../../flowmusic/studio/static/ask.js";
 import { meaning } from "../../../flowmusic/studio/static/keys.js";
 import { matchedVolumes } from "../../../flowmusic/studio/static/levels.js";
 import { fieldValue, formFields } from "../../../flowmusic/studio/static/settings.js";
-import { inverse, merge, Store } from "../../../flowmusic/studio/static/store.js";
+import { inverse, merge, sharing, Store } from "../../../flowmusic/studio/static/store.js";
 import { shown, totalSeconds } from "../../../flowmusic/studio/static/takes.js";
 import { encodeWav } from "../../../flowmusic/studio/static/wav.js";
 
@@ -72,6 +72,17 @@ test("another tab's edit arrives, but never over an edit that is on its way", as
   await store.flush();
   assert.equal(store.state.session.bpm, 90);
   assert.deepEqual(store.state.session.lanes.chords, [7]);
+});
+
+test("what the server gives back equal is the same object", () => {
+  const before = fresh();
+  assert.equal(sharing(before, fresh()), before);
+  const after = sharing(before, { ...fresh(), bpm: 90, lanes: { chords: [1], drums: [3] } });
+  assert.equal(after.lanes.chords, before.lanes.chords);
+  assert.equal(after.use, before.use);
+  assert.deepEqual([after.bpm, after.lanes.drums], [90, [3]]);
+  assert.deepEqual(sharing({ a: 1, b: 2 }, { a: 1 }), { a: 1 });
+  assert.deepEqual(sharing([1, 2], [1]), [1]);
 });
 
 test("watchers hear only of what they watch", () => {
