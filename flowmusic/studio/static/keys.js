@@ -4,7 +4,7 @@ import { barSeconds, beatSeconds, meterOf } from "./axis.js";
 
 const FIELDS = "input:not([type=checkbox]):not([type=range]), textarea, select";
 
-const BUTTONS = ":is(button, summary, a, input, [role=button])";
+const BUTTONS = "button, summary, a, input";
 
 /** What a key means: the name of an action, or null. */
 export function meaning(event, inField, onButton) {
@@ -34,11 +34,15 @@ export function listen({ store, player, actions }) {
     "deck A": () => player.activate("A"),
     "deck B": () => player.activate("B"),
   };
+  // Space plays after a click, too: what was clicked gives the focus up, and Tab goes on from there all the same.
+  window.addEventListener("click", (event) => {
+    if (event.detail > 0) event.target.closest?.("button, [type=checkbox], [type=range]")?.blur();
+  });
   window.addEventListener("keydown", (event) => {
     if (event.defaultPrevented) return;
     const { target } = event;
     const range = target.matches?.("input[type=range]") && event.key.startsWith("Arrow");
-    const onButton = Boolean(target.matches?.(`${BUTTONS}:focus-visible`));
+    const onButton = Boolean(target.matches?.(BUTTONS));
     const action = meaning(event, Boolean(target.matches?.(FIELDS)) || range, onButton);
     if (!action || !all[action]) return;
     event.preventDefault();
