@@ -242,7 +242,7 @@ def test_a_thousand_mutated_requests(client: Any, folder: Path) -> None:
                    "drums": [{"time": 0.5, "midi": 36, "velocity": 90}]},
          "use": {"chords": {"mute": False, "span": [0.0, 1.0], "strength": 2.0}}, "selected": take}),
         ("PATCH", f"/api/takes/{take}", {"name": "x", "star": True}),
-        ("POST", "/api/jobs", {"kind": "generate", "seeds": [1], "of": take, "part": [0.5, 1.5], "best": False}),
+        ("POST", "/api/jobs", {"kind": "generate", "seeds": [1], "of": take, "part": [0.5, 1.5]}),
         ("POST", "/api/jobs", {"kind": "extract", "upload": "0" * 12, "roles": ["drums"]}),
         ("POST", "/api/lanes/read", {"role": "chords", "text": "Am | F"}),
     )  # fmt: skip
@@ -275,7 +275,7 @@ def test_mutated_uploads(tmp_path: Path, music_file: Path) -> None:
 
     wav = music_file.read_bytes()
     good = {
-        ".wav": wav[:20_000], ".mid": midi_file(NOTES), ".lab": b"0 1 A:min\n1 2 F:maj\n", ".txt": b"Am | F C",
+        ".wav": wav[:20_000], ".mid": midi_file(NOTES), ".lab": b"0 1 A\n1 2 F:maj\n", ".txt": b"Am | F C",
         ".csv": b"time,f0\n0.0,440\n0.1,441\n0.2,0\n",
     }  # fmt: skip
     random_ = random.Random(1)
@@ -283,8 +283,8 @@ def test_mutated_uploads(tmp_path: Path, music_file: Path) -> None:
     for _ in range(1000):
         suffix, content = random_.choice(list(good.items()))
         broken = bytearray(content)
-        for _ in range(random_.randrange(1, 8)):
-            broken[random_.randrange(min(len(broken), 200))] = random_.randrange(256)
+        for _ in range(random_.randrange(1, 3)):
+            broken[random_.randrange(len(broken))] = random_.randrange(256)
         path = tmp_path / f"in{suffix}"
         path.write_bytes(
             broken[: random_.randrange(1, len(broken) + 1)] if random_.random() < 0.3 else broken
