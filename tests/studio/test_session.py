@@ -133,7 +133,8 @@ def test_a_session_comes_back_as_it_was(tmp_path: Path) -> None:
         {"use": {"chords": {"span": [2, 1]}}},
         {"x": 1},
         3,
-    ):
+    )
+    for wrong in wrongs:
         with pytest.raises(ValueError):
             Session(tmp_path).patch(wrong)
     assert Session(tmp_path).plain() == before
