@@ -10,11 +10,20 @@ from flowmusic.commands.options import add_model
 
 DEFAULT_FOLDER = "flowmusic-studio"
 
+EPILOG = """A session is a folder: every edit is saved at once, every take is kept. The address that is printed
+holds a token, and answers to this machine only.
+
+examples:
+  flowmusic studio
+  flowmusic studio songs/first --port 9000 --no-open
+  flowmusic studio --host 192.168.1.5 --token 4fT0qLw8sJc2Zb7K"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Serve a page, to this machine only, on which clips are asked for, heard and changed."
     )
+    parser.epilog = EPILOG
     parser.add_argument(
         "folder", type=Path, nargs="?", default=Path(DEFAULT_FOLDER),
         help=f"folder of the session, made if it is not there (default: {DEFAULT_FOLDER})",
@@ -29,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--open", action=argparse.BooleanOptionalAction, default=True, help="open the browser (default: yes)"
     )
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to serve at; any but this machine's own needs a --token"
+        "--host",
+        default="127.0.0.1",
+        help="address to serve at; any but this machine's own needs a --token (default: 127.0.0.1)",
     )
     parser.add_argument("--token", help="token that opens the studio (default: a new one at random)")
     add_model(parser)

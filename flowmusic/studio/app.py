@@ -145,7 +145,7 @@ class Service:
                 "name": model.name,
                 "defaults": asdict(model.defaults),
                 "controls": list(shape.controls),
-                "style": shape.style_dim > 0,
+                "style": model.flow.style is not None,
                 "sample_rate": self.studio.model.sample_rate,
             },
             "schema": Request.model_json_schema(),
@@ -360,9 +360,9 @@ def _answering(handler: Handler) -> Handler:
         except (QueueFullError, BusyError, TooManyStreamsError) as error:
             return JsonResponse({"error": str(error)}, 429)
         except TooLargeError as error:
-            return JsonResponse({"error": str(error)}, 413)
+            return _hung_up(JsonResponse({"error": str(error)}, 413))
         except TimeoutError:
-            return JsonResponse({"error": "the request was sent too slowly"}, 408)
+            return _hung_up(JsonResponse({"error": "the request was sent too slowly"}, 408))
         except ClientDisconnect:
             return JsonResponse({"error": "the client has gone"}, 400)
         except Exception as error:
@@ -371,6 +371,12 @@ def _answering(handler: Handler) -> Handler:
             log.exception("internal error in %s %s", http.method, http.url.path)
             return JsonResponse({"error": "internal error: see what the server prints"}, 500)
 
+    return answer
+
+
+def _hung_up(answer: Response) -> Response:
+    """The answer, after which the connection is closed: the rest of the body is not even read."""
+    answer.headers["connection"] = "close"
     return answer
 
 

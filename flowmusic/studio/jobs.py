@@ -79,6 +79,11 @@ class Studio:
             upload = self.session.upload(ask.upload)
             if missing := [role for role in ask.roles if role not in upload.gives]:
                 raise ValueError(f"{upload.name} gives {', '.join(upload.gives)}, not {missing[0]}")
+            model = self.model.model
+            if "style" in ask.roles and model.flow.style is None:
+                raise ValueError(
+                    f"the model {model.name!r} was trained without style: it takes no style reference"
+                )
             self.model.limits.shape.check_controls([role for role in ask.roles if role != "style"])
             return self.queue.add(ask.kind, (ask, None, None))
         request = request_of(self.session, ask, self.model.model.defaults)
@@ -256,7 +261,7 @@ def _through(steps: Generator[str, None, Heard], n: int, progress: Progress) -> 
 
 
 def _asked(prepared: Prepared, lanes: dict[str, Lane]) -> dict[str, Lane]:
-    """What a clip follows, as lanes: as they were typed, or symbols of another kind (a song that was composed)."""
+    """What a clip follows, as lanes: as they were typed, or the symbols of a song that was composed."""
     asked: dict[str, Lane] = {}
     for reference in prepared.followed:
         role = reference.role

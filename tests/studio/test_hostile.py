@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -190,12 +191,13 @@ def test_a_huge_upload_is_not_held_in_memory(
             pass
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert sent < 700_000_000 and grown < 150_000  # kB
-        said = httpx.post(
-            f"{address}/api/uploads?name=a.wav",
-            headers=headers | {"Content-Length": "3000000000"},
-            content=b"x",
-        )
-        assert said.status_code == 413
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as raw:
+            raw.sendall(
+                f"POST /api/uploads?name=a.wav HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {TOKEN}"
+                "\r\nContent-Length: 3000000000\r\n\r\n".encode()
+            )
+            assert raw.recv(100).startswith(b"HTTP/1.1 413")  # before a byte of it was sent
         assert httpx.get(f"{address}/api/session", headers=headers).status_code == 200
     assert list((folder / "uploads").iterdir()) == []
 
@@ -237,12 +239,12 @@ def test_a_thousand_mutated_requests(client: Any, folder: Path) -> None:
     take = generated(client, seeds=[1])
     good = (
         ("PATCH", "/api/session", {"name": "a", "duration": 2.0, "bpm": 90.0, "beats_per_bar": 3.0,
-         "request": {"text": "piano", "guidance": "2", "steps": 2, "solver": "euler", "seed": 1, "loudness": -14.0},
+         "request": {"text": "piano", "guidance": "2", "steps": 2, "seed": 1, "loudness": -14.0},
          "lanes": {"chords": CHORDS, "melody": [{"start": 0.0, "end": 1.0, "midi": 60, "velocity": 90}],
                    "drums": [{"time": 0.5, "midi": 36, "velocity": 90}]},
          "use": {"chords": {"mute": False, "span": [0.0, 1.0], "strength": 2.0}}, "selected": take}),
         ("PATCH", f"/api/takes/{take}", {"name": "x", "star": True}),
-        ("POST", "/api/jobs", {"kind": "generate", "seeds": [1], "of": take, "part": [0.5, 1.5], "best": False}),
+        ("POST", "/api/jobs", {"kind": "generate", "seeds": [1], "of": take, "part": [0.5, 1.5]}),
         ("POST", "/api/jobs", {"kind": "extract", "upload": "0" * 12, "roles": ["drums"]}),
         ("POST", "/api/lanes/read", {"role": "chords", "text": "Am | F"}),
     )  # fmt: skip
@@ -275,7 +277,7 @@ def test_mutated_uploads(tmp_path: Path, music_file: Path) -> None:
 
     wav = music_file.read_bytes()
     good = {
-        ".wav": wav[:20_000], ".mid": midi_file(NOTES), ".lab": b"0 1 A:min\n1 2 F:maj\n", ".txt": b"Am | F C",
+        ".wav": wav[:20_000], ".mid": midi_file(NOTES), ".lab": b"0 1 A\n1 2 F:maj\n", ".txt": b"Am | F C",
         ".csv": b"time,f0\n0.0,440\n0.1,441\n0.2,0\n",
     }  # fmt: skip
     random_ = random.Random(1)
@@ -283,8 +285,8 @@ def test_mutated_uploads(tmp_path: Path, music_file: Path) -> None:
     for _ in range(1000):
         suffix, content = random_.choice(list(good.items()))
         broken = bytearray(content)
-        for _ in range(random_.randrange(1, 8)):
-            broken[random_.randrange(min(len(broken), 200))] = random_.randrange(256)
+        for _ in range(random_.randrange(1, 3)):
+            broken[random_.randrange(len(broken))] = random_.randrange(256)
         path = tmp_path / f"in{suffix}"
         path.write_bytes(
             broken[: random_.randrange(1, len(broken) + 1)] if random_.random() < 0.3 else broken

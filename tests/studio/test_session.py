@@ -25,7 +25,7 @@ from flowmusic.studio.lanes import check_lane, hits_of_bands, items, lane_file, 
 from flowmusic.studio.midi_file import midi_file
 from flowmusic.studio.session import Session
 from flowmusic.studio.take_home import chart_of
-from tests.studio.conftest import CHORDS, TOKEN, generated, wait_for
+from tests.studio.conftest import CHORDS, TOKEN, do, generated, wait_for
 
 NOTES = [Note(0.0, 0.5, 60, 90), Note(0.5, 1.25, 64, 100), Note(1.25, 1.5, 64, 80)]
 HITS = [DrumHit(0.0, 36, 127), DrumHit(0.5, 38, 90), DrumHit(0.5, 42, 60)]
@@ -127,13 +127,14 @@ def test_a_session_comes_back_as_it_was(tmp_path: Path) -> None:
     assert before["revision"] == 2 and before["request"] == {"seed": 0, "steps": 4}
     again = Session(tmp_path).plain()
     assert again == before
-    for wrong in (
+    wrongs: tuple[Any, ...] = (
         {"bpm": 1},
         {"lanes": {"chords": [{}]}},
         {"use": {"chords": {"span": [2, 1]}}},
         {"x": 1},
         3,
-    ):
+    )
+    for wrong in wrongs:
         with pytest.raises(ValueError):
             Session(tmp_path).patch(wrong)
     assert Session(tmp_path).plain() == before
@@ -180,10 +181,7 @@ def test_memory_does_not_grow_with_takes(client: Any) -> None:
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     for first in range(10, 42, 16):
-        job = client.post("/api/jobs", json={"kind": "generate", "seeds": list(range(first, first + 16))})
-        wait_for(lambda job=job: next(
-            item for item in client.get("/api/jobs").json() if item["id"] == job.json()["id"]
-        )["state"] == "done")  # fmt: skip
+        do(client, kind="generate", seeds=list(range(first, first + 16)))
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert len(client.get("/api/session").json()["takes"]) == 35

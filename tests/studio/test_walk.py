@@ -168,7 +168,12 @@ def test_another_seed_prepares_nothing_again(client: Any, monkeypatch: pytest.Mo
 
     calls: list[object] = []
     original = FlowMusic.prepare
-    monkeypatch.setattr(FlowMusic, "prepare", lambda *a, **k: calls.append(a) or original(*a, **k))
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return original(*arguments)
+
+    monkeypatch.setattr(FlowMusic, "prepare", counted)
     client.patch("/api/session", json={"lanes": {"chords": CHORDS}})
     generated(client, seeds=[1])
     generated(client, seeds=[2])
@@ -280,10 +285,10 @@ def test_the_messages_are_those_of_the_command_line(client: Any) -> None:
             Request.read({field: value})
         answer = client.patch("/api/session", json={"request": {field: value}})
         assert answer.status_code == 400 and answer.json()["error"] == str(said.value)
-    for field, value in (("duration", 0.1), ("bpm", 1000), ("beats_per_bar", "x")):
+    for field, wrong in (("duration", 0.1), ("bpm", 1000), ("beats_per_bar", "x")):
         with pytest.raises(RequestError) as said:
-            Request.read({field: value})
-        assert client.patch("/api/session", json={field: value}).json()["error"] == str(said.value)
+            Request.read({field: wrong})
+        assert client.patch("/api/session", json={field: wrong}).json()["error"] == str(said.value)
     answer = client.post("/api/jobs", json={"kind": "generate", "seeds": [-1]})
     assert answer.json()["error"].startswith("seed must be a whole number from 0 to")
 
