@@ -37,7 +37,16 @@ class Server:
 
     def start(self) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = [sys.executable, "-m", "flowmusic", "studio", str(self.folder), "--no-open", "--token", TOKEN]
+        command = [
+            sys.executable,
+            "-m",
+            "flowmusic",
+            "studio",
+            str(self.folder),
+            "--no-open",
+            "--token",
+            TOKEN,
+        ]
         command += ["--port", str(self.port), "--checkpoint", str(self.checkpoint)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         assert self.process.stdout is not None
@@ -91,7 +100,9 @@ def open_page(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
         page.on("request", asked)
 
     def open_(**options: Any) -> Any:
-        context = browser.new_context(**({"viewport": DESKTOP, "color_scheme": "dark", "base_url": server.origin} | options))
+        context = browser.new_context(
+            **({"viewport": DESKTOP, "color_scheme": "dark", "base_url": server.origin} | options)
+        )
         context.set_default_timeout(PATIENCE_MS)
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         contexts.append(context)
@@ -175,7 +186,9 @@ def test_chords_are_typed_moved_and_undone(open_page: Callable[..., Any]) -> Non
     page.locator(".chord").nth(2).focus()
     page.keyboard.press("Delete")
     assert len(session_of(page)["lanes"]["chords"]) == 3
-    page.locator(".chords-body").dblclick(position={"x": at(page, "chords", 2.1)[0] - at(page, "chords", 0)[0], "y": 30})
+    page.locator(".chords-body").dblclick(
+        position={"x": at(page, "chords", 2.1)[0] - at(page, "chords", 0)[0], "y": 30}
+    )
     page.keyboard.type("Em")
     page.keyboard.press("Enter")
     page.get_by_text("Em", exact=True).wait_for()
@@ -206,7 +219,9 @@ def test_what_is_no_chord_is_refused_in_the_words_of_the_command_line(open_page:
     message.wait_for()
     assert "Hx" in message.text_content() and "chord" in message.text_content()
     assert page.locator(".chord-label").text_content() == "C"
-    page.errors[:] = [text for text in page.errors if "400" not in text]  # the refusal, as the browser logs it
+    page.errors[:] = [
+        text for text in page.errors if "400" not in text
+    ]  # the refusal, as the browser logs it
 
 
 def test_notes_are_drawn_moved_and_erased(open_page: Callable[..., Any]) -> None:
@@ -275,7 +290,9 @@ def test_use_of_a_lane_tempo_and_settings(open_page: Callable[..., Any]) -> None
     assert session_of(page)["lanes"]["chords"]
 
 
-def test_takes_are_made_compared_changed_and_taken_home(open_page: Callable[..., Any], server: Server) -> None:
+def test_takes_are_made_compared_changed_and_taken_home(
+    open_page: Callable[..., Any], server: Server
+) -> None:
     page = open_page()
     set_up(page, lanes={"chords": [{"start": 0, "end": 4, "label": "Am"}]}, request={"steps": 2})
     generate(page)
@@ -297,6 +314,8 @@ def test_takes_are_made_compared_changed_and_taken_home(open_page: Callable[...,
     assert pressed.text_content() == "B"
     page.keyboard.press("a")
 
+    page.mouse.click(*at(page, "wave", 3.0))
+    assert abs(playhead(page) - 3.0) < 0.05
     of = session_of(page)["selected"]
     drag(page, at(page, "wave", 1.0), at(page, "wave", 2.05))
     page.get_by_role("button", name="Make this part anew").click()
@@ -383,9 +402,13 @@ def test_two_tabs_see_one_state(open_page: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-@pytest.mark.parametrize("size", [DESKTOP, {"width": 1024, "height": 768}, PHONE], ids=["1280", "1024", "phone"])
+@pytest.mark.parametrize(
+    "size", [DESKTOP, {"width": 1024, "height": 768}, PHONE], ids=["1280", "1024", "phone"]
+)
 @needs("axe_playwright_python")
-def test_the_page_is_accessible_and_fits(open_page: Callable[..., Any], scheme: str, size: dict[str, int]) -> None:
+def test_the_page_is_accessible_and_fits(
+    open_page: Callable[..., Any], scheme: str, size: dict[str, int]
+) -> None:
     page = open_page(viewport=size, color_scheme=scheme, bypass_csp=True)
     set_up(page, lanes={"chords": [{"start": 0, "end": 4, "label": "Am"}]}, request={"steps": 2})
     page.get_by_text("Advanced").click()
@@ -396,4 +419,7 @@ def test_the_page_is_accessible_and_fits(open_page: Callable[..., Any], scheme: 
     assert package is not None and package.origin is not None
     page.evaluate((Path(package.origin).parent / "axe.min.js").read_text("utf-8"))
     violations = page.evaluate("axe.run().then((found) => found.violations)")
-    assert not [(item["id"], item["nodes"][0]["html"][:200], item["nodes"][0]["failureSummary"]) for item in violations]
+    assert not [
+        (item["id"], item["nodes"][0]["html"][:200], item["nodes"][0]["failureSummary"])
+        for item in violations
+    ]

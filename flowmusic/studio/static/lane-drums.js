@@ -8,7 +8,7 @@ import { barRepeated, strokeAdded, strokeAt } from "./strokes.js";
 import { onAxis } from "./timeline.js";
 
 const USUAL = 100;
-const AUDIBLE = 0.35; // of the loudest onset of a band
+const AUDIBLE = 0.45; // of the loudest onset of a band
 
 export class DrumsLane extends Lane {
   constructor(page) {
@@ -27,9 +27,11 @@ export class DrumsLane extends Lane {
       this.#grid();
     });
     this.cursor = { time: 0, row: DRUM_ROWS.length - 1 };
-    this.names = h("div", { className: "drum-names", "aria-hidden": "true" }, ...DRUM_ROWS.map(({ name }) => h("span", {}, name)));
+    const names = () => h("div", { className: "drum-names", "aria-hidden": "true" }, ...DRUM_ROWS.map(({ name }) => h("span", {}, name)));
     this.cursorMark = h("div", { className: "cursor", hidden: true, "aria-hidden": "true" });
-    this.body.append(this.cursorMark, this.names);
+    // Beside the rows; on a narrow page, where the head stands above them, over them.
+    this.head.append(names());
+    this.body.append(this.cursorMark, names());
     this.body.addEventListener("pointerdown", (event) => this.#press(event));
     this.body.addEventListener("keydown", (event) => this.#key(event));
     this.body.addEventListener("blur", () => { this.cursorMark.hidden = true; }); // prettier-ignore

@@ -63,11 +63,13 @@ export class MelodyLane extends Lane {
     const asked = this.store.state.ui.curve ?? [];
     const lines = curveLines(heard, hzToMidi);
     const askedLines = curveLines(asked, hzToMidi);
-    // Of a curve the few frames that are an octave off do not count for the range.
+    // Of a curve, frames that are far off do not count for the range: rows would be too low to press.
     const sung = [...lines, ...askedLines].flat().map(([, midi]) => midi).sort((a, b) => a - b);
     const middle = sung.slice(Math.floor(sung.length * 0.03), Math.ceil(sung.length * 0.97));
     const ends = middle.length ? [middle[0], middle.at(-1)] : [];
-    [this.low, this.high] = pitchRange([...notes.map(({ midi }) => midi), ...ends]);
+    const pitches = notes.map(({ midi }) => midi);
+    const near = (midi) => (pitches.length ? clamp(midi, Math.min(...pitches) - 5, Math.max(...pitches) + 5) : midi);
+    [this.low, this.high] = pitchRange([...pitches, ...ends.map(near)]);
     const rows = this.high - this.low + 1;
     place(this.body, { "--rows": String(rows) });
     this.keys.replaceChildren(...Array.from({ length: rows }, (_, i) => {

@@ -43,7 +43,7 @@ export class Settings {
     const boolean = field.kind === "boolean";
     const input = h("input", {
       id, type: boolean ? "checkbox" : field.kind === "string" ? "text" : "number", min: field.least, max: field.most,
-      step: field.kind === "integer" ? 1 : "any", placeholder: boolean ? undefined : String(field.fallback ?? "model's"),
+      step: field.kind === "integer" ? 1 : "any", placeholder: boolean ? undefined : String(field.fallback ?? "default"),
       "aria-describedby": `${id}-help`, onchange: () => {
         const value = fieldValue(field.kind, boolean ? input.checked : input.value);
         store.edit({ request: { [field.name]: value } }, field.title);

@@ -19,6 +19,11 @@ export class Waveform {
   constructor(deck, { store, player, timeline }) {
     Object.assign(this, { deck, store, player, timeline });
     this.holder = h("div", { className: "wave" });
+    let pressed = 0;
+    this.holder.addEventListener("pointerdown", (event) => { pressed = event.clientX; }); // prettier-ignore
+    this.holder.addEventListener("click", (event) => {
+      if (Math.abs(event.clientX - pressed) < 4) player.seek(timeline.timeAt(event, this.body)); // not after a drag
+    });
     this.kept = h("div", { className: "kept-layer", "aria-hidden": "true" });
     this.body = h("div", { className: "lane-body wave-body" }, this.holder, this.kept);
     this.letter = h("button", {
@@ -74,7 +79,6 @@ export class Waveform {
           secondaryLabelInterval: 0, formatTimeCallback: (seconds) => `${seconds} s` }),
       ],
     })); // prettier-ignore
-    this.surfer.on("click", (share) => this.player.seek(share * take.duration));
     this.surfer.on("error", (error) => console.warn(`The waveform of ${take.name}: ${error.message}`));
     this.regions.enableDragSelection({ color: colour("--selection") });
     this.regions.on("region-created", (region) => {
