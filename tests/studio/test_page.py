@@ -90,7 +90,7 @@ def open_page(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
 
     def watch(page: Any) -> None:
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+        page.on("console", lambda message: errors.extend([message.text] if message.type == "error" else []))
 
         def asked(request: Any) -> None:
             local = (f"http://127.0.0.1:{server.port}/", "data:", "blob:")
