@@ -55,7 +55,7 @@ class Studio:
         self.queue = JobQueue(self._work, self._idle, self.hub.publish, self._warm if warms else lambda: None)
         self._listens = listens
         self._unheard = deque(
-            take.id for take in self.session.takes() if not self._paths(take.id).heard.is_file()
+            take.id for take in self.session.takes() if not self._paths(take.id).extracted.is_file()
         )
         self._listening: Generator[str, None, None] | None = None
 
@@ -219,8 +219,8 @@ class Studio:
             )
         except (ValueError, OSError) as error:
             log.warning("%s cannot be drawn: %s", paths.plot, reason(error))
-        write_plain(paths.heard, heard.plain() | {"scores": scores, "lanes": heard.lanes()})
-        self.session.put_take(self.session.take(identity).updated(scores=scores, overall=overall))
+        write_plain(paths.extracted, heard.plain() | {"scores": scores, "lanes": heard.lanes()})
+        self.session.update_take(identity, scores=scores, overall=overall)
 
 
 class PreparedCache:
