@@ -1,5 +1,5 @@
 # make demo   generate a clip from the example references, with nothing but Python 3.11+ at hand
-# make studio serve a local page on which clips are asked for, heard and changed
+# make studio serve a local page on which clips are asked for, listened to and changed
 # make test   lint, types and every test
 # make docs   the documentation with its API reference, as web pages in site/
 # Each step leaves a stamp in .venv, so that a second run starts where the first ended.

@@ -1,4 +1,4 @@
-"""`flowmusic studio`: a local page on which clips are asked for, heard and changed."""
+"""`flowmusic studio`: a local page on which clips are asked for, listened to and changed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from flowmusic.commands.options import add_model
 
 DEFAULT_FOLDER = "flowmusic-studio"
 
-EPILOG = """A session is a folder: every edit is saved at once, every take is kept. The address that is printed
-holds a token, and answers to this machine only.
+EPILOG = """A session is a folder: every edit is saved at once, every take is kept. The address that is
+printed holds a token, and answers to this machine only.
 
 examples:
   flowmusic studio
@@ -21,7 +21,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Serve a page, to this machine only, on which clips are asked for, heard and changed."
+        "Serve a page, to this machine only, on which clips are asked for, listened to and changed."
     )
     parser.epilog = EPILOG
     parser.add_argument(

@@ -293,7 +293,7 @@ class Service:
 
     async def _heard(self, http: HttpRequest) -> Any:
         return await _kept(
-            self._take(http)[1].heard, "nobody listened to it yet: the event `take` follows when it is done"
+            self._take(http)[1].extracted, "nothing was extracted yet: the event `take` follows when it is"
         )
 
     async def midi(self, http: HttpRequest) -> Response:

@@ -55,7 +55,7 @@ class Studio:
         self.queue = JobQueue(self._work, self._idle, self.hub.publish, self._warm if warms else lambda: None)
         self._listens = listens
         self._unheard = deque(
-            take.id for take in self.session.takes() if not self._paths(take.id).heard.is_file()
+            take.id for take in self.session.takes() if not self._paths(take.id).extracted.is_file()
         )
         self._listening: Generator[str, None, None] | None = None
 
@@ -146,7 +146,7 @@ class Studio:
             return
         if not prepared.followed:
             raise ValueError(NOTHING_TO_CHOOSE_BY)
-        best: Clip | None = None
+        best: tuple[Clip, Heard] | None = None
         table = []
         for clip in clips:
             audio = Audio(clip.audio, clip.sample_rate)
@@ -154,17 +154,19 @@ class Studio:
             scores = self._scores(prepared, clip.info, heard)
             overall = round(Choice().overall(scores), 4)
             table.append(CandidateInfo(seed=clip.info.seed, overall=overall))
-            if best is None or overall > (best.info.overall or 0.0):
-                best = clip.with_info(scores=scores, overall=overall)
+            if best is None or overall > (best[0].info.overall or 0.0):
+                best = clip.with_info(scores=scores, overall=overall), heard
         assert best is not None
-        self._keep(job, best.with_info(candidates=tuple(table)), asked)
+        self._keep(job, best[0].with_info(candidates=tuple(table)), asked, best[1])
 
-    def _keep(self, job: Job, clip: Clip, asked: dict[str, Lane]) -> None:
-        """Put a clip on disk, whole, and only then into the session."""
+    def _keep(self, job: Job, clip: Clip, asked: dict[str, Lane], heard: Heard | None = None) -> None:
+        """Put a clip on disk, whole, with what is heard in it where that is known, and only then into the session."""
         identity = new_id()
         paths = self._paths(identity)
         write_plain(paths.asked, asked)
         clip.save(paths.sound)
+        if heard is not None:
+            _write_heard(paths.heard, heard, clip.info.scores or {})
         job.takes.append(identity)
         self.session.put_take(take_of(self.session.takes_folder, identity), select=True)
         self._unheard.append(identity)
@@ -219,8 +221,8 @@ class Studio:
             )
         except (ValueError, OSError) as error:
             log.warning("%s cannot be drawn: %s", paths.plot, reason(error))
-        write_plain(paths.heard, heard.plain() | {"scores": scores, "lanes": heard.lanes()})
-        self.session.put_take(self.session.take(identity).updated(scores=scores, overall=overall))
+        write_plain(paths.extracted, heard.plain() | {"scores": scores, "lanes": heard.lanes()})
+        self.session.update_take(identity, scores=scores, overall=overall)
 
 
 class PreparedCache:
@@ -258,6 +260,10 @@ def _through(steps: Generator[str, None, Heard], n: int, progress: Progress) -> 
             return end.value
         progress(f"extracting the {role}", done, n)
         done += 1
+
+
+def _write_heard(path: Path, heard: Heard, scores: Scores) -> None:
+    write_plain(path, heard.plain() | {"scores": scores, "lanes": heard.lanes()})
 
 
 def _asked(prepared: Prepared, lanes: dict[str, Lane]) -> dict[str, Lane]:

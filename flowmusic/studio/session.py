@@ -168,18 +168,21 @@ class Session:
                 raise ValueError(f"unknown key {str(key)!r}; expected name, star")
             elif not isinstance(value, bool):
                 raise ValueError(f"star must be true or false, got {value!r}")
+        return self.update_take(identity, **changes).plain()
+
+    def update_take(self, identity: str, **values: Any) -> Take:
+        """The take with other values, which is then that of the session."""
         with self._lock:
-            self.put_take(self.take(identity).updated(**changes))
-            return self.take(identity).plain()
+            take = self.take(identity).updated(**values)
+            self.put_take(take)
+            return take
 
     def delete_take(self, identity: str, deleted: bool = True) -> dict[str, Any]:
         """Hide a take, or show it again: its files stay until the folder goes."""
         with self._lock:
-            take = self.take(identity).updated(deleted=deleted)
             if deleted and self._state["selected"] == identity:
-                self._state["selected"] = None
-            self.put_take(take)
-            return take.plain()
+                self.patch({"selected": None})
+            return self.update_take(identity, deleted=deleted).plain()
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

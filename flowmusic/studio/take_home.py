@@ -109,7 +109,7 @@ def zip_of(session: Session) -> Iterator[bytes]:
     for take in session.takes():
         if not take.deleted:
             paths = take_paths(session.takes_folder, take.id)
-            files += [paths.sound, paths.sidecar, paths.plot, paths.asked, paths.heard]
+            files += [paths.sound, paths.sidecar, paths.plot, paths.asked, paths.extracted]
     for folder in (session.uploads_folder, session.lanes_folder):
         files += sorted(path for path in folder.iterdir() if not path.name.startswith("partial-"))
     sink = _Sink()

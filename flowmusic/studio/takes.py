@@ -21,13 +21,13 @@ MAX_PEAKS = 20_000
 
 @dataclass(frozen=True)
 class TakePaths:
-    """The files of a take: `heard` and `plot` come later than the others."""
+    """The files of a take: `extracted` and `plot` come later than the others."""
 
     sound: Path
     sidecar: Path
     plot: Path
     asked: Path
-    heard: Path
+    extracted: Path
 
     @property
     def is_whole(self) -> bool:
@@ -35,7 +35,7 @@ class TakePaths:
 
 
 def take_paths(folder: Path, identity: str) -> TakePaths:
-    names = (".wav", ".json", ".png", ".asked.json", ".heard.json")
+    names = (".wav", ".json", ".png", ".asked.json", ".extracted.json")
     return TakePaths(*(folder / f"{identity}{suffix}" for suffix in names))
 
 

@@ -194,8 +194,8 @@ def test_a_huge_upload_is_not_held_in_memory(
         host, port = address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=20) as raw:
             raw.sendall(
-                f"POST /api/uploads?name=a.wav HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {TOKEN}"
-                "\r\nContent-Length: 3000000000\r\n\r\n".encode()
+                f"POST /api/uploads?name=a.wav HTTP/1.1\r\nHost: {host}:{port}\r\n"
+                f"Authorization: Bearer {TOKEN}\r\nContent-Length: 3000000000\r\n\r\n".encode()
             )
             assert raw.recv(100).startswith(b"HTTP/1.1 413")  # before a byte of it was sent
         assert httpx.get(f"{address}/api/session", headers=headers).status_code == 200
@@ -210,8 +210,9 @@ def test_a_body_is_bounded(client: Any) -> None:
 
 
 VALUES: tuple[Any, ...] = (
-    None, True, -1, 0, 1.5, 1e308, -1e308, 10**30, float("nan"), float("inf"), "", "x", "\0", "\ud800", "../..",
-    "<script>", [], [[]], [None], {}, {"a": 1}, [1, 2], [2, 1], ["x", 3], "chords=3@", "9" * 5000, "é" * 300,
+    None, True, -1, 0, 1.5, 1e308, -1e308, 10**30, float("nan"), float("inf"), "", "x", "\0", "\ud800",
+    "../..", "<script>", [], [[]], [None], {}, {"a": 1}, [1, 2], [2, 1], ["x", 3], "chords=3@", "9" * 5000,
+    "é" * 300,
 )  # fmt: skip
 
 

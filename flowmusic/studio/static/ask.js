@@ -2,7 +2,7 @@
 
 import { barSeconds, barsIn, beatSeconds, meterOf, round, stretch } from "./axis.js";
 import { h } from "./dom.js";
-import { ROLES } from "./lane.js";
+import { ROLES } from "./roles.js";
 import { Settings } from "./settings.js";
 import { newSeed } from "./takes.js";
 import { Uploads } from "./uploads.js";

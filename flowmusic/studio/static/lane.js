@@ -4,8 +4,6 @@ import { barsAndBeats, meterOf, snap } from "./axis.js";
 import { drag, h, icon, say } from "./dom.js";
 import { axisLength, onAxis } from "./timeline.js";
 
-export const ROLES = ["chords", "melody", "drums"];
-
 /** ".88", "1.0" */
 export const scoreText = (score) => (typeof score === "number" ? score.toFixed(2).replace(/^0/, "") : "–");
 

@@ -3,7 +3,9 @@
 import * as api from "./api.js";
 import { clock } from "./axis.js";
 import { attempt, h, icon, iconButton, place, say } from "./dom.js";
-import { ROLES, scoreText } from "./lane.js";
+import { extensionPatch } from "./extension.js";
+import { scoreText } from "./lane.js";
+import { ROLES } from "./roles.js";
 
 /** Takes that are there, those with a star first, then the newest. */
 export const shown = (takes) =>
@@ -127,11 +129,20 @@ export class Takes {
     };
     const item = (text, job) => h("button", { type: "button", onclick: () => this.startJob({ kind: "generate", seeds: [newSeed()], ...job() }) }, text);
     return this.#menu("More of this take", icon("plus"),
-      item("Continue for four bars", () => ({ of: id, extend: seconds() })),
-      item("Begin four bars earlier", () => ({ of: id, before: seconds() })),
+      item("Continue for four bars", () => ({ of: id, extend: this.#lengthen(id, seconds(), false) })),
+      item("Begin four bars earlier", () => ({ of: id, before: this.#lengthen(id, seconds(), true) })),
       item("A loop of this kind", () => ({ vary: id, loop: true })),
       h("button", { type: "button", onclick: () => this.#useLanes(id) }, "Edit the lanes that it follows"),
     ); // prettier-ignore
+  }
+
+  /** Lengthens the session with the take, if it is as long as that; answers the seconds. */
+  #lengthen(id, seconds, before) {
+    const { session } = this.store.state;
+    const take = session.takes.find((other) => other.id === id);
+    const together = Math.abs(take.duration - session.duration) < 0.05;
+    if (together) this.store.edit(extensionPatch(session, seconds, before), before ? "earlier start" : "continuation");
+    return seconds;
   }
 
   /** Puts what a take follows into the lanes: of a text alone that is what was composed for it. */

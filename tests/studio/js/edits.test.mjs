@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { borderMoved, gapAt, placed } from "../../../flowmusic/studio/static/chord-cells.js";
+import { extensionPatch } from "../../../flowmusic/studio/static/extension.js";
 import { curveLines, noteAt, noteMoved, noteResized, pitchRange } from "../../../flowmusic/studio/static/notes.js";
 import { previewEvents } from "../../../flowmusic/studio/static/preview.js";
 import { barRepeated, strokeAdded, strokeAt } from "../../../flowmusic/studio/static/strokes.js";
@@ -74,4 +75,20 @@ test("a preview holds what is in the span, in order", () => {
   assert.equal(events.length, 5);
   assert.ok(events.slice(1).every(({ time, seconds }) => time === 2 && seconds === 2));
   assert.equal(previewEvents(session, [], { bpm: 60, beatsPerBar: 4 }).filter(({ level }) => level === 0.8).length, 2);
+});
+
+test("a longer clip repeats the bars beside the new ones", () => {
+  const session = {
+    duration: 8, use: { chords: { span: [4, 8] } },
+    lanes: { chords: [cell(0, 6, "C"), cell(6, 8, "F")], melody: [], drums: [{ time: 5, midi: 36 }] },
+  }; // prettier-ignore
+  const after = extensionPatch(session, 4);
+  assert.equal(after.duration, 12);
+  assert.deepEqual(after.lanes.chords.slice(2), [cell(8, 10, "C"), cell(10, 12, "F")]);
+  assert.deepEqual(after.lanes.drums.map(({ time }) => time), [5, 9]);
+  const before = extensionPatch(session, 4, true);
+  assert.deepEqual(before.lanes.chords, [cell(0, 4, "C"), cell(4, 10, "C"), cell(10, 12, "F")]);
+  assert.deepEqual(before.lanes.drums.map(({ time }) => time), [9]);
+  assert.deepEqual(before.use.chords, { source: null, span: [8, 12] });
+  assert.equal(before.lanes.melody, undefined);
 });
