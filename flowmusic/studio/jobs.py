@@ -160,13 +160,13 @@ class Studio:
         self._keep(job, best[0].with_info(candidates=tuple(table)), asked, best[1])
 
     def _keep(self, job: Job, clip: Clip, asked: dict[str, Lane], heard: Heard | None = None) -> None:
-        """Put a clip on disk, whole, with what is heard in it where that is known, and only then into the session."""
+        """Put a clip on disk, whole, and only then into the session; `heard` where it was listened to."""
         identity = new_id()
         paths = self._paths(identity)
         write_plain(paths.asked, asked)
         clip.save(paths.sound)
         if heard is not None:
-            _write_heard(paths.heard, heard, clip.info.scores or {})
+            _write_heard(paths.extracted, heard, clip.info.scores or {})
         job.takes.append(identity)
         self.session.put_take(take_of(self.session.takes_folder, identity), select=True)
         self._unheard.append(identity)
@@ -221,7 +221,7 @@ class Studio:
             )
         except (ValueError, OSError) as error:
             log.warning("%s cannot be drawn: %s", paths.plot, reason(error))
-        write_plain(paths.extracted, heard.plain() | {"scores": scores, "lanes": heard.lanes()})
+        _write_heard(paths.extracted, heard, scores)
         self.session.update_take(identity, scores=scores, overall=overall)
 
 

@@ -157,6 +157,7 @@ def test_best_of_several_and_several_at_once(client: Any, folder: Path) -> None:
     sidecar = client.get(f"/api/takes/{best}/sidecar").json()
     assert [item["seed"] for item in sidecar["candidates"]] == [3, 4, 5]
     assert sidecar["overall"] == max(item["overall"] for item in sidecar["candidates"])
+    assert client.get(f"/api/takes/{best}/heard").json()["scores"] == sidecar["scores"]  # as soon as it is there
     job = do(client, kind="generate", seeds=[8, 9])
     takes = {item["id"]: item for item in client.get("/api/takes").json()}
     assert [takes[identity]["seed"] for identity in job["takes"]] == [8, 9]
@@ -316,4 +317,5 @@ def test_the_page_is_served_with_its_policy(client: Any) -> None:
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
     policy = page.headers["content-security-policy"]
     assert "default-src 'self'" in policy and "script-src 'self';" in policy
-    assert client.get("/app.js").status_code == 200
+    assert "unsafe-inline" not in policy
+    assert client.get("/main.js").status_code == 200

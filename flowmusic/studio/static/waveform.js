@@ -19,13 +19,13 @@ export class Waveform {
   constructor(deck, { store, player, timeline }) {
     Object.assign(this, { deck, store, player, timeline });
     this.holder = h("div", { className: "wave" });
-    let pressed = 0;
-    this.holder.addEventListener("pointerdown", (event) => { pressed = event.clientX; }); // prettier-ignore
-    this.holder.addEventListener("click", (event) => {
-      if (Math.abs(event.clientX - pressed) < 4) player.seek(timeline.timeAt(event, this.body)); // not after a drag
-    });
     this.kept = h("div", { className: "kept-layer", "aria-hidden": "true" });
     this.body = h("div", { className: "lane-body wave-body" }, this.holder, this.kept);
+    let pressed = 0;
+    this.body.addEventListener("pointerdown", (event) => { pressed = event.clientX; }); // prettier-ignore
+    this.body.addEventListener("click", (event) => {
+      if (Math.abs(event.clientX - pressed) < 4) player.seek(timeline.timeAt(event, this.body)); // not after a drag
+    });
     this.letter = h("button", {
       type: "button", className: `deck-letter ${deck}`, "aria-pressed": "false", title: `Hear ${deck} (key ${deck.toLowerCase()})`,
       "aria-label": `Hear deck ${deck}`, onclick: () => player.activate(deck),
