@@ -157,7 +157,7 @@ def test_best_of_several_and_several_at_once(client: Any, folder: Path) -> None:
     sidecar = client.get(f"/api/takes/{best}/sidecar").json()
     assert [item["seed"] for item in sidecar["candidates"]] == [3, 4, 5]
     assert sidecar["overall"] == max(item["overall"] for item in sidecar["candidates"])
-    assert client.get(f"/api/takes/{best}/heard").json()["scores"] == sidecar["scores"]  # as soon as it is there
+    assert client.get(f"/api/takes/{best}/heard").json()["scores"] == sidecar["scores"]
     job = do(client, kind="generate", seeds=[8, 9])
     takes = {item["id"]: item for item in client.get("/api/takes").json()}
     assert [takes[identity]["seed"] for identity in job["takes"]] == [8, 9]
