@@ -1,4 +1,5 @@
 # make demo   generate a clip from the example references, with nothing but Python 3.11+ at hand
+# make studio serve a local page on which clips are asked for, listened to and changed
 # make test   lint, types and every test
 # make docs   the documentation with its API reference, as web pages in site/
 # Each step leaves a stamp in .venv, so that a second run starts where the first ended.
@@ -12,7 +13,7 @@ DEMO := demo
 # Threads that wait do not spin: beside other busy processes a clip takes a third of the time.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test docs lint clean install system
+.PHONY: demo studio test docs lint clean install system
 
 demo: $(VENV)/.installed
 	$(BIN)/flowmusic generate \
@@ -21,6 +22,9 @@ demo: $(VENV)/.installed
 	    --seed 1 --plot --overwrite -o $(DEMO)/clip.wav
 	@echo "The clip, its control plot and its settings are in the folder $(DEMO)/ :"
 	@ls -1 $(DEMO)
+
+studio: $(VENV)/.studio
+	$(BIN)/flowmusic studio
 
 docs: $(VENV)/.documented
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -39,8 +43,13 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.developed: $(VENV)/.installed
 	@echo "Installing what the tests need ..."
-	@$(INSTALL) --editable '.[dev,train,madmom,basic-pitch]'
+	@$(INSTALL) --editable '.[dev,studio,train,madmom,basic-pitch]'
 	@$(INSTALL) --no-deps basic-pitch torchcrepe
+	@touch $@
+
+$(VENV)/.studio: $(VENV)/.installed
+	@echo "Installing what the studio needs ..."
+	@$(INSTALL) --editable '.[studio]'
 	@touch $@
 
 $(VENV)/.documented: $(VENV)/.installed

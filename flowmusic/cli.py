@@ -21,6 +21,7 @@ from flowmusic.errors import is_bad_input, is_out_of_memory, sentence
 
 COMMANDS = {
     "generate": "make a clip that follows a text, drums, a melody or chords",
+    "studio": "serve a local page on which clips are asked for, listened to and changed",
     "batch": "make the clips of a manifest or a folder: many, scored, resumable",
     "features": "extract the controls of a recording and write them down",
     "invert": "learn a pseudo-word that stands for the sound of recordings",

@@ -48,7 +48,9 @@ ARROWS: dict[str, set[str]] = {
     "flowmusic.training": _PARTS
     | {"flowmusic.data", "flowmusic.composer", "flowmusic.api.pretrained"}
     | {"flowmusic.plots", "flowmusic.evaluation.adherence"},  # clips of a model in training, drawn and scored
-    "flowmusic.commands": _USERS | {"flowmusic.batch", "flowmusic.data", "flowmusic.training"},
+    "flowmusic.studio": _USERS,
+    "flowmusic.commands": _USERS
+    | {"flowmusic.studio", "flowmusic.batch", "flowmusic.data", "flowmusic.training"},
     "flowmusic.cli": {
         "flowmusic.commands",
         "flowmusic.training",

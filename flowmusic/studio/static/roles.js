@@ -1,0 +1,3 @@
+// The lanes, in the order of the page.
+
+export const ROLES = ["chords", "melody", "drums"];
