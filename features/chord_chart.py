@@ -58,10 +58,7 @@ def read_chart(
     if is_chord_list(text):
         return Chart(timed=tuple(read_chord_list(text)), last_s=metre.bar_s)
     if is_label_table(text):
-        timed = tuple(read_label_table(text, name))
-        if not timed:
-            raise NotationError("it holds no chords; expected lines of 'start end chord'")
-        return Chart(timed=timed, last_s=metre.bar_s)
+        return Chart(timed=tuple(read_label_table(text, name)), last_s=metre.bar_s)
     text = names_in_list(text)
     lines = chart_lines(text, metre)
     if any("@" in line.text for line in lines):

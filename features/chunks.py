@@ -67,7 +67,7 @@ class SoundChunk:
         return self.declared is not None and self.declared > self.n_bytes / 0.98
 
     @property
-    def goes_on(self) -> bool:
+    def is_understated(self) -> bool:
         """Whether there is more sound than the header says, as where a recorder was killed."""
         return self.declared is not None and self.declared < self.n_bytes
 

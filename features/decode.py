@@ -1,4 +1,4 @@
-"""Sound files to samples: libsndfile, and what it needs to be told about files that it misreads."""
+"""Sound files to samples: libsndfile, and what it has to know of files that it misreads."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def decode(path: Path, max_duration_s: float) -> Audio:
     """Read a file that is there and not empty. AudioError, naming it, where that is not possible."""
     try:
         with path.open("rb") as file:
-            told = sniff_magic(file.read(HEAD), path.name)
-            if told is not None:
-                raise AudioError(f"{path} {told}")
+            problem = sniff_magic(file.read(HEAD), path.name)
+            if problem is not None:
+                raise AudioError(f"{path} {problem}")
             with _WritableCopy(file.fileno(), 0, access=mmap.ACCESS_COPY) as data:
                 return _decode(path, data, max_duration_s)
     except OSError as error:
@@ -109,7 +109,7 @@ def _mend_chunks(path: Path, data: _WritableCopy) -> bool:
     if sound is None:
         return False
     _check_length(path, sound)
-    if sound.goes_on:
+    if sound.is_understated:
         said, there = sound.declared, sound.n_bytes
         logger.warning(
             "%s says that it holds %d bytes of sound: %d are there, and are read", path, said, there

@@ -75,12 +75,14 @@ def read_label_table(text: str, name: str = "the label table") -> list[TimedChor
     table = read_table(_SPECTRAL.sub("", _COMMENT_BEHIND.sub("", text)), _is_header)
     columns = None if table.header is None else _named_columns(table.header, table.frame_rate)
     chords = [_chord(row, columns) for row in table.rows]
+    if not chords:
+        raise NotationError("it holds no chords; expected lines of 'start end chord'")
     if columns is None and _are_numbers_of_bars(text, chords):
         raise NotationError(
             f"{chords[0].where}: 1, 2, 3 could be numbers of bars, or seconds; expected a chart such as "
             "'C | Am', or times such as 1.0"
         )
-    if chords and all(chord.end_s == chord.start_s for chord in chords):
+    if all(chord.end_s == chord.start_s for chord in chords):
         chords = [replace(chord, end_s=None) for chord in chords]  # Audacity's labels of points
     scale, unit = (columns.seconds, "") if columns and columns.seconds else _unit_of(chords)
     if unit:

@@ -139,15 +139,15 @@ class MidiScore:
 
     def _highest(self, candidates: list[MidiTrack]) -> MidiTrack:
         """The best of some tracks; where others look alike, a warning names them."""
-        ranked = sorted(candidates, key=self._rank, reverse=True)
-        alike = [t for t in ranked[1:] if self._rank(t)[0] > self._rank(ranked[0])[0] - _ALIKE]
+        if len(candidates) == 1:
+            return candidates[0]
+        scores = {track.index: _melody_score(track, self.duration_s) for track in candidates}
+        best, *rest = sorted(candidates, key=lambda track: (-scores[track.index], track.index))
+        alike = [track for track in rest if scores[track.index] > scores[best.index] - _ALIKE]
         if alike:
             others = "; ".join(str(track) for track in alike)
-            logger.warning("%s: track %s is taken for the melody, not %s", self.path, ranked[0], others)
-        return ranked[0]
-
-    def _rank(self, track: MidiTrack) -> tuple[float, int]:
-        return _melody_score(track, self.duration_s), -track.index
+            logger.warning("%s: track %s is taken for the melody, not %s", self.path, best, others)
+        return best
 
     def _named(self, wanted: str | int) -> MidiTrack:
         if isinstance(wanted, int):

@@ -67,6 +67,12 @@ class _Channel:
         if whole != (self.bends[-1][1] if self.bends else 0):
             self.bends.append((tick, whole))
 
+    def release(self, tick: int) -> None:
+        """The pedal goes up, if it is down."""
+        if self.pedal_down is not None:
+            self.pedals.append((self.pedal_down, tick))
+            self.pedal_down = None
+
 
 @dataclass(frozen=True)
 class _Span:
@@ -172,8 +178,7 @@ def _spans(track: SmfTrack, setup: Sequence[ChannelEvent]) -> tuple[list[_Span],
         elif event.message == CONTROL:
             _control(event, channel, channels)
     for channel in channels.values():
-        if channel.pedal_down is not None:
-            channel.pedals.append((channel.pedal_down, track.end_tick))
+        channel.release(track.end_tick)
     for place, numbers in sounding.items():
         for number in numbers:
             if last_off.get(place, -1) > spans[number].start:
@@ -186,14 +191,11 @@ def _control(event: ChannelEvent, channel: _Channel, channels: dict[int, _Channe
         channel.is_drum = event.channel == DRUM_CHANNEL or event.second == _DRUM_BANK
     elif event.first == _SUSTAIN and event.second >= 64:
         channel.pedal_down = event.tick if channel.pedal_down is None else channel.pedal_down
-    elif event.first == _SUSTAIN and channel.pedal_down is not None:
-        channel.pedals.append((channel.pedal_down, event.tick))
-        channel.pedal_down = None
+    elif event.first == _SUSTAIN:
+        channel.release(event.tick)
     elif event.first == _RESET:
         channel.bend(event.tick, 0.0)
-        if channel.pedal_down is not None:
-            channel.pedals.append((channel.pedal_down, event.tick))
-            channel.pedal_down = None
+        channel.release(event.tick)
     elif event.first == _RPN_HIGH:
         channel.parameter = (event.second, channel.parameter[1])
     elif event.first == _RPN_LOW:

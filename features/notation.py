@@ -81,8 +81,6 @@ def open_chart(source: str | Path, bpm: float = 120.0, beats_per_bar: float = 4)
     try:
         if is_lab:
             chords = tuple(read_label_table(text, str(path)))
-            if not chords:
-                raise NotationError("it holds no chords; expected lines of 'start end chord'")
             chart = Chart(timed=chords, last_s=checked_metre(bpm, beats_per_bar).bar_s)
         else:
             chart = read_chart(text, bpm, beats_per_bar, str(path))

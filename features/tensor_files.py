@@ -1,4 +1,4 @@
-"""Files of tensors (safetensors): opened, written whole or not at all, and told from what is none."""
+"""Files of tensors (safetensors): opened, written whole or not at all, and distinguished from other files."""
 
 from __future__ import annotations
 

@@ -253,7 +253,7 @@ def _write_files(model: Pretrained, folder: Path, card: str | None) -> None:
     kind = "flow" if isinstance(model.network, FlowTransformer) else "lm"
     defaults = asdict(model.defaults)
     for name in ("temperature", "top_k", "top_p") if kind == "flow" else ("solver", "steps", "time_shift"):
-        del defaults[name]  # what the other kind of model is told
+        del defaults[name]  # settings of the other kind of model
     config = {
         "format": FORMAT,
         "license": model.license,

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
-from features.controls import CONTROL_NAMES, CONTROLS
-from flowmusic.conditioning.condition import ConditionShape
+from features.controls import CONTROL_NAMES
 from flowmusic.conditioning.style import StyleConfig, check_positive
-from flowmusic.model.config import known_settings, names_of
+from flowmusic.model.config import ConditionedConfig
 
 PATTERNS = ("depth", "delay")
 
 
 @dataclass(frozen=True)
-class LmConfig:
+class LmConfig(ConditionedConfig):
     """Shape of a `TokenTransformer`. The defaults are those of the bundled language model.
 
     latent_dim        channels D of the codec's latents
@@ -27,7 +25,7 @@ class LmConfig:
     mlp_ratio         hidden channels of the feed-forward part, in widths
     cross_every       every how many blocks the tokens of text and style are attended to
     window            steps that a step attends to: itself and those just before it, in clips of any length
-    lookahead         frames (odd) of the controls, half before and half after, that a frame is told of
+    lookahead         frames (odd) of the controls, half before and half after, that a frame sees
     pattern           how the tokens of a frame are predicted: one after the other by a small transformer over
                       codebooks ('depth', RQ-Transformer, arXiv 2203.01941), or each a frame later than the
                       one before it ('delay', MusicGen, arXiv 2306.05284)
@@ -71,20 +69,7 @@ class LmConfig:
                 raise ValueError(f"LmConfig: a width must be an even multiple of heads, got {width}, {heads}")
         if self.lookahead % 2 == 0:
             raise ValueError(f"LmConfig.lookahead must be odd, got {self.lookahead}")
-        if not 0 <= self.image_dim < self.latent_dim:
-            raise ValueError(
-                "LmConfig.image_dim must be from 0 to less than latent_dim, "
-                f"got {self.image_dim} of {self.latent_dim}"
-            )
-        if len(set(self.controls)) < len(self.controls):
-            raise ValueError(f"LmConfig.controls must not name a control twice, got {self.controls}")
-        for name in self.controls:
-            CONTROLS.check(name)
-
-    @property
-    def sound_dim(self) -> int:
-        """Channels of the latents that are not the stereo image."""
-        return self.latent_dim - self.image_dim
+        self.check_conditions()
 
     @property
     def tokens_per_frame(self) -> int:
@@ -96,20 +81,7 @@ class LmConfig:
         """Channels inside the feed-forward part."""
         return round(self.width * self.mlp_ratio)
 
-    @property
-    def condition_shape(self) -> ConditionShape:
-        """The shape of the conditions that the model takes."""
-        return ConditionShape(
-            self.latent_dim, self.text_dim, self.style_dim, self.control_fold, self.controls
-        )
-
     @classmethod
     def from_dict(cls, values: object, source: str = "the configuration of the language model") -> LmConfig:
         """From plain values. ValueError, naming `source`, for unknown keys; missing ones are the defaults."""
-        settings: dict[str, Any] = known_settings(values, cls, source)
-        if "controls" in settings:
-            settings["controls"] = names_of(settings["controls"], source)
-        style = settings.pop("style", None)
-        if style is not None:
-            settings["style"] = StyleConfig(**known_settings(style, StyleConfig, f"style in {source}"))
-        return cls(**settings)
+        return cls(**cls.settings_of(values, source))

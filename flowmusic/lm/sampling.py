@@ -152,11 +152,24 @@ def _draw_by_frame(
         code: Tensor | None = None
         for index in range(codes.shape[1]):
             logits = within.step(projected, index, code, caches)
-            if codes[frame, index] < 0:
-                weighted = guided.weighted(logits, frame).cpu()
-                codes[frame, index] = sampling.draw(weighted, index, uniforms[frame][index])
+            _fill(codes, frame, index, logits, guided, uniforms, sampling)
             code = codes[frame, index].to(device).expand(len(state))
         progress((frame + 1) / n_frames)
+
+
+def _fill(
+    codes: Tensor,
+    frame: int,
+    index: int,
+    logits: Tensor,
+    guided: GuidedLogits,
+    uniforms: list[list[float]],
+    sampling: TokenSampling,
+) -> None:
+    """Draw one token from the logits (sets, codes) of all condition sets, unless it is known."""
+    if codes[frame, index] < 0:
+        weighted = guided.weighted(logits, frame).cpu()
+        codes[frame, index] = sampling.draw(weighted, index, uniforms[frame][index])
 
 
 def _draw_delayed(
@@ -178,8 +191,6 @@ def _draw_delayed(
             frame = step - index
             if not 0 <= frame < n_frames:
                 continue
-            if codes[frame, index] < 0:
-                weighted = guided.weighted(logits[:, index], frame).cpu()
-                codes[frame, index] = sampling.draw(weighted, index, uniforms[frame][index])
+            _fill(codes, frame, index, logits[:, index], guided, uniforms, sampling)
             seen[0, index] = codes[frame, index]
         progress((step + 1) / (n_frames + n_tokens - 1))

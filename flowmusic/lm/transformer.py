@@ -23,7 +23,7 @@ class Prepared:
     """All of a condition, as the model reads it: computed once a clip.
 
     Shape:
-        temporal    (B, T, H)   what each frame is told: controls around it, known latents, mean tokens
+        temporal    (B, T, H)   what each frame knows: controls around it, known latents, mean tokens
         keys_values one per block, None where a block has no cross-attention
         mask        (B, 1, 1, L + M + 2) bool
     """
@@ -39,8 +39,7 @@ class Prepared:
 
 
 class TokenTransformer(nn.Module):
-    """Logits of K tokens a frame. Controls are known in advance: a frame is told of those that follow it,
-    too.
+    """Logits of K tokens a frame. Controls are known in advance: a frame also sees later ones.
 
     The tokens of a frame are predicted by codebook, in the order of `LatentTokens`, by the pattern of the
     configuration. With the delay pattern, step s of the sequence holds token k of frame s - k.
@@ -136,6 +135,9 @@ class WithinFrame(nn.Module):
     Shape: states (B, T, H), codes (B, T, K) -> logits (B, T, K, codes)
     """
 
+    cosines: Tensor
+    sines: Tensor
+
     def __init__(self, config: LmConfig) -> None:
         super().__init__()
         n_tokens, width = config.tokens_per_frame, config.depth_width
@@ -147,14 +149,17 @@ class WithinFrame(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.heads = nn.Parameter(0.02 * torch.randn(n_tokens, config.codes, width))
-        self.head_dim = width // config.depth_heads
+        # of all tokens of a frame, once: a clip takes thousands of steps
+        by = rotation(n_tokens, width // config.depth_heads, torch.device("cpu"))
+        self.register_buffer("cosines", by.cosines, persistent=False)
+        self.register_buffer("sines", by.sines, persistent=False)
 
     def forward(self, states: Tensor, codes: Tensor) -> Tensor:
         n_tokens = codes.shape[2]
         embedded = [self.embed[index][codes[..., index]] for index in range(n_tokens - 1)]
         earlier = torch.stack([torch.zeros_like(embedded[0]), *embedded], dim=2)  # (B, T, K, W)
         x = (self.project(states).unsqueeze(2) + earlier + self.position).flatten(0, 1)  # (B T, K, W)
-        by = rotation(n_tokens, self.head_dim, x.device)
+        by = Rotation(self.cosines, self.sines)
         for block in self.blocks:
             x = block(x, by)
         logits = torch.einsum("nkw,kcw->nkc", self.norm(x), self.heads)
@@ -173,8 +178,7 @@ class WithinFrame(nn.Module):
         if code is not None:
             x = x + self.embed[index - 1][code]
         x = x.unsqueeze(1)
-        whole = rotation(len(self.position), self.head_dim, x.device)
-        by = Rotation(whole.cosines[index : index + 1], whole.sines[index : index + 1])
+        by = Rotation(self.cosines[index : index + 1], self.sines[index : index + 1])
         for block, cache in zip(self.blocks, caches, strict=True):
             x = block(x, by, cache=cache)
         logits: Tensor = self.norm(x)[:, 0] @ self.heads[index].T

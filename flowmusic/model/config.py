@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from features.controls import CONTROL_NAMES, CONTROLS
 from flowmusic.conditioning.condition import ConditionShape
@@ -12,7 +12,56 @@ from flowmusic.conditioning.style import StyleConfig, check_positive
 
 
 @dataclass(frozen=True)
-class FlowConfig:
+class ConditionedConfig:
+    """What the configurations of the flow and of the language model say of latents and conditions."""
+
+    if TYPE_CHECKING:  # fields of those that inherit this, each with a default and a place of its own
+        latent_dim: int
+        image_dim: int
+        control_fold: int
+        text_dim: int
+        style_dim: int
+        controls: tuple[str, ...]
+
+    @property
+    def sound_dim(self) -> int:
+        """Channels of the latents that are not the stereo image."""
+        return self.latent_dim - self.image_dim
+
+    @property
+    def condition_shape(self) -> ConditionShape:
+        """The shape of the conditions that the model takes."""
+        return ConditionShape(
+            self.latent_dim, self.text_dim, self.style_dim, self.control_fold, self.controls
+        )
+
+    def check_conditions(self) -> None:
+        """ValueError, naming the field, for a stereo image or controls that cannot be."""
+        name = type(self).__name__
+        if not 0 <= self.image_dim < self.latent_dim:
+            raise ValueError(
+                f"{name}.image_dim must be from 0 to less than latent_dim, "
+                f"got {self.image_dim} of {self.latent_dim}"
+            )
+        if len(set(self.controls)) < len(self.controls):
+            raise ValueError(f"{name}.controls must not name a control twice, got {self.controls}")
+        for control in self.controls:
+            CONTROLS.check(control)
+
+    @classmethod
+    def settings_of(cls, values: object, source: str) -> dict[str, Any]:
+        """Settings from plain values. ValueError, naming `source`, for unknown keys."""
+        settings = _known(values, cls, source)
+        if "controls" in settings:
+            settings["controls"] = _names(settings["controls"], source)
+        style = settings.pop("style", None)
+        if style is not None:
+            settings["style"] = StyleConfig(**_known(style, StyleConfig, f"style in {source}"))
+        return settings
+
+
+@dataclass(frozen=True)
+class FlowConfig(ConditionedConfig):
     """Shape of a `FlowTransformer`. The defaults are those of the bundled model.
 
     latent_dim      channels D of the codec's latents
@@ -74,15 +123,7 @@ class FlowConfig:
                 "FlowConfig.text_adapter must be 0, or positive where token_summary is true, "
                 f"got {self.text_adapter}"
             )
-        if not 0 <= self.image_dim < self.latent_dim:
-            raise ValueError(
-                "FlowConfig.image_dim must be from 0 to less than latent_dim, "
-                f"got {self.image_dim} of {self.latent_dim}"
-            )
-        if len(set(self.controls)) < len(self.controls):
-            raise ValueError(f"FlowConfig.controls must not name a control twice, got {self.controls}")
-        for name in self.controls:
-            CONTROLS.check(name)
+        self.check_conditions()
         if self.style is not None:
             self._check_style(self.style)
 
@@ -99,18 +140,6 @@ class FlowConfig:
             )
 
     @property
-    def sound_dim(self) -> int:
-        """Channels of the latents that are not the stereo image."""
-        return self.latent_dim - self.image_dim
-
-    @property
-    def condition_shape(self) -> ConditionShape:
-        """The shape of the conditions that the model takes."""
-        return ConditionShape(
-            self.latent_dim, self.text_dim, self.style_dim, self.control_fold, self.controls
-        )
-
-    @property
     def hidden(self) -> int:
         """Channels inside the feed-forward part."""
         return round(self.width * self.mlp_ratio)
@@ -121,13 +150,7 @@ class FlowConfig:
     @classmethod
     def from_dict(cls, values: object, source: str = "the flow configuration") -> FlowConfig:
         """From plain values. ValueError, naming `source`, for unknown keys; missing ones are the defaults."""
-        settings = known_settings(values, cls, source)
-        if "controls" in settings:
-            settings["controls"] = names_of(settings["controls"], source)
-        style = settings.pop("style", None)
-        if style is not None:
-            settings["style"] = StyleConfig(**known_settings(style, StyleConfig, f"style in {source}"))
-        return cls(**settings)
+        return cls(**cls.settings_of(values, source))
 
     @classmethod
     def from_json(cls, text: str, source: str = "the flow configuration") -> FlowConfig:
@@ -139,7 +162,7 @@ class FlowConfig:
         return cls.from_dict(values, source)
 
 
-def known_settings(values: object, kind: type[Any], source: str) -> dict[str, Any]:
+def _known(values: object, kind: type[Any], source: str) -> dict[str, Any]:
     """A table of settings that are all fields of the dataclass `kind`; ValueError, naming `source`."""
     if not isinstance(values, dict):
         raise ValueError(f"{source} must be a table of settings, got {type(values).__name__}")
@@ -150,7 +173,7 @@ def known_settings(values: object, kind: type[Any], source: str) -> dict[str, An
     return dict(values)
 
 
-def names_of(values: object, source: str) -> tuple[str, ...]:
+def _names(values: object, source: str) -> tuple[str, ...]:
     """The names of controls in a configuration; ValueError, naming `source`, where they are none."""
     if not isinstance(values, (list, tuple)) or not all(isinstance(name, str) for name in values):
         raise ValueError(f"controls in {source} must be a list of names, got {values!r}")

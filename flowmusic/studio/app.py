@@ -145,7 +145,7 @@ class Service:
                 "name": model.name,
                 "defaults": asdict(model.defaults),
                 "controls": list(shape.controls),
-                "style": model.flow.style is not None,
+                "style": model.network.style is not None,
                 "sample_rate": self.studio.model.sample_rate,
             },
             "schema": Request.model_json_schema(),

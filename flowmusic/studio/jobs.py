@@ -80,7 +80,7 @@ class Studio:
             if missing := [role for role in ask.roles if role not in upload.gives]:
                 raise ValueError(f"{upload.name} gives {', '.join(upload.gives)}, not {missing[0]}")
             model = self.model.model
-            if "style" in ask.roles and model.flow.style is None:
+            if "style" in ask.roles and model.network.style is None:
                 raise ValueError(
                     f"the model {model.name!r} was trained without style: it takes no style reference"
                 )

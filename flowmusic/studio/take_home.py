@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from features.chord_chart import parse_chord_chart
+from features.files import PARTIAL_PREFIX
 from features.symbols import NotationError
 from flowmusic.api.clip import ClipInfo
 from flowmusic.studio.lanes import Item, items, symbols
@@ -111,7 +112,7 @@ def zip_of(session: Session) -> Iterator[bytes]:
             paths = take_paths(session.takes_folder, take.id)
             files += [paths.sound, paths.sidecar, paths.plot, paths.asked, paths.extracted]
     for folder in (session.uploads_folder, session.lanes_folder):
-        files += sorted(path for path in folder.iterdir() if not path.name.startswith("partial-"))
+        files += sorted(path for path in folder.iterdir() if not path.name.startswith(PARTIAL_PREFIX))
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for path in files:

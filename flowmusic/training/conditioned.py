@@ -19,7 +19,7 @@ from flowmusic.training.base import Clips, Optimisation, Training, sound_of
 from flowmusic.training.style import encode_styles
 
 
-class ConditionedConfig(Protocol):
+class HasStyle(Protocol):
     """What the configuration of such a model says of style."""
 
     @property
@@ -45,7 +45,7 @@ class ConditionedTraining(Training):
     def __init__(
         self,
         net: torch.nn.Module,
-        config: ConditionedConfig,
+        config: HasStyle,
         optimisation: Optimisation | None,
         total_steps: int,
         style_weight: float,
