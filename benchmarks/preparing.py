@@ -27,7 +27,7 @@ from features.melody import CrepeMelody
 from features.precision import cpu_has_bf16
 from features.separators import SmallDemucsSeparator
 from flowmusic.api.pretrained import load_pretrained
-from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.conditioning.minilm import MiniLm
 
 CAPTION = "a calm piano trio in a minor key, with brushes, around 90 beats a minute"
 
@@ -53,7 +53,7 @@ def main() -> None:
     )
     audio = Audio(samples[None], codec.sample_rate)
     sound = torch.from_numpy(samples)[None, None]
-    separator, text = SmallDemucsSeparator(), TransformersTextEncoder()
+    separator, text = SmallDemucsSeparator(), MiniLm()
     melody, chords, one_network = CrepeMelody(), LvChordia(), LvChordia(n_models=1)
     parts: list[tuple[str, float, Callable[[], object]]] = [
         ("codec, one piece at a time", 1, lambda: codec.encode(sound)),

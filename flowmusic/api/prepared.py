@@ -25,8 +25,9 @@ from flowmusic.api.style import StyleReference, encode_style, open_style
 from flowmusic.composer.for_text import compose_for
 from flowmusic.conditioning.condition import ConditionShape
 from flowmusic.conditioning.inversion import Inversion, encode_text
+from flowmusic.conditioning.minilm import MiniLm
 from flowmusic.conditioning.pseudo_words import pseudo_words
-from flowmusic.conditioning.text import BUNDLED_ENCODER, TransformersTextEncoder
+from flowmusic.conditioning.text import WordEncoder
 from flowmusic.lm.transformer import TokenTransformer
 
 if TYPE_CHECKING:
@@ -200,17 +201,13 @@ def _read_text(model: Pretrained, text: str | None, inversions: Sequence[Inversi
     prompt = "" if text is None else text.strip()
     if not inversions and not pseudo_words(prompt):
         return model.text_encoder.encode([prompt]) if prompt else None
-    if not isinstance(model.text_encoder, TransformersTextEncoder):
-        raise ValueError("pseudo-words need a text encoder of transformers")
+    if not isinstance(model.text_encoder, WordEncoder):
+        raise ValueError("pseudo-words need a text encoder with embeddings of words; this model's has none")
     return encode_text(model.text_encoder, prompt, inversions, model.fingerprint)
 
 
 def _compose(model: Pretrained, request: Request, duration_s: float) -> Composition:
-    encoder = None
-    if model.defaults.text_encoder == BUNDLED_ENCODER and isinstance(
-        model.text_encoder, TransformersTextEncoder
-    ):
-        encoder = model.text_encoder  # the reader's own: it is not loaded a second time
+    encoder = model.text_encoder if isinstance(model.text_encoder, MiniLm) else None  # the reader's own
     return compose_for(
         request.text or "", duration_s, request.song or 0, request.bpm, encoder, whole_bars=request.loop
     )

@@ -50,15 +50,15 @@ def run(args: argparse.Namespace) -> int:
 
     from flowmusic.api.output import check_folder
     from flowmusic.api.pretrained import load_pretrained
+    from flowmusic.conditioning.encoders import word_encoder
     from flowmusic.conditioning.inversion import check_inversion_path
     from flowmusic.conditioning.pseudo_words import check_name
-    from flowmusic.conditioning.text import TransformersTextEncoder
     from flowmusic.training.invert import InversionPlan, invert
 
     check_name(args.name)
     check_folder(check_inversion_path(args.out))
     model = load_pretrained(args.checkpoint, args.device)
-    encoder = TransformersTextEncoder(model.defaults.text_encoder)
+    encoder = word_encoder(model.defaults.text_encoder)
     plan = InversionPlan(steps=args.steps, learning_rate=args.learning_rate, seed=args.seed)
     with tqdm(total=args.steps, desc="inverting", leave=False, disable=None) as bar:
 

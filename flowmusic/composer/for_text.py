@@ -11,7 +11,7 @@ from functools import cache
 
 from flowmusic.composer.compose import Composition, compose, tempo_of
 from flowmusic.composer.reader import load_reader
-from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.conditioning.minilm import MiniLm
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def compose_for(
     duration_s: float,
     song: int,
     bpm: float | None = None,
-    encoder: TransformersTextEncoder | None = None,
+    encoder: MiniLm | None = None,
     whole_bars: bool = False,
 ) -> Composition:
     """A song of at least `duration_s` seconds for a text.
@@ -52,6 +52,6 @@ def compose_for(
 
 
 @cache
-def _encoder() -> TransformersTextEncoder:
+def _encoder() -> MiniLm:
     """The bundled encoder, which the reader was trained with, whatever the model's own is."""
-    return TransformersTextEncoder()
+    return MiniLm()

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from features.registry import Registry
-from flowmusic.conditioning.text import BUNDLED_ENCODER, TextEncoder, TransformersTextEncoder
+from flowmusic.conditioning.text import BUNDLED_ENCODER, TextEncoder, WordEncoder
 
 TEXT_ENCODERS: Registry[Callable[[], TextEncoder]] = Registry(
     "text_encoders",
     "text encoder",
-    {BUNDLED_ENCODER: "flowmusic.conditioning.text:TransformersTextEncoder"},
+    {BUNDLED_ENCODER: "flowmusic.conditioning.minilm:MiniLm"},
 )
 
 
@@ -23,4 +23,14 @@ def text_encoder(source: str | Path) -> TextEncoder:
     """
     if isinstance(source, str) and source in TEXT_ENCODERS:
         return TEXT_ENCODERS.get(source)()
+    from flowmusic.conditioning.transformers_text import TransformersTextEncoder
+
     return TransformersTextEncoder(source)
+
+
+def word_encoder(source: str | Path) -> WordEncoder:
+    """The same, where pseudo-words are to stand in its prompts. ValueError where none can."""
+    encoder = text_encoder(source)
+    if not isinstance(encoder, WordEncoder):
+        raise ValueError(f"pseudo-words need a text encoder with embeddings of words; {source} has none")
+    return encoder

@@ -17,7 +17,7 @@ from flowmusic.conditioning.pseudo_words import (
     encoder_fingerprint,
     pseudo_words,
 )
-from flowmusic.conditioning.text import TextTokens, TransformersTextEncoder
+from flowmusic.conditioning.text import TextTokens, WordEncoder
 
 FORMAT = "flowmusic.inversion.1"
 _KEYS = ("format", "name", "model", "text_encoder", "initial_words")
@@ -110,9 +110,7 @@ def check_words(text: str, inversions: Sequence[Inversion], model: str) -> dict[
     return words
 
 
-def encode_text(
-    encoder: TransformersTextEncoder, text: str, inversions: Sequence[Inversion], model: str
-) -> TextTokens:
+def encode_text(encoder: WordEncoder, text: str, inversions: Sequence[Inversion], model: str) -> TextTokens:
     """Text tokens of one prompt with pseudo-words.
 
     Raises:
@@ -121,7 +119,7 @@ def encode_text(
             damaged one.
     """
     words = check_words(text, inversions, model)
-    width = encoder.model.get_input_embeddings().weight.shape[1]
+    width = encoder.embeddings.shape[1]
     for item in inversions:
         if item.text_encoder != encoder_fingerprint(encoder):
             raise ValueError(f"the inversion {item.name} was made with another text encoder")

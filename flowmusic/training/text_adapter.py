@@ -22,7 +22,7 @@ from features.text_files import read_text
 from flowmusic.api.pretrained import Pretrained, load_pretrained, save_pretrained
 from flowmusic.arguments import whole_number
 from flowmusic.composer.captions import twin_captions
-from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.conditioning.encoders import word_encoder
 from flowmusic.conditioning.tokens import TokenSummary
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.model_files import CARD_FILE, resolve
@@ -92,7 +92,7 @@ def with_adapter(model: Pretrained) -> Pretrained:
 def train_adapter(model: Pretrained, n_songs: int, steps: int, seed: int) -> tuple[Pretrained, float, float]:
     """The model with a trained adapter; the error on unseen pairs before and after."""
     pairs = write_pairs(n_songs, seed)
-    encoder = TransformersTextEncoder(model.defaults.text_encoder)
+    encoder = word_encoder(model.defaults.text_encoder)
     means = encode_means(encoder, (text for pair in pairs for text in pair))
     torch.manual_seed(seed)  # of the first weights, and of the dropout
     grown = with_adapter(model)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from flowmusic.composer.arranger import arrange
 from flowmusic.composer.captions import SongFacts
 from flowmusic.composer.generator import make_brief, write_sheet
-from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.conditioning.text import WordEncoder
 from flowmusic.training.base import is_decayed
 
 VALID_SHARE = 0.05
@@ -34,7 +34,7 @@ def composed_songs(n_songs: int, seed: int) -> Iterator[tuple[SongFacts, np.rand
         yield arrange(sheet, sections, brief, 1, rng).facts, rng
 
 
-def encode_means(encoder: TransformersTextEncoder, texts: Iterable[str]) -> dict[str, Tensor]:
+def encode_means(encoder: WordEncoder, texts: Iterable[str]) -> dict[str, Tensor]:
     """The mean state (E,) of each text."""
     waiting = sorted(set(texts), key=len)  # of like length together: little padding
     means: dict[str, Tensor] = {}

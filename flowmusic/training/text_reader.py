@@ -18,7 +18,7 @@ from flowmusic.arguments import whole_number
 from flowmusic.composer.captions import SongFacts, write_caption
 from flowmusic.composer.reader import ATTRIBUTES, TextReader
 from flowmusic.composer.wording import Draws
-from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.conditioning.minilm import MiniLm
 from flowmusic.training.text_alone import composed_songs, encode_means, fit, n_valid_of
 from flowmusic.weights import save_tensors
 
@@ -102,7 +102,7 @@ class ReaderTraining:
 def train_reader(n_songs: int, steps: int, seed: int) -> ReaderTraining:
     """A training that is over: its `reader` is ready."""
     examples = write_examples(n_songs, seed)
-    means = encode_means(TransformersTextEncoder(), (text for text, _ in examples))
+    means = encode_means(MiniLm(), (text for text, _ in examples))
     torch.manual_seed(seed)  # of the first weights, and of the dropout
     training = ReaderTraining(examples, means)
     training.train(steps, torch.Generator().manual_seed(seed))

@@ -23,7 +23,7 @@ from flowmusic.api.model import FlowMusic
 from flowmusic.api.request import Request
 from flowmusic.api.sidecar import check_model, read_sidecar
 from flowmusic.cli import main
-from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.conditioning.minilm import MiniLm
 from flowmusic.errors import is_bad_input, sentence
 from flowmusic.evaluation.scoring import Choice, Judge, best_clip
 from tests.refusals import LFS_POINTER, Refused
@@ -185,7 +185,7 @@ def test_candidates_are_prepared_once(tiny_model: Path, song: Path, monkeypatch:
     calls: Counter[str] = Counter()
     places = [
         (Extractors, "extract"),
-        (TransformersTextEncoder, "encode"),
+        (MiniLm, "encode"),
         (prepared, "open_reference"),
         (prepared, "_compose"),
     ]

@@ -25,7 +25,7 @@ from flowmusic.conditioning.inversion import Inversion
 from flowmusic.conditioning.pseudo_words import encoder_fingerprint
 from flowmusic.conditioning.style import StyleConfig
 from flowmusic.conditioning.style_encoder import pad_features
-from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.conditioning.text import WordEncoder
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.runtime import using_threads
 
@@ -142,7 +142,7 @@ def test_excerpt_word_and_text_mix_in_every_way_to_ask(styled: Path, tmp_path: P
     """The same clip by the command, a manifest's row and Python; without any of the three it is another."""
     model = FlowMusic.from_pretrained(styled, extractors=Extractors(cache=FeatureCache()))
     encoder = model.model.text_encoder
-    assert isinstance(encoder, TransformersTextEncoder)
+    assert isinstance(encoder, WordEncoder)
     embeddings = torch.randn(2, encoder.text_dim, generator=torch.Generator().manual_seed(3))
     fingerprints = model.model.fingerprint, encoder_fingerprint(encoder)
     Inversion("<mysong>", embeddings, *fingerprints, "x").save(tmp_path / "word.safetensors")

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from flowmusic.conditioning.text import TextTokens, TransformersTextEncoder, bundled_encoder_folder
+from flowmusic.conditioning import minilm
+from flowmusic.conditioning.minilm import MiniLm, bundled_encoder_folder
+from flowmusic.conditioning.pseudo_words import encode_with_words, encoder_fingerprint, word_embeddings
+from flowmusic.conditioning.text import TextTokens
+from flowmusic.conditioning.transformers_text import TransformersTextEncoder
 
 
 @pytest.fixture(scope="module")
-def encoder() -> TransformersTextEncoder:
-    return TransformersTextEncoder()
+def encoder() -> MiniLm:
+    return MiniLm()
 
 
 def similarity(tokens: TextTokens, first: int, second: int) -> float:
@@ -22,7 +27,7 @@ def similarity(tokens: TextTokens, first: int, second: int) -> float:
     return float(torch.cosine_similarity(mean[0], mean[1], dim=0))
 
 
-def test_shapes_and_masks(encoder: TransformersTextEncoder) -> None:
+def test_shapes_and_masks(encoder: MiniLm) -> None:
     tokens = encoder.encode(["slow piano", None, "  ", "a fast rock song with drums and electric guitar"])
     assert encoder.text_dim == tokens.states.shape[2] == 384
     lengths = tokens.mask.sum(dim=1).tolist()
@@ -32,26 +37,48 @@ def test_shapes_and_masks(encoder: TransformersTextEncoder) -> None:
     assert encoder.encode([]).states.shape == (0, 0, 384)
 
 
-def test_near_meanings_have_near_states(encoder: TransformersTextEncoder) -> None:
+def test_near_meanings_have_near_states(encoder: MiniLm) -> None:
     tokens = encoder.encode(["a calm piano ballad", "gentle, quiet piano music", "aggressive heavy metal"])
     assert similarity(tokens, 0, 1) > similarity(tokens, 0, 2) + 0.1
 
 
-def test_a_prompt_does_not_depend_on_its_neighbours(encoder: TransformersTextEncoder) -> None:
+def test_a_prompt_does_not_depend_on_its_neighbours(encoder: MiniLm) -> None:
     alone = encoder.encode(["slow piano"])
     among = encoder.encode(["a fast rock song with drums and electric guitar", "slow piano"])
     assert torch.equal(among.states[1][among.mask[1]], alone.states[0])
 
 
-def test_the_encoder_is_frozen(encoder: TransformersTextEncoder) -> None:
-    assert not encoder.model.training
-    assert not any(parameter.requires_grad for parameter in encoder.model.parameters())
+def test_it_is_what_transformers_makes_of_the_same_files(encoder: MiniLm) -> None:
+    other = TransformersTextEncoder(bundled_encoder_folder())
+    prompts = ["calm piano trio", "", "piano " * 100, "Größe, naïve café 東京 [MASK]"]
+    ours, theirs = encoder.encode(prompts), other.encode(prompts)
+    assert torch.equal(ours.mask, theirs.mask)
+    torch.testing.assert_close(ours.states, theirs.states, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(encoder.encode_means(prompts), other.encode_means(prompts), rtol=0, atol=1e-5)
+    words = {"<s>": word_embeddings(other, "jazz piano")}
+    torch.testing.assert_close(
+        encode_with_words(encoder, "a <s> song", words), encode_with_words(other, "a <s> song", words),
+        rtol=1e-4, atol=1e-5,
+    )  # fmt: skip
+    assert encoder_fingerprint(encoder) == encoder_fingerprint(other)
+
+
+def test_a_damaged_wheel_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = bundled_encoder_folder()
+    (tmp_path / "tokenizer.json").write_bytes((whole / "tokenizer.json").read_bytes())
+    save_file({"embeddings.word_embeddings.weight": torch.zeros(2, 384)}, tmp_path / "model.safetensors")
+    monkeypatch.setattr(minilm, "bundled_encoder_folder", lambda: tmp_path)
+    with pytest.raises(ValueError, match=r"model\.safetensors does not hold MiniLM-L6: reinstall"):
+        MiniLm()
+
+
+def test_the_encoder_is_frozen(encoder: MiniLm) -> None:
+    assert not encoder.net.training
+    assert not any(parameter.requires_grad for parameter in encoder.net.parameters())
     assert not encoder.encode(["piano"]).states.requires_grad
 
 
-def test_long_prompts_are_cut_with_a_warning(
-    encoder: TransformersTextEncoder, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_long_prompts_are_cut_with_a_warning(encoder: MiniLm, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         tokens = encoder.encode(["piano " * 100])
     assert tokens.states.shape[1] == 64

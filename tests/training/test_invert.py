@@ -14,8 +14,8 @@ from flowmusic.api.model import FlowMusic
 from flowmusic.api.pretrained import Pretrained, load_pretrained
 from flowmusic.cli import main
 from flowmusic.conditioning.inversion import Inversion, encode_text
+from flowmusic.conditioning.minilm import MiniLm
 from flowmusic.conditioning.pseudo_words import encode_with_words, encoder_fingerprint, word_embeddings
-from flowmusic.conditioning.text import TransformersTextEncoder
 from flowmusic.training.invert import InversionPlan, invert
 
 RATE = 16_000
@@ -23,8 +23,8 @@ PLAN = InversionPlan(steps=8, batch=2, excerpt_frames=30, learning_rate=0.05, ch
 
 
 @pytest.fixture(scope="module")
-def encoder() -> TransformersTextEncoder:
-    return TransformersTextEncoder()
+def encoder() -> MiniLm:
+    return MiniLm()
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +56,13 @@ def test_inversions_are_compared_by_their_numbers() -> None:
     assert one != word(n=3) and one != word(model="other") and one != "<mysong>"
 
 
-def test_plain_embeddings_in_place_of_words_are_the_words(encoder: TransformersTextEncoder) -> None:
+def test_plain_embeddings_in_place_of_words_are_the_words(encoder: MiniLm) -> None:
     known = {"<a>": word_embeddings(encoder, "calm piano")}
     states = encode_with_words(encoder, "a <a> trio", known)
     torch.testing.assert_close(states, encoder.encode(["a calm piano trio"]).states[0], atol=1e-4, rtol=1e-3)
 
 
-def test_it_learns_and_is_the_same_again(model: Pretrained, encoder: TransformersTextEncoder) -> None:
+def test_it_learns_and_is_the_same_again(model: Pretrained, encoder: MiniLm) -> None:
     seen: list[int] = []
     before = {name: tensor.clone() for name, tensor in model.flow.state_dict().items()}
     references = [sound(5.0), sound(4.5, 330)]
@@ -77,7 +77,7 @@ def test_it_learns_and_is_the_same_again(model: Pretrained, encoder: Transformer
     assert first.inversion.text_encoder == encoder_fingerprint(encoder)
 
 
-def test_it_stops_where_nothing_is_gained(model: Pretrained, encoder: TransformersTextEncoder) -> None:
+def test_it_stops_where_nothing_is_gained(model: Pretrained, encoder: MiniLm) -> None:
     idle = replace(PLAN, steps=100, learning_rate=1e-12, check_every=1, patience=2)
     found = invert(model, encoder, [sound(5.0)], "<mysong>", plan=idle)
     assert found.steps < 20
@@ -104,7 +104,7 @@ def test_a_file_holds_all_of_it(tmp_path: Path) -> None:
         saved.save(tmp_path / "word.pt")
 
 
-def test_what_does_not_fit_is_refused(encoder: TransformersTextEncoder) -> None:
+def test_what_does_not_fit_is_refused(encoder: MiniLm) -> None:
     here = encoder_fingerprint(encoder)
     good = word(encoder=here)
     assert encode_text(encoder, "a calm <mysong>", [good], "m").mask.shape == (1, 6)
@@ -124,9 +124,7 @@ def test_what_does_not_fit_is_refused(encoder: TransformersTextEncoder) -> None:
         word(name="mysong")
 
 
-def test_recordings_that_cannot_be_used_are_refused(
-    model: Pretrained, encoder: TransformersTextEncoder
-) -> None:
+def test_recordings_that_cannot_be_used_are_refused(model: Pretrained, encoder: MiniLm) -> None:
     silent = Audio(np.zeros((1, 5 * RATE), np.float32), RATE)
     for references, said in (([], "at least one"), ([sound(2.0)], "at least 4 s"), ([silent], "is silent")):
         with pytest.raises(ValueError, match=said):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from flowmusic.api.pretrained import load_pretrained, save_pretrained
-from flowmusic.conditioning.text import TransformersTextEncoder
+from flowmusic.conditioning.minilm import MiniLm
 from flowmusic.conditioning.tokens import TokenSummary
 from flowmusic.training.text_adapter import AdapterTraining, main, train_adapter, with_adapter, write_pairs
 
@@ -52,7 +52,7 @@ def test_it_learns_that_words_mean_the_same_and_nothing_else_changes(tmp_path: P
     assert changed and all(name.startswith("summary.adapter.") for name in changed)
     again = load_pretrained(save_pretrained(trained, tmp_path / "model"))
     assert again.flow.config == replace(model.flow.config, text_adapter=1024)
-    encoder = TransformersTextEncoder()
+    encoder = MiniLm()
     means = encoder.encode_means(["a pianist", "piano"])
     assert again.flow.summary is not None and trained.flow.summary is not None
     torch.testing.assert_close(
@@ -61,7 +61,7 @@ def test_it_learns_that_words_mean_the_same_and_nothing_else_changes(tmp_path: P
 
 
 def test_means_encoded_together_are_those_of_each_alone() -> None:
-    encoder = TransformersTextEncoder()
+    encoder = MiniLm()
     texts = ["slow piano", "a fast rock song with drums and an electric guitar", "sad"]
     tokens = encoder.encode(texts)
     for mean, states, mask in zip(encoder.encode_means(texts), tokens.states, tokens.mask, strict=True):
