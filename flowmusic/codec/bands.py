@@ -74,5 +74,5 @@ class BandStft:
         """(B, T', F) -> this band's share of the sound, (B, n_samples)."""
         magnitude = torch.where(log_magnitude > LOG_FLOOR, from_log10(log_magnitude), 0.0)
         magnitude = magnitude * self.weight.to(log_magnitude.device)
-        padded = nn.functional.pad(magnitude, (self.first, self.stft.n_bins - self.last))
+        padded = nn.functional.pad(magnitude, (self.first, 0))  # (B, T', F) of the bins from 0
         return reconstruct(padded, self.stft, n_samples, iterations)

@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor
 
+from flowmusic.codec.griffin_lim import griffin_lim
+
 
 class Stft:
     """STFT whose frame i is centred at (i + 0.5) * hop samples, with one spare frame at either end."""
@@ -71,7 +73,7 @@ def partial_phases(magnitude: Tensor, hop: int, window: int) -> Tensor:
     parabola through the logarithm of its peak; its phase advances by hop times the mean of the old
     and the new frequency. All bins of the region take the phase of the peak.
     """
-    _, n_frames, n_bins = magnitude.shape
+    _, _, n_bins = magnitude.shape
     log_mag = torch.log(magnitude.clamp(min=1e-7))
     here, below, above = log_mag[..., 1:-1], log_mag[..., :-2], log_mag[..., 2:]
     is_peak = torch.nn.functional.pad((here > below) & (here >= above), (1, 1))
@@ -89,35 +91,38 @@ def partial_phases(magnitude: Tensor, hop: int, window: int) -> Tensor:
     bin_frequency = bins + torch.nn.functional.pad(offset, (1, 1))
     omega = (2 * math.pi / window) * bin_frequency.gather(-1, peak)  # (B, T, F) radians a sample
     before = torch.cat([omega[:, :1], omega[:, :-1].gather(-1, peak[:, 1:])], dim=1)
-    advance = torch.remainder(0.5 * hop * (before + omega), 2 * math.pi)
-    phases = [advance[:, 0]]
-    for index in range(1, n_frames):
-        phases.append(torch.remainder(phases[-1].gather(-1, peak[:, index]) + advance[:, index], 2 * math.pi))
-    return torch.stack(phases, dim=1)
+    phases = torch.remainder(0.5 * hop * (before + omega), 2 * math.pi)  # by how much each frame advances
+    frames = zip(phases.unbind(1), phases.unbind(1)[1:], peak.unbind(1)[1:], strict=False)
+    for earlier, phase, peaks in frames:  # in place: each becomes the sum of all before it
+        phase.add_(earlier.gather(-1, peaks)).remainder_(2 * math.pi)
+    return phases
 
 
+@torch.no_grad()
 def reconstruct(
     magnitude: Tensor, stft: Stft, n_samples: int, iterations: int = 6, momentum: float = 0.9
 ) -> Tensor:
-    """Sound whose STFT has the given magnitudes: (B, T, F) -> (B, n_samples).
+    """Sound whose STFT has the given magnitudes of its lowest bins: (B, T, F) -> (B, n_samples).
 
-    Fast Griffin-Lim (Perraudin et al. 2013) from phase-vocoder phases (Laroche & Dolson 1999).
+    Fast Griffin-Lim (Perraudin et al. 2013) from phase-vocoder phases (Laroche & Dolson 1999). Where only low
+    bins are given, phases are found at a lower sample rate, which changes nothing but their cost.
     """
+    n_bins = magnitude.shape[-1]
+    factor = _decimation(stft, n_bins)
+    low = Stft(stft.window // factor, stft.hop // factor)
+    magnitude = torch.nn.functional.pad(magnitude, (0, low.n_bins - n_bins))
     padded = torch.cat([magnitude[:, :1], magnitude, magnitude[:, -1:]], dim=1)  # (B, T + 2, F)
-    phase = partial_phases(padded, stft.hop, stft.window).transpose(1, 2)  # (B, F, T + 2)
-    target = padded.transpose(1, 2)
     # torch.stft measures phase at the window's start: bin k at its middle differs by (-1)^k.
-    sign = 1.0 - 2.0 * (torch.arange(target.shape[1], device=target.device) % 2).to(target)
-    spectrum = torch.polar(target, phase) * sign[:, None]
-    previous = torch.zeros_like(spectrum)
-    total = (padded.shape[1] - 1) * stft.hop
-    n_inner = padded.shape[1] - 2
-    for _ in range(iterations):
-        audio = stft.synthesise(spectrum, total - stft.hop // 2)
-        consistent = stft.spectrum(audio[:, : n_inner * stft.hop], n_inner)
-        accelerated = consistent + momentum * (consistent - previous)
-        previous = consistent
-        spectrum = accelerated * (
-            target * torch.rsqrt(accelerated.real.square() + accelerated.imag.square() + 1e-12)
-        )
-    return stft.synthesise(spectrum, n_samples)
+    sign = 1.0 - 2.0 * (torch.arange(low.n_bins, device=magnitude.device) % 2).to(magnitude)
+    spectrum = torch.polar(padded, partial_phases(padded, low.hop, low.window)) * sign
+    spectrum = griffin_lim(spectrum, padded, low.window, low.hop, iterations, momentum)
+    spectrum = torch.nn.functional.pad(spectrum, (0, stft.n_bins - low.n_bins))
+    return stft.synthesise(spectrum.transpose(1, 2), n_samples)
+
+
+def _decimation(stft: Stft, n_bins: int) -> int:
+    """By how much less often sound whose STFT has only the lowest `n_bins` bins may be sampled."""
+    enough = n_bins + 8  # a Hann window spreads a bin over its neighbours
+    shared = math.gcd(stft.window // 2, stft.hop // 2)  # frames stay where they are
+    factors = [n for n in range(1, shared + 1) if shared % n == 0 and stft.window // (2 * n) >= enough]
+    return max(factors, default=1)
