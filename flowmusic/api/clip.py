@@ -120,6 +120,7 @@ class ClipInfo(_Info):
     loudness: float | None
     seconds: dict[str, float]
     torch: str
+    dtype: str = "float32"
     threads: int
     scores: dict[str, float | None] | None = None
     overall: float | None = None

@@ -15,6 +15,7 @@ from features.extract import Extractors, Progress, no_progress
 from features.frames import CONTROL_FRAME_RATE
 from flowmusic import __version__
 from flowmusic.api.clip import Clip, ClipInfo, ModelInfo, ReferenceInfo
+from flowmusic.api.dtype import AUTO
 from flowmusic.api.editing import Canvas, HeldVelocity, put_back, starting_point
 from flowmusic.api.loudness import at_loudness, integrated_loudness, limit
 from flowmusic.api.prepared import ModelLimits, Prepared, prepare
@@ -45,14 +46,23 @@ class FlowMusic:
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path | None = None, device: str = "cpu", extractors: Extractors | None = None
+        cls,
+        source: str | Path | None = None,
+        device: str = "cpu",
+        extractors: Extractors | None = None,
+        dtype: str = AUTO,
     ) -> FlowMusic:
         """Load the bundled model (no source), one in a folder, or one of the Hugging Face hub (`owner/name`).
 
+        Args:
+            dtype: 'float32', 'bfloat16', 'float16'; 'auto' is bfloat16 where the device multiplies it
+                correctly, else float32.
+
         Raises:
-            ValueError: no such model, or files that are broken or do not fit together.
+            ValueError: no such model, files that are broken or do not fit together, or a device or dtype that
+                this machine does not have.
         """
-        return cls(load_pretrained(source, device), extractors)
+        return cls(load_pretrained(source, device, dtype), extractors)
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> Path:
         """Write the model as a folder that `from_pretrained` reads; `card` is its README.md."""
@@ -153,6 +163,7 @@ class FlowMusic:
             loudness=loudness,
             seconds={name: round(value, 3) for name, value in seconds.items()},
             torch=torch.__version__,
+            dtype=self.model.dtype_name,
             threads=torch.get_num_threads(),
         )
         return Clip(audio, self.sample_rate, prepared.controls, latents.cpu(), info, prepared.followed)

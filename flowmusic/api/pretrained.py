@@ -25,6 +25,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from flowmusic.api.dtype import generation_dtype
 from flowmusic.api.length import LengthRule
 from flowmusic.api.request import MAX_STEPS
 from flowmusic.codec.build import AnyCodec, build_codec
@@ -104,6 +105,7 @@ class Pretrained:
     """A model, ready to generate with: both parts in evaluation mode on one device.
 
     `network` makes latents, which `codec` turns into sound: a flow transformer, or a language model.
+    `dtype` is that of their largest layers; the weights of one that is not float32 are for generating alone.
     `fingerprint` identifies the files that it was read from. `license` (an SPDX expression) and `credits` are
     those of the weights; clips and exports carry them on.
     """
@@ -115,6 +117,11 @@ class Pretrained:
     defaults: GenerationDefaults
     license: str = ""
     credits: str = ""
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
 
     @property
     def device(self) -> torch.device:
@@ -137,11 +144,17 @@ class Pretrained:
         return text_encoder(self.defaults.text_encoder)
 
 
-def load_pretrained(source: str | Path | None = None, device: str | torch.device = "cpu") -> Pretrained:
+def load_pretrained(
+    source: str | Path | None = None, device: str | torch.device = "cpu", dtype: str = "float32"
+) -> Pretrained:
     """Read a model: the bundled one (None), a folder, or a model id of the Hugging Face hub.
 
+    Args:
+        dtype: in which it is to generate, as `generation_dtype` reads it.
+
     Raises:
-        ValueError: no such model, an unknown format, or weights that do not fit config.json.
+        ValueError: no such model, an unknown format, weights that do not fit config.json, or a dtype that the
+            device does not compute in.
     """
     place = _device(device)
     folder = resolve(source)
@@ -163,14 +176,22 @@ def load_pretrained(source: str | Path | None = None, device: str | torch.device
     _fill(codec, codec_folder / CODEC_FILE)
     _fill(network, folder / NETWORK_FILES[kind])
     name = BUNDLED if source is None or str(source) == BUNDLED else str(source)
+    codec.eval().to(place)
+    network.eval().to(place)
+    chosen = torch.float32
+    if isinstance(network, FlowTransformer):
+        chosen = generation_dtype(dtype, place, (network, codec.layers))
+        network.compute_in(chosen)
+        codec.compute_in(chosen)
     return Pretrained(
         name,
         _fingerprint([folder / CONFIG_FILE, codec_folder / CODEC_FILE, folder / NETWORK_FILES[kind]]),
-        codec.eval().to(place),
-        network.eval().to(place),
+        codec,
+        network,
         defaults,
         str(config.get("license", "")),
         str(config.get("credits", "")),
+        chosen,
     )
 
 
@@ -209,9 +230,12 @@ def _fill(module: nn.Module, path: Path) -> None:
 def save_pretrained(model: Pretrained, folder: str | Path, card: str | None = None) -> Path:
     """Write a model folder, whole or not at all; `card` is the text of its README.md.
 
-    The folder of an earlier model is replaced; ValueError if anything else stands there.
+    The folder of an earlier model is replaced; ValueError if anything else stands there. Of a model that was
+    loaded in 16 bits the weights are read again from where they came from.
     """
     folder = Path(folder)
+    if model.dtype != torch.float32:  # these weights have lost digits
+        model = load_pretrained(model.name, model.device)
     if folder.exists():
         _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -50,6 +50,7 @@ class BatchSettings:
     plots: bool = False
     candidates: int = 1
     weights: dict[str, float] | None = None
+    dtype: str = "float32"
     threads: int = 1
 
     def __post_init__(self) -> None:

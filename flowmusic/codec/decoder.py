@@ -59,14 +59,26 @@ class MagnitudeDecoder(nn.Module):
             for (columns, bins), (channels, layers) in zip(self.bands, refine, strict=True)
         )
 
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Hold the weights in `dtype`, for inference; those that give levels in float32: 8 bits are .1 dB."""
+        self.to(dtype)
+        self.norm.float()
+        self.leave.float()
+        for part in self.refine:
+            if isinstance(part, Refinement):
+                part.leave.float()
+
     def forward(self, latents: Tensor, levels: Sequence[Tensor] = ()) -> list[Tensor]:
         batch, frames, _ = latents.shape
+        dtype = self.enter.weight.dtype
+        latents = latents.to(dtype)
         # Each frame with its neighbours: what lies between two latent frames needs both.
         padded = torch.cat([latents[:, :1], latents, latents[:, -1:]], dim=1)  # (B, T + 2, D)
         context = torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], dim=-1)  # (B, T, 3D)
         hidden = self.enter(context).reshape(batch, frames * self.upsample, self.width)
         hidden = self.blocks(hidden.transpose(1, 2)).transpose(1, 2)  # (B, T * upsample, W)
-        out = self.leave(self.norm(hidden)).split([columns * bins for columns, bins in self.bands], dim=-1)
+        out = self.leave(self.norm(hidden.to(self.norm.weight.dtype)))
+        out = out.split([columns * bins for columns, bins in self.bands], dim=-1)
         read = [x.reshape(batch, -1, bins) for x, (_, bins) in zip(out, self.bands, strict=True)]
         if not levels:
             return read

@@ -69,6 +69,14 @@ class CodecModule(nn.Module):
         """
         raise NotImplementedError
 
+    @property
+    def layers(self) -> nn.Module:
+        """The layers that `compute_in` acts on; none, where a codec always computes in float32."""
+        return nn.Identity()
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Make ready to decode with the weights of `layers` in `dtype`, as fast as they can."""
+
     def encode(self, audio: Tensor) -> Tensor:
         """(B, C, S) sound -> (B, T, D) latents, as `Codec.encode`."""
         raise NotImplementedError

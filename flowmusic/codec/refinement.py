@@ -55,8 +55,9 @@ class Refinement(nn.Module):
     def forward(self, log_magnitude: Tensor, levels: Tensor) -> Tensor:
         n_bins = log_magnitude.shape[-1]
         maps = torch.cat([log_magnitude[:, None], levels.to(log_magnitude)], dim=1)  # (B, 1 + M, T, F)
-        hidden = self.enter(self._to_patches(maps + MIDDLE)) + self.place
-        added = self.leave(self.blocks(hidden))
+        patches = self._to_patches(maps + MIDDLE).to(self.enter.weight.dtype)
+        hidden = self.blocks(self.enter(patches) + self.place)
+        added = self.leave(hidden.to(self.leave.weight.dtype))
         return log_magnitude + self._from_patches(added)[..., :n_bins]
 
     def _to_patches(self, maps: Tensor) -> Tensor:

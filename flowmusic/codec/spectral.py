@@ -159,6 +159,14 @@ class SpectralCodec(CodecModule):
             return latents
         return torch.cat([latents, self.image.encode(audio.expand(-1, 2, -1))], dim=-1)
 
+    @property
+    def layers(self) -> nn.Module:
+        return self.decoder
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        self.decoder.compute_in(dtype)
+        self.decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
     def features(self, latents: Tensor) -> Tensor:
         """Band levels that the latents store: (B, T, D) -> (B, T, N)."""
         weighted = (latents[..., : self.config.latent_dim] * self.scale) @ self.components.T

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowmusic.api.request import HIGHEST_LUFS, LOWEST_LUFS
 from flowmusic.arguments import number, whole_number
-from flowmusic.commands.options import add_candidates, add_extraction, add_model, extractors
+from flowmusic.commands.options import add_candidates, add_dtype, add_extraction, add_model, extractors
 
 if TYPE_CHECKING:
     from flowmusic.batch.manifest import Manifest
@@ -71,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_candidates(clips)
     how = parser.add_argument_group("how")
     add_model(how)
+    add_dtype(how)
     how.add_argument(
         "--devices",
         type=whole_number("devices", 1, 1024),
@@ -146,6 +147,7 @@ def _read_prompts(path: Path) -> list[str]:
 
 
 def _make(args: argparse.Namespace, manifest: Manifest) -> int:
+    from flowmusic.api.dtype import AUTO
     from flowmusic.api.model import FlowMusic
     from flowmusic.batch.ranks import device_of_rank
     from flowmusic.batch.run import run_batch
@@ -155,7 +157,7 @@ def _make(args: argparse.Namespace, manifest: Manifest) -> int:
     if args.weights is not None and args.no_scores and args.candidates == 1:
         raise ValueError("--weights says how scores count together; --no-scores asks for none")
     device = device_of_rank(args.device, args.devices)
-    model = FlowMusic.from_pretrained(args.checkpoint, device, extractors(args))
+    model = FlowMusic.from_pretrained(args.checkpoint, device, extractors(args), args.dtype or AUTO)
     settings = BatchSettings(
         model=model.model.fingerprint,
         extractors=model.extractors.names,
@@ -165,6 +167,7 @@ def _make(args: argparse.Namespace, manifest: Manifest) -> int:
         plots=args.plot,
         candidates=args.candidates,
         weights=None if args.weights is None else parse_weights(args.weights),
+        dtype=model.model.dtype_name,
         threads=args.threads,
     )
     with _bar() as progress:

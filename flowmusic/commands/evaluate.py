@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowmusic.arguments import number, whole_number
-from flowmusic.commands.options import add_extractors, add_request
+from flowmusic.commands.options import add_dtype, add_extractors, add_request
 
 if TYPE_CHECKING:
     from flowmusic.api.model import FlowMusic
@@ -129,6 +129,7 @@ def add_sampling(parser: argparse.ArgumentParser, solver: bool = True) -> None:
     parser.add_argument(
         "--checkpoint", metavar="MODEL", help="a model's folder or hub id (default: the bundled model)"
     )
+    add_dtype(parser)
 
 
 def sampling_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -161,6 +162,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate as `args` say and write the tables to standard output."""
     from features.events import ExtractedStore
     from features.extract import Extractors
+    from flowmusic.api.dtype import AUTO
     from flowmusic.api.model import FlowMusic
     from flowmusic.api.output import check_folder
     from flowmusic.evaluation.clip_store import ClipStore, FlowMaker
@@ -174,7 +176,7 @@ def run(args: argparse.Namespace) -> int:
     check_folder(args.out / TABLE_FILE)
     sampling = sampling_of(args)
     found = find_references(args.references, args.n)
-    model = FlowMusic.from_pretrained(args.checkpoint)
+    model = FlowMusic.from_pretrained(args.checkpoint, dtype=args.dtype or AUTO)
     clips = [load_clip(item, args.duration) for item in found]
     extractors = Extractors(args.separator, args.melody_extractor, args.chord_recogniser)
     store = ExtractedStore(args.out / "extracted", extractors)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from flowmusic.commands.options import (
     add_candidates,
+    add_dtype,
     add_extraction,
     add_model,
     add_overwrite,
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_candidates(model)
     add_model(model)
+    add_dtype(model)
     out = parser.add_argument_group("output")
     out.add_argument("-o", "--out", type=Path, required=True, help="clip to write: .wav, .flac or .ogg")
     out.add_argument(
@@ -77,6 +79,7 @@ def asked_request(args: argparse.Namespace) -> tuple[Request, ClipInfo | None]:
 
 def run(args: argparse.Namespace) -> int:
     from features.controls import CONTROL_NAMES
+    from flowmusic.api.dtype import AUTO
     from flowmusic.api.model import FlowMusic
     from flowmusic.api.output import check_new, output_paths
     from flowmusic.api.sidecar import check_model
@@ -99,7 +102,8 @@ def run(args: argparse.Namespace) -> int:
     parts = extractors(args)
     if args.plot or choice.candidates > 1:  # needed when the clip is made: what is missing is reported now
         parts.prepare(CONTROL_NAMES if args.plot else tuple(request.sources) or CONTROL_NAMES)
-    model = FlowMusic.from_pretrained(args.checkpoint, args.device, parts)
+    dtype = args.dtype or (AUTO if info is None else info.dtype)
+    model = FlowMusic.from_pretrained(args.checkpoint, args.device, parts, dtype)
     if info is not None:
         check_model(model.model.name, model.model.fingerprint, info, args.sidecar)
     with progress_bar() as progress, using_threads(None if info is None else info.threads):

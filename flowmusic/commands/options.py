@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from features import choices
+from flowmusic.api.dtype import DTYPES
 from flowmusic.api.request import REQUEST_FIELDS, kind_of, range_of
 from flowmusic.arguments import named, number, whole_number
 from flowmusic.flow.solvers import SOLVERS
@@ -67,6 +68,16 @@ def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
         help="a model's folder or hub id owner/name (default: the bundled model)",
     )
     parser.add_argument("--device", default="cpu", help="device to compute on: cpu, cuda, mps (default: cpu)")
+
+
+def add_dtype(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """--dtype."""
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        help="numbers to compute in; each gives other bytes that sound alike (default: auto, bfloat16 where "
+        "the device multiplies it correctly, else float32)",
+    )
 
 
 def add_candidates(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

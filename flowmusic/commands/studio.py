@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from flowmusic.arguments import whole_number
-from flowmusic.commands.options import add_model
+from flowmusic.commands.options import add_dtype, add_model
 
 DEFAULT_FOLDER = "flowmusic-studio"
 
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--token", help="token that opens the studio (default: a new one at random)")
     add_model(parser)
+    add_dtype(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,7 +55,12 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"flowmusic studio needs {error.name}, which is missing: pip install 'flowmusic[studio]'"
         ) from error
+    from flowmusic.api.dtype import AUTO
+    from flowmusic.api.model import FlowMusic
     from flowmusic.studio.serve import serve
 
-    serve(args.folder, args.host, args.port, args.token, args.checkpoint, args.device, args.open)
+    def load() -> FlowMusic:
+        return FlowMusic.from_pretrained(args.checkpoint, args.device, dtype=args.dtype or AUTO)
+
+    serve(args.folder, args.host, args.port, args.token, load, args.open)
     return 0

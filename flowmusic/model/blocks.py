@@ -67,7 +67,8 @@ class ConvFeedForward(nn.Module):
         if frame_mask is not None:
             x = x * frame_mask  # frames past the end of a clip are the zeros that any clip ends with
         with torch.autocast(x.device.type, enabled=False):
-            near = self.conv(x.float().transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)  # (B, T, H)
+            images = x.to(self.conv.weight.dtype).transpose(1, 2).unsqueeze(2)  # (B, H, 1, T)
+            near = self.conv(images).squeeze(2).transpose(1, 2)  # (B, T, H)
         out: Tensor = self.contract(functional.gelu(self.expand(near)))
         return out
 

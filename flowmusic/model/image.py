@@ -54,6 +54,11 @@ class ImageHead(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """As `FlowTransformer.compute_in`."""
+        for part in (self.project_image, self.project_hidden, *self.blocks, self.project_out):
+            part.to(dtype)
+
     def forward(
         self,
         x_t: Tensor,
@@ -67,7 +72,9 @@ class ImageHead(nn.Module):
         with torch.autocast(x_t.device.type, enabled=False):
             modulation = self.modulation(time).unflatten(-1, (MODULATIONS, -1))  # (B, 6, W)
             shift, scale = self.modulation_out(time).unsqueeze(1).chunk(2, dim=-1)  # (B, 1, W)
-        x = (self.project_image(x_t) + self.project_hidden(hidden)).float()
+        dtype = self.project_image.weight.dtype
+        modulation, shift, scale = modulation.to(dtype), shift.to(dtype), scale.to(dtype)
+        x = (self.project_image(x_t.to(dtype)) + self.project_hidden(hidden)).to(dtype)
         none = x.new_empty(0)
         for block in self.blocks:
             x = block(x, modulation, by, key_mask, frame_mask, None, none)

@@ -86,9 +86,26 @@ class FlowTransformer(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the weights with which the steps of a solver are computed."""
+        return self.project_in.weight.dtype
+
+    def compute_in(self, dtype: torch.dtype) -> FlowTransformer:
+        """Hold the weights of the steps in `dtype`, for inference; returns itself.
+
+        What is computed once a clip, the embedding of the time and the velocity stay in float32.
+        """
+        for part in (self.project_in, *self.blocks, self.project_out):
+            part.to(dtype)
+        if self.image is not None:
+            self.image.compute_in(dtype)
+        return self
+
     def read_tokens(self, condition: Condition) -> ReadTokens:
         """Keys and values of the text and the style."""
         tokens, mask = self.tokens(condition)
+        tokens = tokens.to(self.dtype)
         return ReadTokens(tuple(block.keys_values(tokens) for block in self.blocks), mask[:, None, None])
 
     def prepare(
@@ -109,10 +126,10 @@ class FlowTransformer(nn.Module):
         if self.summary is not None:
             temporal = temporal + self.summary(condition)
         return Prepared(
-            temporal=temporal,
+            temporal=temporal.to(self.dtype),
             tokens=tokens,
             frame_mask=frame_mask,
-            rotation=rotation(condition.n_frames, head_dim, temporal.device),
+            rotation=rotation(condition.n_frames, head_dim, temporal.device, self.dtype),
         )
 
     def velocity(self, x_t: Tensor, t: Tensor, prepared: Prepared) -> Tensor:
@@ -127,11 +144,13 @@ class FlowTransformer(nn.Module):
         with torch.autocast(x_t.device.type, enabled=False):
             modulation = self.modulation(time).unflatten(-1, (MODULATIONS, -1))  # (B, 6, H)
             shift, scale = self.modulation_out(time).unsqueeze(1).chunk(2, dim=-1)  # (B, 1, H)
+        modulation, shift, scale = (part.to(self.dtype) for part in (modulation, shift, scale))
         mask = prepared.frame_mask
         key_mask = None if mask is None else mask[:, None, None]  # (B, 1, 1, T)
         frames = None if mask is None else mask.unsqueeze(-1)  # (B, T, 1)
         sound_t, image_t = x_t.split((self.config.sound_dim, self.config.image_dim), dim=-1)
-        x = (self.project_in(sound_t) + prepared.temporal).float()
+        # under autocast the weights are in float32, and the residual stream stays there too
+        x = (self.project_in(sound_t.to(self.dtype)) + prepared.temporal).to(self.dtype)
         recompute = self.recompute and torch.is_grad_enabled()
         tokens = prepared.tokens
         for block, keys_values in zip(self.blocks, tokens.keys_values, strict=True):

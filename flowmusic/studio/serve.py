@@ -8,10 +8,15 @@ import secrets
 import socket
 import sys
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from features.files import locked
 from flowmusic.studio.auth import LOOPBACK, Access
+
+if TYPE_CHECKING:
+    from flowmusic.api.model import FlowMusic
 
 MIN_TOKEN = 16
 _BACKLOG = 128
@@ -61,9 +66,9 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    folder: Path, host: str, port: int, token: str | None, checkpoint: str | None, device: str, opens: bool
+    folder: Path, host: str, port: int, token: str | None, load: Callable[[], FlowMusic], opens: bool
 ) -> None:
-    """Serve until interrupted.
+    """Serve until interrupted; `load` gives the model.
 
     Raises:
         ValueError: an address that cannot be served, a folder that another server uses, or no session.
@@ -72,7 +77,7 @@ def serve(
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with locked(folder / ".lock", patience_s=0):
-            _serve(folder, host, port, token, checkpoint, device, opens)
+            _serve(folder, host, port, token, load, opens)
     except BlockingIOError as error:
         raise ValueError(
             f"{folder} is open in another studio: close that, or choose another folder"
@@ -80,11 +85,10 @@ def serve(
 
 
 def _serve(
-    folder: Path, host: str, port: int, token: str | None, checkpoint: str | None, device: str, opens: bool
+    folder: Path, host: str, port: int, token: str | None, load: Callable[[], FlowMusic], opens: bool
 ) -> None:
     import uvicorn
 
-    from flowmusic.api.model import FlowMusic
     from flowmusic.studio.app import make_app
     from flowmusic.studio.jobs import Studio
 
@@ -97,7 +101,7 @@ def _serve(
             "the studio is open to every machine that reaches %s and knows the token; what is sent is not "
             "encrypted", host,
         )  # fmt: skip
-    studio = Studio(FlowMusic.from_pretrained(checkpoint, device), folder, warms=True)
+    studio = Studio(load(), folder, warms=True)
     address = f"http://{shown}:{port}/?token={access.token}"
     sys.stdout.write(f"flowmusic studio: {address}\n")
     sys.stdout.flush()
