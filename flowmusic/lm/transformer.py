@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from flowmusic.attention import KeysValues, Rotation, rotation
 from flowmusic.conditioning.condition import Condition
@@ -99,6 +100,21 @@ class TokenTransformer(nn.Module):
         states = self.states(self.before(delayed), prepared)
         return undelay(self.frame_logits(states), codes.shape[1])
 
+    def losses(self, codes: Tensor, condition: Condition) -> Tensor:
+        """Cross entropy in nats of each of the codes (B, T, K), given those before it: (B, T, K), float32."""
+        if self.within is not None:
+            logits = self(codes, condition)
+            return functional.cross_entropy(
+                logits.flatten(0, 2).float(), codes.flatten(), reduction="none"
+            ).view_as(codes)
+        # in the order of the steps: to gather logits by frame costs a copy of all of them for each codebook
+        delayed = delay(codes, self.config.codes)  # (B, T + K - 1, K)
+        logits = self.frame_logits(self.states(self.before(delayed), self.prepare(condition)))
+        losses = functional.cross_entropy(
+            logits.flatten(0, 2).float(), delayed.flatten(), ignore_index=self.config.codes, reduction="none"
+        )
+        return undelay(losses.view_as(delayed), codes.shape[1])
+
     def before(self, codes: Tensor) -> Tensor:
         """The codes (B, T, K) that each step sees: those of the step before it, and none at first."""
         start = torch.full_like(codes[:, :1], self.config.codes)
@@ -109,9 +125,9 @@ class TokenTransformer(nn.Module):
     ) -> Tensor:
         """Hidden states (B, S, H) of the steps from `start`, of which each sees codes (B, S, K)."""
         end = start + seen.shape[1]
-        x = prepared.temporal[:, start:end]
-        for index in range(seen.shape[2]):
-            x = x + self.embed[index][seen[..., index]]
+        rows = seen + torch.arange(seen.shape[2], device=seen.device) * self.embed.shape[1]
+        embedded = functional.embedding_bag(rows.flatten(0, 1), self.embed.flatten(0, 1), mode="sum")
+        x = prepared.temporal[:, start:end] + embedded.view(*seen.shape[:2], -1)
         by = prepared.positions(start, end)
         for index, (block, tokens) in enumerate(zip(self.blocks, prepared.keys_values, strict=True)):
             x = block(x, by, tokens, prepared.mask, None if caches is None else caches[index])
@@ -121,7 +137,8 @@ class TokenTransformer(nn.Module):
     def frame_logits(self, states: Tensor) -> Tensor:
         """(B, S, H) -> (B, S, K, codes), of the delay pattern."""
         assert self.heads is not None
-        return torch.einsum("bsh,kch->bskc", states, self.heads)
+        logits = functional.linear(states, self.heads.flatten(0, 1))  # one product is faster than K
+        return logits.unflatten(-1, self.heads.shape[:2])
 
     def empty_caches(self, prepared: Prepared) -> list[Cache]:
         """A cache of each block for all steps of the clip."""

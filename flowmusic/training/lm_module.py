@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from flowmusic.conditioning.condition import Condition
 from flowmusic.data.flow_data import FlowBatch
@@ -76,11 +75,11 @@ class LmTraining(ConditionedTraining):
     def loss(self, net: torch.nn.Module, batch: FlowBatch, condition: Condition) -> TokenLoss:
         """Cross entropy of the tokens that are not known as context."""
         codes = self.net.latents.encode(batch.x_1)  # (B, T, K)
-        logits = net(codes, condition).float()
-        losses = functional.cross_entropy(logits.flatten(0, 2), codes.flatten(), reduction="none")
+        assert isinstance(net, TokenTransformer)
+        losses = net.losses(codes, condition)  # (B, T, K)
         counted = (~batch.known).float()  # (B, T)
         n_frames = counted.sum()
-        by_codebook = (losses.view_as(codes) * counted.unsqueeze(-1)).sum((0, 1)) / n_frames.clamp(min=1)
+        by_codebook = (losses * counted.unsqueeze(-1)).sum((0, 1)) / n_frames.clamp(min=1)
         return TokenLoss(by_codebook.mean(), n_frames, by_codebook.detach())
 
     def validation_step(self, batch: FlowBatch, batch_idx: int) -> None:

@@ -115,7 +115,7 @@ def test_only_a_loop_continues_at_its_start(seed: int) -> None:
     loop, plain = (
         model().generate(chords=CHART, duration=4.0, loop=loop, seed=seed, steps=4) for loop in (True, False)
     )
-    assert click(loop.audio[0]) < 0.25 and click(plain.audio[0]) > 0.5
+    assert 4 * click(loop.audio[0]) < click(plain.audio[0])
     assert leap(loop.latents) < 0.8 * leap(plain.latents)
     for clip, circular in ((loop, True), (plain, False)):
         decoded, other = (
