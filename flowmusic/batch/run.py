@@ -156,7 +156,7 @@ def run_batch(
 
 
 def default_settings(model: FlowMusic) -> BatchSettings:
-    return BatchSettings(model.model.fingerprint, model.extractors.names)
+    return BatchSettings(model.model.fingerprint, model.extractors.names, dtype=model.model.dtype_name)
 
 
 def _trainer(model: FlowMusic, devices: int, nodes: int, out: Path) -> Trainer:
