@@ -1,11 +1,12 @@
 """Seconds and memory of what a user waits for, each measured in a process of its own.
 
-    python -m benchmarks.speed --reference examples/melody.ogg --threads 2
+    python -m benchmarks.speed --threads 2
+    python -m benchmarks.speed --threads 2 --busy 2 --dtypes auto   beside two busy processes
+    python -m benchmarks.speed --threads 2 --long                   a clip of three minutes as well
 
-Prints a table: `flowmusic --help`; loading the extractors and extracting all three controls of
-a reference; loading the model, sampling and decoding a clip at the defaults; the command of
-`make demo` with its plot; peak memory. `--long` adds a clip of three minutes that follows a
-recording's drums and a chart.
+Prints a table: the machine's own rate of matrix products; the command line from a cold start, with a text and a
+chart, with three recordings, and that of `make demo`; extracting all three controls of a reference; clips at the
+defaults in a running process, in each dtype; peak memory.
 """
 
 from __future__ import annotations
@@ -18,26 +19,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
 LONG_S = 180.0
-DEFAULT_REFERENCE = ROOT / "examples" / "melody.ogg"
 MIB_PER_RSS_UNIT = 1 / 1024 if sys.platform != "darwin" else 1 / 1024**2
+CHART = "Am | F C | G7 Csus4"
+REPEATS = 5
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One row of the table; `ratio` is seconds of computing for a second of sound."""
+    """One row of the table."""
 
     name: str
     seconds: float
-    ratio: float | None
-    peak_mib: float | None
+    peak_mib: float | None = None
 
 
 def reference_audio(path: Path, duration_s: float) -> tuple[np.ndarray, int]:
@@ -47,6 +50,18 @@ def reference_audio(path: Path, duration_s: float) -> tuple[np.ndarray, int]:
     audio = read_audio(path)
     n_samples = round(duration_s * audio.sample_rate)
     return np.resize(audio.mono(), n_samples), audio.sample_rate
+
+
+def time_products(options: argparse.Namespace) -> dict[str, float]:
+    """Products of two matrices of 1024 x 1024; torch computes those of the flow in the same library."""
+    import torch
+
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.randn(1024, 1024).to(dtype)
+        best = min(_timed(lambda a=a: a @ a) for _ in range(20))
+        seconds[f"a product of 1024 x 1024 in {str(dtype)[6:]} ({2.147 / best:.0f} GFLOP/s)"] = best
+    return seconds
 
 
 def time_features(options: argparse.Namespace) -> dict[str, float]:
@@ -74,56 +89,56 @@ def time_features(options: argparse.Namespace) -> dict[str, float]:
 def time_generation(options: argparse.Namespace) -> dict[str, float]:
     """A clip at the defaults, from controls that are known already."""
     start = time.perf_counter()
-    import torch
-
     from features.extract import extract_controls
     from flowmusic import FlowMusic
 
-    model = FlowMusic.from_pretrained(options.checkpoint)
+    model = FlowMusic.from_pretrained(options.checkpoint, dtype=options.dtype)
     loaded = time.perf_counter()
-    controls = extract_controls(chords="Am | F C | G7 Csus4", duration_s=options.duration)
-    model.generate(text="a calm piano trio", controls=controls, duration=1.0)
-    warm = time.perf_counter()
-    clip = model.generate(text="a calm piano trio", controls=controls, duration=options.duration)
-    made = time.perf_counter()
-    latents = clip.latents[None]
-    with torch.inference_mode():
-        model.model.codec.decode(latents)
-    decoded = time.perf_counter()
+    controls = extract_controls(chords=CHART, duration_s=options.duration)
+    settings = {"text": "a calm piano trio", "controls": controls, "duration": options.duration}
+    first = _timed(lambda: model.generate(**settings))
+    clips = [model.generate(**settings, seed=seed) for seed in range(1, REPEATS + 1)]
+    stages = {
+        name: float(np.median([clip.info.seconds[name] for clip in clips])) for name in clips[0].info.seconds
+    }
+    where = f"generate ({clips[0].info.dtype})"
     return {
-        "generate: imports, model loaded": loaded - start,
-        "generate: first clip (1 s, with the text encoder)": warm - loaded,
-        "generate: a clip at the defaults": made - warm,
-        "generate: of this, decoding": decoded - made,
+        f"{where}: imports, model loaded": loaded - start,
+        f"{where}: first clip": first,
+        f"{where}: a clip at the defaults (median of {REPEATS})": sum(stages.values()),
+        **{f"{where}: of this, {name}": stages[name] for name in ("sampling", "decoding")},
     }
 
 
 def time_long(options: argparse.Namespace) -> dict[str, float]:
     """A clip of LONG_S seconds at the defaults, extracting its drums included."""
-    start = time.perf_counter()
     from flowmusic import FlowMusic
 
-    model = FlowMusic.from_pretrained(options.checkpoint)
-    loaded = time.perf_counter()
-    drums = reference_audio(ROOT / "examples" / "drums.ogg", LONG_S)
-    model.generate(drums=drums, chords="Am | F C | G7 Csus4", duration=LONG_S)
-    return {
-        "long: imports, model loaded": loaded - start,
-        f"long: a clip of {LONG_S:g} s with drums and a chart": time.perf_counter() - loaded,
-    }
+    model = FlowMusic.from_pretrained(options.checkpoint, dtype=options.dtype)
+    drums = reference_audio(EXAMPLES / "drums.ogg", LONG_S)
+    name = f"long ({model.model.dtype_name}): a clip of {LONG_S:g} s with drums and a chart"
+    return {name: _timed(lambda: model.generate(drums=drums, chords=CHART, duration=LONG_S))}
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 STAGES: dict[str, Callable[[argparse.Namespace], dict[str, float]]] = {
+    "products": time_products,
     "features": time_features,
     "generate": time_generation,
     "long": time_long,
 }
-OPTIONAL = ("long",)
+OF_A_DTYPE = ("generate", "long")
 
 
 def run_child(command: list[str], threads: int) -> tuple[str, float, float]:
     """Standard output, seconds and peak memory in MiB of a fresh process."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
     assert process.stdout is not None
@@ -134,40 +149,63 @@ def run_child(command: list[str], threads: int) -> tuple[str, float, float]:
     return output, time.perf_counter() - start, usage.ru_maxrss * MIB_PER_RSS_UNIT
 
 
-def demo_command(folder: Path) -> list[str]:
-    """The command of `make demo`, as the Makefile has it, but for a folder of ours and without a cache."""
+def commands(folder: Path) -> dict[str, list[str]]:
+    """What is typed into a shell, by what it is: with a text and a chart, with three recordings, `make demo`."""
+    recordings = [f"--{role}={EXAMPLES / f'{role}.ogg'}" for role in ("drums", "melody")]
+    recordings += [f"--chords={EXAMPLES / 'melody.ogg'}", "--duration=10"]
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split("\ndemo: ")[1].split("\t@echo")[0]
-    words = shlex.split(recipe.partition("\n")[2].replace("\\\n", " ").replace("$(DEMO)", str(folder)))
-    return [sys.executable, "-m", "flowmusic", *words[1:], "--no-cache"]
+    demo = shlex.split(recipe.partition("\n")[2].replace("\\\n", " ").replace("$(DEMO)", str(folder)))[1:]
+    generate = ["generate", "--overwrite", "-o", str(folder / "clip.wav")]
+    return {
+        "flowmusic --help": ["--help"],
+        "flowmusic generate, text and chart": [
+            *generate,
+            "--text",
+            "calm piano",
+            "--chords",
+            "Am | F | C | G7",
+        ],
+        "flowmusic generate, three recordings never seen": [*generate, *recordings, "--no-cache"],
+        "make demo, installed: clip, scores and plot": [*demo, "--no-cache"],
+    }
 
 
-def measure(options: argparse.Namespace) -> list[Figure]:
+@contextmanager
+def beside(n_busy: int) -> Iterator[None]:
+    """Beside so many processes that never rest."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(n_busy)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+
+
+def measure(options: argparse.Namespace) -> Iterator[Figure]:
     """Every row, in order."""
-    runs = [run_child([sys.executable, "-m", "flowmusic", "--help"], options.threads) for _ in range(3)]
-    help_s, help_mib = min(run[1] for run in runs), runs[0][2]
-    figures = [Figure("flowmusic --help (best of 3)", help_s, None, help_mib)]
-    for stage in STAGES:
-        if stage in OPTIONAL and not getattr(options, stage):
-            continue
-        command = [sys.executable, str(Path(__file__).resolve()), "--stage", stage]
-        command += ["--duration", str(options.duration), "--reference", str(options.reference.resolve())]
-        command += ["--checkpoint", options.checkpoint] if options.checkpoint else []
-        output, _, peak_mib = run_child(command, options.threads)
-        for name, seconds in json.loads(output.splitlines()[-1]).items():
-            scaled = not ("loaded" in name or "first clip" in name)
-            duration_s = LONG_S if stage == "long" else options.duration
-            figures.append(Figure(name, seconds, seconds / duration_s if scaled else None, peak_mib))
     with tempfile.TemporaryDirectory() as folder:
-        _, demo_s, demo_mib = run_child(demo_command(Path(folder)), options.threads)
-    figures.append(Figure("make demo, installed: clip and plot of the examples", demo_s, None, demo_mib))
-    return figures
+        for name, words in commands(Path(folder)).items():
+            runs = [run_child([sys.executable, "-m", "flowmusic", *words], options.threads) for _ in range(3)]
+            yield Figure(f"{name} (best of 3)", min(run[1] for run in runs), runs[0][2])
+    for stage in STAGES:
+        if stage == "long" and not options.long:
+            continue
+        for dtype in options.dtypes if stage in OF_A_DTYPE else ("auto",):
+            command = [sys.executable, str(Path(__file__).resolve()), "--stage", stage, "--dtype", dtype]
+            command += ["--duration", str(options.duration), "--reference", str(options.reference.resolve())]
+            command += ["--checkpoint", options.checkpoint] if options.checkpoint else []
+            output, _, peak_mib = run_child(command, options.threads)
+            for name, seconds in json.loads(output.splitlines()[-1]).items():
+                yield Figure(name, seconds, peak_mib)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description="Seconds and memory of features, generation, decoding, the demo, --help."
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--reference", type=Path, default=DEFAULT_REFERENCE, help="a recording to follow")
+    parser.add_argument(
+        "--reference", type=Path, default=EXAMPLES / "melody.ogg", help="a recording to extract controls of"
+    )
     parser.add_argument(
         "--duration", type=float, default=10.0, metavar="SECONDS", help="of reference and clip (10)"
     )
@@ -175,8 +213,11 @@ def main() -> int:
     parser.add_argument(
         "--threads", type=int, default=os.cpu_count() or 1, help="OMP_NUM_THREADS (all cores)"
     )
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="beside so many busy processes (0)")
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "auto"], help="of clips (float32 auto)")
     parser.add_argument("--long", action="store_true", help="a clip of three minutes as well")
     parser.add_argument("--stage", choices=tuple(STAGES), help=argparse.SUPPRESS)
+    parser.add_argument("--dtype", default="auto", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stage:
         sys.stdout.write(json.dumps(STAGES[options.stage](options)) + "\n")
@@ -186,18 +227,17 @@ def main() -> int:
     from flowmusic.evaluation.report import markdown_table
 
     load = os.getloadavg()[0]
+    with beside(options.busy):
+        figures = list(measure(options))
     rows: list[list[str | float | None]] = [
-        [
-            figure.name,
-            f"{figure.seconds:.2f}",
-            figure.ratio,
-            f"{figure.peak_mib:.0f}" if figure.peak_mib else None,
-        ]
-        for figure in measure(options)
+        [figure.name, f"{figure.seconds:.3g}", f"{figure.peak_mib:.0f}" if figure.peak_mib else None]
+        for figure in figures
     ]
-    header = ["what", "seconds", "of real time", "peak MiB of its process"]
-    sys.stdout.write(f"{options.duration:g} s, {options.threads} threads, load average before {load:.1f}\n\n")
-    sys.stdout.write(markdown_table(header, rows) + "\n")
+    sys.stdout.write(
+        f"{options.duration:g} s, {options.threads} threads, beside {options.busy} busy processes, load average "
+        f"before {load:.1f}\n\n"
+    )
+    sys.stdout.write(markdown_table(["what", "seconds", "peak MiB of its process"], rows) + "\n")
     return 0
 
 
