@@ -4,9 +4,9 @@
     python -m benchmarks.speed --threads 2 --busy 2 --dtypes auto   beside two busy processes
     python -m benchmarks.speed --threads 2 --long                   a clip of three minutes as well
 
-Prints a table: the machine's own rate of matrix products; the command line from a cold start, with a text and a
-chart, with three recordings, and that of `make demo`; extracting all three controls of a reference; clips at the
-defaults in a running process, in each dtype; peak memory.
+Prints a table: the command line from a cold start, with a text and a chart, with three recordings, and that of
+`make demo`; the machine's own rate of matrix products; extracting all three controls of a reference; clips at
+the defaults in a running process, in each dtype; peak memory.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def run_child(command: list[str], threads: int) -> tuple[str, float, float]:
 
 
 def commands(folder: Path) -> dict[str, list[str]]:
-    """What is typed into a shell, by what it is: with a text and a chart, with three recordings, `make demo`."""
+    """What is typed into a shell, by what it is."""
     recordings = [f"--{role}={EXAMPLES / f'{role}.ogg'}" for role in ("drums", "melody")]
     recordings += [f"--chords={EXAMPLES / 'melody.ogg'}", "--duration=10"]
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split("\ndemo: ")[1].split("\t@echo")[0]
@@ -234,8 +234,8 @@ def main() -> int:
         for figure in figures
     ]
     sys.stdout.write(
-        f"{options.duration:g} s, {options.threads} threads, beside {options.busy} busy processes, load average "
-        f"before {load:.1f}\n\n"
+        f"{options.duration:g} s, {options.threads} threads, beside {options.busy} busy processes, "
+        f"load average before {load:.1f}\n\n"
     )
     sys.stdout.write(markdown_table(["what", "seconds", "peak MiB of its process"], rows) + "\n")
     return 0
