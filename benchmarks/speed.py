@@ -4,9 +4,9 @@
     python -m benchmarks.speed --threads 2 --busy 2 --dtypes auto   beside two busy processes
     python -m benchmarks.speed --threads 2 --long                   a clip of three minutes as well
 
-Prints a table: the command line from a cold start, with a text and a chart, with three recordings, and that of
-`make demo`; the machine's own rate of matrix products; extracting all three controls of a reference; clips at
-the defaults in a running process, in each dtype; peak memory.
+Prints a table: the command line from a cold start, with a text and a chart, with three recordings, and that
+of `make demo`; the rate of matrix products of the machine; extracting all three controls of a reference;
+clips at the defaults in a running process, in each dtype; peak memory.
 """
 
 from __future__ import annotations
