@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from flowmusic.codec.griffin_lim import griffin_lim
 from flowmusic.codec.phase import Stft, partial_phases, reconstruct
 
 RATE = 32000
@@ -73,3 +74,27 @@ def test_a_steady_partial_advances_by_its_own_frequency(stft: Stft) -> None:
 
 def test_silence_stays_silent(stft: Stft) -> None:
     assert float(reconstruct(torch.zeros(1, 20, stft.n_bins), stft, 12800).abs().max()) == 0.0
+
+
+def test_low_bins_alone_give_the_same_sound_at_a_lower_sample_rate(stft: Stft) -> None:
+    magnitude = stft.magnitude(gliding_chord(), 100)
+    magnitude[..., 240:] = 0.0  # 1875 Hz
+    full, low = (reconstruct(values, stft, 64_000, 8) for values in (magnitude, magnitude[..., :240]))
+    assert float((full - low).norm() / full.norm()) < 0.02
+
+
+@pytest.mark.parametrize(("window", "hop"), [(512, 128), (2048, 320), (96, 40)])
+def test_griffin_lim_is_that_of_the_stft(window: int, hop: int) -> None:
+    """Against torch's own transforms, iteration by iteration."""
+    stft, n_frames = Stft(window, hop), 30
+    audio = torch.randn(2, n_frames * hop, generator=torch.Generator().manual_seed(0))
+    target = stft.spectrum(audio, n_frames).abs()  # (B, F, T + 2)
+    spectrum = torch.polar(target, torch.rand(target.shape, generator=torch.Generator().manual_seed(1)) * 6)
+    found = griffin_lim(spectrum.transpose(1, 2).clone(), target.transpose(1, 2), window, hop, 3, 0.9)
+    previous = torch.zeros_like(spectrum)
+    for _ in range(3):
+        sound = stft.synthesise(spectrum, n_frames * hop)
+        consistent = stft.spectrum(sound, n_frames)
+        spectrum = target * torch.sgn(consistent + 0.9 * (consistent - previous))
+        previous = consistent
+    torch.testing.assert_close(found.transpose(1, 2), spectrum, atol=1e-3, rtol=1e-3)
