@@ -10,15 +10,12 @@ from features.chord_labels import ChordSegment, segments_to_channels
 from features.controls import N_CHORD_CHANNELS, N_DRUM_BANDS, N_PITCHES, ControlSpec, SymbolSpec
 from features.frames import FrameGrid
 from features.notation import (
-    CHART_SUFFIXES,
-    LAB_SUFFIXES,
-    MIDI_SUFFIXES,
-    TABLE_SUFFIXES,
     hits_to_drum_energies,
     read_chords,
     read_drums,
     read_melody,
 )
+from features.suffixes import CHART_SUFFIXES, LAB_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
 from features.symbols import DrumHit, Note, notes_to_salience
 
 SYMBOL_BLUR_S = 0.02

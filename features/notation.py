@@ -16,6 +16,7 @@ from features.f0_table import F0Track, read_f0_table
 from features.files import is_file, is_folder
 from features.label_table import read_label_table
 from features.midi import MidiScore, read_midi
+from features.suffixes import CHART_SUFFIXES, LAB_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
 from features.symbols import (
     DrumHit,
     NotationError,
@@ -45,10 +46,6 @@ __all__ = [
     "read_midi",
 ]
 
-MIDI_SUFFIXES = (".mid", ".midi", ".smf", ".kar", ".rmi")
-TABLE_SUFFIXES = (".csv", ".tsv", ".f0")
-CHART_SUFFIXES = (".txt", ".chart", ".chords", ".cho", ".chordpro", ".crd")
-LAB_SUFFIXES = (".lab",)
 _FILE_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,5}$")
 
 

@@ -6,8 +6,6 @@ file, or Python objects).
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,11 +17,8 @@ from typing_extensions import TypeIs
 from features.audio import (
     READABLE_SUFFIXES,
     Audio,
-    AudioError,
     AudioSource,
     is_array_with_rate,
-    read_audio,
-    to_audio,
     what_is_amiss,
 )
 from features.chord_chart import Chart
@@ -31,25 +26,17 @@ from features.chord_labels import ChordSegment
 from features.controls import CONTROLS, SymbolSpec
 from features.files import is_file, is_folder
 from features.notation import (
-    CHART_SUFFIXES,
-    LAB_SUFFIXES,
-    MIDI_SUFFIXES,
-    TABLE_SUFFIXES,
     F0Track,
     is_midi,
     names_a_file,
     open_chart,
 )
+from features.recordings import expanded, in_phase, open_recording
+from features.suffixes import CHART_SUFFIXES, LAB_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
 from features.symbols import DrumHit, NotationError, Note
 from features.text_files import shortened
 from features.timed_chords import chord_list_text
 
-logger = logging.getLogger(__name__)
-
-MAX_REFERENCE_S = 600.0
-MIN_REFERENCE_S = 0.1
-_SILENCE = 1e-4  # -80 dB
-_LOUDEST = 1e3  # 60 dB above full scale: no recording; far beyond it extractors give NaN
 _LAST_HIT_S = 0.25  # a drum reference lasts so long after its last stroke
 _ALL_SYMBOL_SUFFIXES = MIDI_SUFFIXES + TABLE_SUFFIXES + LAB_SUFFIXES + CHART_SUFFIXES
 
@@ -135,7 +122,7 @@ def open_reference(
         return _symbols(role, f"the {role} symbols", source)
     if role == "chords" and isinstance(source, str) and not names_a_file(source):
         return _chart(source, bpm, beats_per_bar)
-    return _from_file(role, _expanded(source), bpm, beats_per_bar)
+    return _from_file(role, expanded(source), bpm, beats_per_bar)
 
 
 def _from_file(role: str, path: Path, bpm: float | None, beats_per_bar: float) -> Reference:
@@ -200,16 +187,6 @@ def _symbols(role: str, name: str, symbols: Symbols) -> Reference:
     return Reference(role, name, max(ends), symbols)
 
 
-def _expanded(source: str | Path) -> Path:
-    """The path that a file's name means; ~ is the home folder, or a name where nobody is called so."""
-    if str(source).startswith(("http://", "https://", "file://")):
-        raise NotationError(f"{source} is a web address; expected a file here: download it first")
-    try:
-        return Path(source).expanduser()
-    except RuntimeError:
-        return Path(source)
-
-
 def _is_chord_pairs(source: object) -> TypeIs[Sequence[tuple[object, ...]]]:
     """Whether chords are given as JASCO takes them: [("C", 0.0), ("Am", 2.5)]."""
     return isinstance(source, (list, tuple)) and bool(source) and isinstance(source[0], (list, tuple))
@@ -218,49 +195,3 @@ def _is_chord_pairs(source: object) -> TypeIs[Sequence[tuple[object, ...]]]:
 def _recording(role: str, source: AudioSource) -> Reference:
     name, audio = open_recording(source, f"the {role} reference")
     return Reference(role, name, audio.duration_s, in_phase(name, audio))
-
-
-def open_recording(source: AudioSource, what: str) -> tuple[str, Audio]:
-    """A recording that can be used, and what messages and sidecars call it: its path, or `what`.
-
-    Raises:
-        AudioError: one that cannot be read, or not used (`check_recording`).
-    """
-    if isinstance(source, (str, Path)):
-        path = _expanded(source)
-        name, audio = str(path), read_audio(path, max_duration_s=MAX_REFERENCE_S)
-    else:
-        try:
-            name, audio = what, to_audio(source)
-        except AudioError as error:
-            raise AudioError(f"{what}: {error}") from error
-    check_recording(name, audio)
-    return name, audio
-
-
-def in_phase(name: str, audio: Audio) -> Audio:
-    """`Audio.in_phase`, with a warning that names the recording where something was turned over."""
-    turned = audio.in_phase()
-    if turned is not audio:
-        logger.warning("%s: its channels cancel out when they are mixed; the quieter is turned over", name)
-    return turned
-
-
-def check_recording(name: str, audio: Audio) -> None:
-    """AudioError unless it is mono or stereo, of a sensible length and level, and not silent."""
-    channels, duration_s = audio.samples.shape[0], audio.duration_s
-    if channels > 2:
-        raise AudioError(f"{name} has {channels} channels; expected mono or stereo: mix it down first")
-    if duration_s > MAX_REFERENCE_S:
-        raise AudioError(f"{name} lasts {duration_s:.0f} s; expected at most {MAX_REFERENCE_S:.0f} s: cut it")
-    if duration_s < MIN_REFERENCE_S:
-        raise AudioError(
-            f"{name} lasts {duration_s:.4f} s ({audio.n_samples} samples); "
-            f"expected at least {MIN_REFERENCE_S} s"
-        )
-    peak = float(np.abs(audio.samples).max())
-    if peak < _SILENCE:
-        level = f"its peak is {20 * math.log10(peak):.0f} dB" if peak > 0 else "all samples are 0"
-        raise AudioError(f"{name} is silent ({level}); expected sound")
-    if peak > _LOUDEST:
-        raise AudioError(f"{name} has samples of up to {peak:.3g}; expected about -1 to 1: scale it down")

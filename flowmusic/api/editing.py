@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from features.audio import Audio
-from features.references import open_recording
+from features.recordings import open_recording
 from flowmusic.api.request import Request
 from flowmusic.codec.decoding import crossfade
 from flowmusic.codec.protocol import Codec, encode_audio

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from features.audio import Audio, AudioSource
-from features.references import in_phase, open_recording
+from features.recordings import in_phase, open_recording
 from flowmusic.api.clip import StyleInfo
 from flowmusic.api.pretrained import Pretrained
 from flowmusic.conditioning.style import MAX_EXCERPT_S, MIN_EXCERPT_S, StyleTokens

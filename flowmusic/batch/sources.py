@@ -10,7 +10,7 @@ from pathlib import Path
 from features.controls import CONTROL_NAMES
 from features.files import whole_file
 from features.folders import is_sound, visible_files, warn_of_unread
-from features.notation import CHART_SUFFIXES, LAB_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
+from features.suffixes import CHART_SUFFIXES, LAB_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
 from flowmusic.batch.store import OUTPUTS
 
 _SYMBOLS = {

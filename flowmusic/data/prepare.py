@@ -21,7 +21,8 @@ from features.extract import Extractors, read_symbols
 from features.files import whole_file
 from features.filters import fit_frames
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
-from features.references import Reference, in_phase, open_reference
+from features.recordings import in_phase
+from features.references import Reference, open_reference
 from features.symbols import Note, notes_to_salience
 from features.text_files import read_json
 from flowmusic.codec.build import AnyCodec

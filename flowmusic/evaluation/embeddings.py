@@ -12,7 +12,7 @@ import torch
 from features.audio import Audio, read_audio
 from features.cache import FeatureCache
 from features.extract import content_key
-from features.references import in_phase
+from features.recordings import in_phase
 from flowmusic.evaluation.musicnn import PATCH_HOP, VERSION, embed, load_musicnn
 from flowmusic.evaluation.references import FoundReference, read_song_mix
 

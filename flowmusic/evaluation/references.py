@@ -19,7 +19,7 @@ from features.events import merge_onsets
 from features.extracted import Extracted
 from features.folders import is_sound, visible_files, warn_of_unread
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
-from features.references import check_recording, in_phase
+from features.recordings import check_recording, in_phase
 from features.text_files import read_json
 from flowmusic.composer.score import STEMS
 

@@ -39,7 +39,7 @@ from flowmusic.studio.midi_file import midi_file
 from flowmusic.studio.openapi import openapi
 from flowmusic.studio.presets import PRESETS
 from flowmusic.studio.queue import QueueFullError
-from flowmusic.studio.session import NotFoundError, new_id
+from flowmusic.studio.session import MAX_STRENGTH, NotFoundError, new_id
 from flowmusic.studio.take_home import chart_of, command_of, converted, download_name, zip_of
 from flowmusic.studio.takes import Take, TakePaths, peaks, take_paths
 from flowmusic.studio.uploads import MAX_BYTES, MAX_SEND_S, open_upload, suffix_of
@@ -92,6 +92,9 @@ ENDPOINTS = (
     Endpoint("GET", "/api/uploads/{id}/audio", "The sound of an upload", "upload_audio", gives="audio/wav"),
     Endpoint("GET", "/api/uploads/{id}/peaks", "Lowest and highest sample of parts", "upload_peaks", ("n",)),
     Endpoint("GET", "/api/uploads/{id}/curve", "Pitch: [seconds, Hz], 0 where unvoiced", "upload_curve"),
+    Endpoint("DELETE", "/api/uploads/{id}", "Hide an upload", "delete_upload", gives="Upload"),
+    Endpoint("POST", "/api/uploads/{id}/restore", "Show a hidden upload again", "restore_upload",
+             gives="Upload"),
     Endpoint("POST", "/api/lanes/read", "Typed chords as items of a lane", "read_lane", body="Typed"),
     Endpoint("POST", "/api/jobs", "Ask for lanes to be extracted or takes to be made", "add_job",
              body="Ask", gives="Id"),
@@ -150,6 +153,7 @@ class Service:
             },
             "schema": Request.model_json_schema(),
             "presets": PRESETS,
+            "max_strength": MAX_STRENGTH,
         }
 
     async def openapi(self, http: HttpRequest) -> Response:
@@ -188,6 +192,13 @@ class Service:
             self._sending -= 1
             sent.unlink(missing_ok=True)
         return JsonResponse(upload.plain())
+
+    async def delete_upload(self, http: HttpRequest) -> Response:
+        return JsonResponse(await run_in_threadpool(self.session_.delete_upload, http.path_params["id"]))
+
+    async def restore_upload(self, http: HttpRequest) -> Response:
+        identity = http.path_params["id"]
+        return JsonResponse(await run_in_threadpool(self.session_.delete_upload, identity, False))
 
     async def upload_audio(self, http: HttpRequest) -> Response:
         return FileResponse(self._recording(http), media_type="audio/wav")

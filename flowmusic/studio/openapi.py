@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from flowmusic import __version__
 from flowmusic.api.request import REQUEST_FIELDS, Request
 from flowmusic.studio.asking import Ask
-from flowmusic.studio.session import FREE_FIELDS
+from flowmusic.studio.session import FREE_FIELDS, MAX_STRENGTH
 from flowmusic.studio.takes import Take
 from flowmusic.studio.uploads import Upload
 
@@ -114,7 +114,7 @@ def _schemas() -> dict[str, Any]:
     use = thing(
         mute={"type": "boolean"},
         span={"anyOf": [array(number), {"type": "null"}]},
-        strength={"type": ["number", "null"]},
+        strength={"type": ["number", "null"], "minimum": 0, "maximum": MAX_STRENGTH},
         source={"type": ["string", "null"]},
     )
     changes = {

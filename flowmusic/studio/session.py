@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 FORMAT = "flowmusic.session.1"
 MAX_NAME = 200
-MAX_STRENGTH = 20.0
+MAX_STRENGTH = 10.0
 FREE_FIELDS = (
     "text", "guidance", "steps", "solver", "seed", "loudness", "loop", "compose", "song",
     "style", "style_codebooks", "style_excerpt",
@@ -129,12 +130,29 @@ class Session:
 
     def check_room(self) -> None:
         """ValueError where no more uploads fit."""
-        if len(self._uploads) >= MAX_UPLOADS:
-            raise ValueError(f"the session holds {MAX_UPLOADS} uploads already: begin another session")
+        with self._lock:
+            held = sum(not upload.deleted for upload in self._uploads.values())
+        if held >= MAX_UPLOADS:
+            raise ValueError(f"the session holds {MAX_UPLOADS} files already: delete one that is not needed")
 
     def add_upload(self, upload: Upload) -> None:
         with self._changing():
             self._uploads[upload.id] = upload
+
+    def delete_upload(self, identity: str, deleted: bool = True) -> dict[str, Any]:
+        """Hide an upload, or show it again; what was taken from it stays, as symbols."""
+        with self._lock:
+            upload = replace(self.upload(identity), deleted=deleted)
+            if not deleted:
+                self.check_room()
+            with self._changing():
+                for use in self._state["use"].values():
+                    if deleted and use["source"] == identity:
+                        use["source"] = None
+                if deleted and self._state["request"].get("style") == identity:
+                    del self._state["request"]["style"]
+                self._uploads[identity] = upload
+            return upload.plain()
 
     def take(self, identity: object) -> Take:
         """NotFoundError where there is none of this id."""

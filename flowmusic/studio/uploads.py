@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from features.audio import READABLE_SUFFIXES
 from features.files import whole_file
+from features.suffixes import CHART_SUFFIXES, LAB_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     from features.audio import Audio
@@ -36,13 +37,17 @@ Kind = Literal["recording", "midi", "chords", "pitch"]
 
 @dataclass(frozen=True)
 class Upload:
-    """What a file that was sent turned out to be; `duration` in seconds, `gives` what it is good for."""
+    """What a file that was sent turned out to be; `duration` in seconds, `gives` what it is good for.
+
+    One that is `deleted` is not shown any more; its sound stays, for the takes that follow it.
+    """
 
     id: str
     name: str
     kind: Kind
     duration: float
     gives: tuple[str, ...]
+    deleted: bool = False
 
     def plain(self) -> dict[str, Any]:
         return asdict(self) | {"gives": list(self.gives)}
@@ -54,8 +59,6 @@ class UploadError(ValueError):
 
 def suffix_of(name: str) -> str:
     """The ending of a name, if it is one of those that can be read; UploadError, naming it, otherwise."""
-    from features.notation import CHART_SUFFIXES, LAB_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
-
     known = (*READABLE_SUFFIXES, *MIDI_SUFFIXES, *LAB_SUFFIXES, *CHART_SUFFIXES, *TABLE_SUFFIXES)
     suffix = Path(name).suffix.lower() if "\0" not in name else ""
     if suffix not in known:
@@ -121,8 +124,6 @@ def _limit() -> None:
 
 def read_upload(path: Path, out: Path, suffix: str) -> dict[str, Any]:
     """Read a file, write what it holds, and say what it is. ValueError where it cannot be used."""
-    from features.notation import CHART_SUFFIXES, LAB_SUFFIXES, MIDI_SUFFIXES
-
     if suffix in MIDI_SUFFIXES:
         return _midi(path, out)
     if suffix in (*LAB_SUFFIXES, *CHART_SUFFIXES):
@@ -134,7 +135,7 @@ def read_upload(path: Path, out: Path, suffix: str) -> dict[str, Any]:
 
 def _recording(path: Path, out: Path) -> dict[str, Any]:
     from features.audio import write_audio
-    from features.references import open_recording
+    from features.recordings import open_recording
 
     _, audio = open_recording(path, str(path))
     with whole_file(out.with_suffix(".wav")) as partial:

@@ -10,7 +10,8 @@ import pytest
 
 from features.audio import Audio, AudioError, write_audio
 from features.extract import Extractors
-from features.references import ChordChart, open_recording, open_reference
+from features.recordings import open_recording
+from features.references import ChordChart, open_reference
 from features.symbols import NotationError
 from flowmusic.api.request import Request, RequestError
 

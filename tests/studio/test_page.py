@@ -24,6 +24,7 @@ pytestmark = [needs("playwright", "starlette", "uvicorn")]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 PATIENCE_MS = 60_000
+ARGUMENTS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 TOKEN = "t" * 24
 
 
@@ -78,7 +79,7 @@ def browser() -> Iterator[Any]:
 
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        opened = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         yield opened
         opened.close()
 
@@ -151,9 +152,12 @@ def at(page: Any, lane: str, seconds: float, share: float = 0.5) -> tuple[float,
 
 
 def generate(page: Any) -> None:
+    """Makes a take, which plays by itself, and stops it."""
     n = page.locator(".take").count()
     page.get_by_role("button", name="Generate", exact=True).click()
     page.locator(".take").nth(n).wait_for()
+    page.get_by_label("Pause (space)").click()
+    page.get_by_label("To the start (home)").click()
 
 
 def samples(page: Any, take: str) -> Any:
@@ -362,6 +366,56 @@ def test_a_file_is_dropped_and_gives_its_chords(open_page: Callable[..., Any], t
     page.locator(".upload").get_by_role("button", name="chords").click()
     page.locator(".chord").nth(1).wait_for()
     assert page.locator(".chord-label").all_text_contents() == ["Am", "F"]
+
+
+def test_a_file_is_deleted_and_comes_back(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_page()
+    set_up(page)
+    table = tmp_path / "song.lab"
+    table.write_text("0 2 A:min\n2 4 F:maj\n", encoding="utf-8")
+    page.locator("#file").set_input_files(table)
+    page.get_by_label("Delete song.lab").click()
+    page.locator(".upload").wait_for(state="detached")
+    assert [item["deleted"] for item in session_of(page)["uploads"]] == [True]
+    page.keyboard.press("Control+z")
+    page.locator(".upload").wait_for()
+    page.get_by_label("Delete song.lab").click()
+    page.get_by_role("button", name="Undo", exact=True).click()
+    page.locator(".upload").wait_for()
+
+
+def test_the_microphone_is_recorded_and_its_melody_taken(open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    set_up(page)
+    page.context.grant_permissions(["microphone"])
+    page.get_by_role("button", name="Record").click()
+    page.get_by_role("button", name=re.compile("^Stop")).wait_for()
+    page.wait_for_timeout(2500)  # the browser's own device beeps once a second
+    page.get_by_role("button", name=re.compile("^Stop")).click()
+    upload = page.locator(".upload")
+    upload.wait_for()
+    assert upload.locator(".upload-name").text_content() == "microphone.wav"
+    (kept,) = session_of(page)["uploads"]
+    assert 1.5 < kept["duration"] < 10
+    sound, _ = soundfile.read(io.BytesIO(page.request.get(f"/api/uploads/{kept['id']}/audio").body()))
+    assert abs(sound).max() > 0.01
+    upload.get_by_role("button", name="drums").click()
+    upload.get_by_role("button", name="drums", pressed=True).wait_for()
+
+
+def test_a_part_is_selected_by_touch(open_page: Callable[..., Any]) -> None:
+    page = open_page(viewport=PHONE, has_touch=True, is_mobile=True)
+    set_up(page)
+    ruler = page.locator(".ruler-body")
+    ruler.scroll_into_view_if_needed()
+    box = ruler.bounding_box()
+    y, xs = box["y"] + box["height"] / 2, [box["x"] + box["width"] * share for share in (0.26, 0.4, 0.74)]
+    touch = page.context.new_cdp_session(page)
+    for kind, x in (("touchStart", xs[0]), ("touchMove", xs[1]), ("touchMove", xs[2]), ("touchEnd", None)):
+        points = [] if x is None else [{"x": x, "y": y}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    page.locator(".selection-text").get_by_text("–").wait_for()
+    assert page.locator(".selection-text").get_attribute("title") == "1.00 to 3.00 s"
 
 
 def test_long_work_is_cancelled_at_once(open_page: Callable[..., Any]) -> None:

@@ -26,6 +26,8 @@ export const jobs = () => ask("GET", "/api/jobs");
 export const startJob = (job) => ask("POST", "/api/jobs", job);
 export const cancelJob = (job) => ask("DELETE", `/api/jobs/${id(job)}`);
 export const changeTake = (take, patch) => ask("PATCH", `/api/takes/${id(take)}`, patch);
+export const deleteUpload = (upload) => ask("DELETE", `/api/uploads/${id(upload)}`);
+export const restoreUpload = (upload) => ask("POST", `/api/uploads/${id(upload)}/restore`);
 export const deleteTake = (take) => ask("DELETE", `/api/takes/${id(take)}`);
 export const restoreTake = (take) => ask("POST", `/api/takes/${id(take)}/restore`);
 export const peaks = (take, n = 2000) => ask("GET", `/api/takes/${id(take)}/peaks?n=${n}`);

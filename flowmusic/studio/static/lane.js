@@ -30,7 +30,7 @@ export class Lane {
     this.listen = h("button", { type: "button", className: "chip listen", title: `Hear the ${role} by a plain synthesizer`,
       "aria-label": `Hear the ${role}`, onclick: () => this.hear([role]) }, icon("speaker")); // prettier-ignore
     this.strength = h("input", {
-      type: "range", min: 0, max: 6, step: 0.25, "aria-label": `Strength of ${role}`,
+      type: "range", min: 0, max: this.store.state.about.max_strength, step: 0.25, "aria-label": `Strength of ${role}`,
       onchange: () => this.#use({ strength: Number(this.strength.value) }, `strength of ${role}`),
       oninput: () => this.#showStrength(Number(this.strength.value)),
       ondblclick: () => this.#use({ strength: null }, `strength of ${role}`),

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { Ask } from "./ask.js";
 import { barsAndBeats, clock, meterOf } from "./axis.js";
 import { attempt, h, icon, iconButton, say } from "./dom.js";
+import { FirstSound } from "./first-sound.js";
 import { Jobs } from "./jobs.js";
 import { listen } from "./keys.js";
 import { ChordsLane } from "./lane-chords.js";
@@ -23,9 +24,12 @@ async function main() {
   const store = new Store({ about, session, jobs, ui }, api.saveSession, api.session, (error) => say(error.message, { bad: true }));
   const player = new Player();
   const timeline = new Timeline(store, player);
+  const firstSound = new FirstSound(player);
   const startJob = async (job) => {
     await store.flush();
-    return attempt(() => api.startJob(job));
+    const started = await attempt(() => api.startJob(job));
+    if (started && job.kind === "generate") firstSound.expect(started.id, job.part?.[0] ?? 0);
+    return started;
   };
   let roles = ROLES;
   const events = () => previewEvents(store.state.session, roles);
@@ -73,7 +77,10 @@ async function main() {
   let connected = null;
   api.follow({
     session: ({ revision }) => store.revised(revision),
-    job: (news) => work.changed(news.job ?? news),
+    job: (news) => {
+      work.changed(news.job ?? news);
+      firstSound.job(news.job ?? news);
+    },
     take: ({ take }) => putTake(store, take),
     reload: () => store.revised(Infinity),
   }, (open) => {

@@ -63,6 +63,7 @@ export class Player extends EventTarget {
     }
     this.takes[name] = take;
     this.#levels();
+    this.dispatchEvent(new Event("loaded"));
   }
 
   /** Lets the other deck be heard, at the same playhead. */

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { clock } from "./axis.js";
-import { attempt, h, icon, say } from "./dom.js";
+import { attempt, h, icon, iconButton, say } from "./dom.js";
 import { Recorder } from "./recorder.js";
 
 const LIMIT = 200e6;
@@ -52,7 +52,7 @@ export class Uploads {
 
   #draw() {
     const { session } = this.store.state;
-    this.list.replaceChildren(...session.uploads.map((upload) => {
+    this.list.replaceChildren(...session.uploads.filter((upload) => !upload.deleted).map((upload) => {
       const roles = upload.gives.map((role) => {
         const used = role === "style" ? session.request.style === upload.id : session.use?.[role]?.source === upload.id;
         return h("button", { type: "button", className: `chip role ${role}`, "aria-pressed": String(used),
@@ -60,7 +60,8 @@ export class Uploads {
           onclick: () => this.#take(upload, role, used) }, role);
       });
       return h("li", { className: "upload" }, h("span", { className: "upload-name", title: upload.name }, upload.name),
-        h("span", { className: "facts" }, `${KINDS[upload.kind] ?? upload.kind} · ${clock(upload.duration)}`),
+        h("span", { className: "facts" }, `${KINDS[upload.kind] ?? upload.kind} · ${clock(upload.duration)}`,
+          iconButton("trash", `Delete ${upload.name}`, () => this.#delete(upload))),
         h("span", { className: "roles", role: "group", "aria-label": `What to take from ${upload.name}` }, ...roles));
     })); // prettier-ignore
   }
@@ -68,6 +69,15 @@ export class Uploads {
   #take(upload, role, used) {
     if (role === "style") return this.store.edit({ request: { style: used ? null : upload.id } }, "style");
     return this.startJob({ kind: "extract", upload: upload.id, roles: [role] });
+  }
+
+  /** Deletes a file; lanes that followed it keep its symbols, and the message and undo bring it back. */
+  async #delete(upload) {
+    const remove = () => attempt(() => api.deleteUpload(upload.id));
+    const restore = () => attempt(() => api.restoreUpload(upload.id));
+    if ((await remove()) === undefined) return;
+    this.store.command({ label: `deletion of ${upload.name}`, undo: restore, redo: remove });
+    say(`${upload.name} is deleted.`, { action: "Undo", onaction: restore });
   }
 
   #recording(text) {
