@@ -180,13 +180,13 @@ def lanes_asked(state: dict[str, Any], duration_s: float) -> dict[str, Lane]:
 def guidance_of(state: dict[str, Any], values: dict[str, Any], defaults: GenerationDefaults) -> str | None:
     """Guidance with the strength and the span of each lane; None where they ask for nothing of their own.
 
-    Before the start of its span a lane is guided by 0, as if it were not given; after its end it has no more
-    notes. ValueError where the session's own guidance is more than one number.
+    Outside of its span a lane is guided by 0, as if it were not given; of chords nothing is known there.
+    ValueError where the session's own guidance is more than one number.
     """
     used = [role for role in LANES if role in values]
     use = {role: state["use"][role] for role in used}
-    starts = {role: use[role]["span"][0] if use[role]["span"] else 0.0 for role in used if role != "chords"}
-    if not any(item["strength"] is not None for item in use.values()) and not any(starts.values()):
+    spans = {role: use[role]["span"] for role in used if role != "chords" and use[role]["span"]}
+    if not spans and not any(item["strength"] is not None for item in use.values()):
         return None
     base = values.get("guidance") or defaults.guidance
     rule, *options = base.split(";")
@@ -200,6 +200,16 @@ def guidance_of(state: dict[str, Any], values: dict[str, Any], defaults: Generat
     for name in (*used, *(name for name in ("text", "style") if values.get(name) is not None)):
         own = use[name]["strength"] if name in use else None
         value = scale if own is None else own
-        start = starts.get(name, 0.0)
-        parts.append(f"{name}={value:g}" if start <= 0 else f"{name}=0@0-{start:g},{value:g}@{start:g}-")
+        parts.append(f"{name}={_within_span(value, spans.get(name), values['duration'])}")
     return ";".join([",".join(parts), *options])
+
+
+def _within_span(scale: float, span: list[float] | None, duration_s: float) -> str:
+    """A scale of guidance that is 0 outside of a span of seconds."""
+    if span is None:
+        return f"{scale:g}"
+    start, end = span
+    parts = [f"0@0-{start:g}"] if start > 0 else []
+    if end >= duration_s:
+        return ",".join([*parts, f"{scale:g}@{start:g}-"])
+    return ",".join([*parts, f"{scale:g}@{start:g}-{end:g}", f"0@{end:g}-"])

@@ -133,7 +133,7 @@ class Session:
         with self._lock:
             held = sum(not upload.deleted for upload in self._uploads.values())
         if held >= MAX_UPLOADS:
-            raise ValueError(f"the session holds {MAX_UPLOADS} files already: delete one that is not needed")
+            raise ValueError(f"the session holds {MAX_UPLOADS} files, the most there may be: delete one")
 
     def add_upload(self, upload: Upload) -> None:
         with self._changing():

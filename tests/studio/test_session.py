@@ -267,3 +267,37 @@ def test_a_server_that_is_killed_loses_no_take_and_no_edit(tmp_path: Path, tiny_
         code = server.wait(timeout=60)
     assert code in (0, 130) and time.monotonic() - started < 60
     assert not (folder / ".lock").exists() or os.name == "nt"
+
+
+def test_a_deleted_upload_makes_room_and_lanes_keep_its_symbols(client: Any, music_file: Path) -> None:
+    answer = client.post("/api/uploads", params={"name": "a.wav"}, content=music_file.read_bytes())
+    upload = answer.json()["id"]
+    do(client, kind="extract", upload=upload, roles=["drums"])
+    client.patch("/api/session", json={"request": {"style": upload}, "use": {"drums": {"source": upload}}})
+    lane = client.get("/api/session").json()["lanes"]["drums"]
+    assert client.delete(f"/api/uploads/{upload}").json()["deleted"]
+    session = client.get("/api/session").json()
+    assert session["lanes"]["drums"] == lane and session["use"]["drums"]["source"] is None
+    assert "style" not in session["request"]
+    assert not client.post(f"/api/uploads/{upload}/restore").json()["deleted"]
+    assert client.get(f"/api/uploads/{upload}/audio").status_code == 200
+    assert client.delete("/api/uploads/nothing").status_code == 404
+
+
+def test_a_session_full_of_uploads_says_what_to_do(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowmusic.studio.session.MAX_UPLOADS", 1)
+    lab = b"0 2 A:min\n"
+    first = client.post("/api/uploads", params={"name": "a.lab"}, content=lab).json()["id"]
+    answer = client.post("/api/uploads", params={"name": "b.lab"}, content=lab)
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "the session holds 1 files, the most there may be: delete one"
+    client.delete(f"/api/uploads/{first}")
+    assert client.post("/api/uploads", params={"name": "b.lab"}, content=lab).status_code == 200
+    assert client.post(f"/api/uploads/{first}/restore").status_code == 400
+
+
+def test_recordings_are_opened_without_torch() -> None:
+    """It would take a second of each file's opening."""
+    code = "import sys, features.recordings, flowmusic.studio.uploads; sys.exit('torch' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

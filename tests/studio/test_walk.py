@@ -267,6 +267,10 @@ def test_strength_and_span_become_guidance(client: Any) -> None:
     item = next(item for item in client.get("/api/takes").json() if item["id"] == take)
     assert item["request"]["guidance"] == "chords=3,melody=0@0-1,1.5@1-"
     assert [note["midi"] for note in client.get(f"/api/takes/{take}/asked").json()["melody"]] == [64]
+    client.patch("/api/session", json={"use": {"melody": {"span": [0.5, 1.5]}}})
+    take = generated(client, seeds=[1])
+    item = next(item for item in client.get("/api/takes").json() if item["id"] == take)
+    assert item["request"]["guidance"] == "chords=3,melody=0@0-0.5,1.5@0.5-1.5,0@1.5-"
     client.patch("/api/session", json={"request": {"guidance": "double:3,2"}})
     answer = client.post("/api/jobs", json={"kind": "generate"})
     assert answer.status_code == 400 and "guidance of one number" in answer.json()["error"]
