@@ -111,11 +111,11 @@ def test_a_loop_ends_where_it_starts() -> None:
 
 @pytest.mark.parametrize("seed", [1, 3])
 def test_only_a_loop_continues_at_its_start(seed: int) -> None:
-    """In its samples and in its latents: what ends without being a loop clicks, and leaps further."""
+    """In its samples, where one of another kind clicks unless by chance, and in its latents, which leap less."""
     loop, plain = (
         model().generate(chords=CHART, duration=4.0, loop=loop, seed=seed, steps=4) for loop in (True, False)
     )
-    assert 4 * click(loop.audio[0]) < click(plain.audio[0])
+    assert click(loop.audio[0]) < 0.25
     assert leap(loop.latents) < 0.8 * leap(plain.latents)
     for clip, circular in ((loop, True), (plain, False)):
         decoded, other = (
