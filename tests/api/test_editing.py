@@ -111,7 +111,7 @@ def test_a_loop_ends_where_it_starts() -> None:
 
 @pytest.mark.parametrize("seed", [1, 3])
 def test_only_a_loop_continues_at_its_start(seed: int) -> None:
-    """In its samples, where one of another kind clicks unless by chance, and in its latents, which leap less."""
+    """In its samples, where other clips click unless by chance, and in its latents, which leap less."""
     loop, plain = (
         model().generate(chords=CHART, duration=4.0, loop=loop, seed=seed, steps=4) for loop in (True, False)
     )
