@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,7 +14,9 @@ from features.frames import CONTROL_FRAME_RATE
 from flowmusic.conditioning.condition import Condition
 from flowmusic.flow.condition_sets import weights_by_frame
 from flowmusic.flow.schedule import Guidance
-from flowmusic.lm.transformer import TokenTransformer
+from flowmusic.lm.transformer import TokenTransformer, delay, undelay
+
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True)
@@ -45,22 +48,54 @@ class TokenSampling:
             self.top_p if top_p is None else (top_p,),
         )
 
-    def draw(self, logits: Tensor, codebook: int, uniform: float) -> int:
-        """The code that a number from 0 to 1 draws from logits (codes,)."""
-        temperature, top_k, top_p = (
-            values[min(codebook, len(values) - 1)] for values in (self.temperature, self.top_k, self.top_p)
+    def of_codebooks(self, n_codebooks: int, codes: int, device: torch.device) -> CodeDraw:
+        """How codes of each of the codebooks are drawn."""
+
+        def each(values: Sequence[N]) -> list[N]:
+            return [values[min(index, len(values) - 1)] for index in range(n_codebooks)]
+
+        temperature, top_k, top_p = each(self.temperature), each(self.top_k), each(self.top_p)
+        # a temperature of 0 is the most likely code alone
+        most = [1 if t == 0 else min(k or codes, codes) for t, k in zip(temperature, top_k, strict=True)]
+        return CodeDraw(
+            torch.tensor([[t or 1.0] for t in temperature], device=device),
+            torch.tensor([[k] for k in most], device=device),
+            torch.tensor([[p] for p in top_p], device=device),
+            max(most) if min(most) < codes or min(top_p) < 1 else None,
         )
-        if temperature == 0:
-            return int(logits.argmax())
-        ordered, index = (logits.double() / temperature).sort(descending=True, stable=True)
-        if top_k:
-            ordered = ordered[:top_k]
-        cumulative = ordered.softmax(dim=0).cumsum(dim=0)
-        if top_p < 1:
-            kept = int((cumulative < top_p).sum()) + 1
-            cumulative = cumulative[:kept]
-        place = int(torch.searchsorted(cumulative, uniform * float(cumulative[-1]), right=True))
-        return int(index[min(place, len(cumulative) - 1)])
+
+
+@dataclass(frozen=True)
+class CodeDraw:
+    """A draw of one code from each of K codebooks at once.
+
+    n_ordered   how many of the most likely codes have to be known; None: any code may be drawn
+    Shape: temperature, top_k, top_p (K, 1)
+    """
+
+    temperature: Tensor
+    top_k: Tensor
+    top_p: Tensor
+    n_ordered: int | None
+
+    def draw(self, logits: Tensor, uniform: Tensor, first: int = 0) -> Tensor:
+        """The codes (N,) that numbers (N,) from 0 to 1 draw from logits (N, codes) of N codebooks from
+        `first`.
+        """
+        here = slice(first, first + len(logits))
+        scaled = logits / self.temperature[here]
+        last, index = self.top_k[here] - 1, None
+        if self.n_ordered is not None:
+            scaled, index = scaled.topk(self.n_ordered)  # from the most likely one
+            ranks = torch.arange(self.n_ordered, device=logits.device)
+            scaled = scaled.masked_fill(ranks > last, -torch.inf)
+        cumulative = scaled.softmax(dim=-1).cumsum(dim=-1)
+        if self.n_ordered is not None:
+            last = torch.minimum(last, (cumulative < self.top_p[here]).sum(dim=-1, keepdim=True))
+        total = cumulative.gather(-1, last)
+        place = torch.searchsorted(cumulative, uniform[:, None] * total, right=True)
+        place = torch.minimum(place, last)  # rounding may lead beyond it
+        return (place if index is None else index.gather(-1, place)).squeeze(-1)
 
 
 def check_guidance(guidance: Guidance) -> None:
@@ -83,25 +118,41 @@ class GuidedLogits:
         weights = weights_by_frame(guidance, given, torch.arange(condition.n_frames), frame_rate)
         self.n_sets = len(weights)
         columns = [weight.reshape(-1).expand(condition.n_frames) for weight in weights.values()]
-        self.weights = torch.stack(columns, dim=1)  # (T, sets)
+        self.weights = torch.stack(columns, dim=1).to(condition.context.device)  # (T, sets)
         self.prepared = model.prepare(Condition.cat([condition.only(*names, "context") for names in weights]))
         self.caches = model.empty_caches(self.prepared)
         self.position = 0
 
-    def states(self, seen: Tensor) -> Tensor:
-        """States (sets, S, H) of the next steps, which see codes (S, K)."""
+    def states(self, tokens: Tensor, end: int) -> Tensor:
+        """States (sets, S, H) of the steps that come next up to before `end`: each sees the row before its
+        own of tokens (steps, K), the first one none.
+        """
+        seen = tokens[max(self.position - 1, 0) : end - 1]
+        if self.position == 0:
+            seen = torch.cat([torch.full_like(tokens[:1], self.model.config.codes), seen])
         rows = seen.expand(self.n_sets, -1, -1)
         states = self.model.states(rows, self.prepared, self.caches, self.position)
-        self.position += seen.shape[0]
+        self.position = end
         return states
 
-    def weighted(self, logits: Tensor, frame: int) -> Tensor:
-        """(sets, ..., codes) of a frame -> (..., codes)."""
+    def read(self, tokens: Tensor, known: Tensor) -> range:
+        """Read the steps of tokens (steps, K) before the first that is not all known, in one go; those left.
+
+        known (steps, K) bool.
+        """
+        unknown = (~known.all(dim=1)).nonzero()
+        first = int(unknown[0]) if len(unknown) else len(tokens)
+        if first:
+            self.states(tokens, first)
+        return range(first, len(tokens))
+
+    @staticmethod
+    def weighted(logits: Tensor, weights: Tensor) -> Tensor:
+        """Logits (sets, N, codes) of N tokens, weighted by (N, sets) -> (N, codes)."""
         log_p = logits.float().log_softmax(dim=-1)
-        return torch.tensordot(self.weights[frame].to(log_p), log_p, dims=1)
+        return torch.einsum("ns,snc->nc", weights, log_p)
 
 
-@torch.no_grad()
 def draw_codes(
     model: TokenTransformer,
     condition: Condition,
@@ -116,81 +167,65 @@ def draw_codes(
     condition is of one item. known (T, K): codes to keep, -1 where they are to be drawn. The same seed draws
     the same codes, whatever else is made beside it.
     """
-    guided = GuidedLogits(model, condition, guidance)
     n_frames, n_tokens = condition.n_frames, model.config.tokens_per_frame
-    codes = torch.full((n_frames, n_tokens), -1, dtype=torch.long) if known is None else known.clone().cpu()
-    uniforms = torch.rand(n_frames, n_tokens, generator=torch.Generator().manual_seed(seed)).tolist()
-    draw = _draw_by_frame if model.within is not None else _draw_delayed
-    draw(guided, codes, uniforms, sampling, progress)
-    return codes, guided.n_sets
+    device = condition.context.device
+    uniforms = torch.rand(n_frames, n_tokens, generator=torch.Generator().manual_seed(seed)).to(device)
+    codes = torch.full((n_frames, n_tokens), -1) if known is None else known
+    with torch.inference_mode():
+        guided = GuidedLogits(model, condition, guidance)
+        draw = _draw_by_frame if model.within is not None else _draw_delayed
+        how = sampling.of_codebooks(n_tokens, model.config.codes, device)
+        drawn = draw(guided, codes.to(device), uniforms, how, progress)
+    return drawn.cpu().clone(), guided.n_sets
+
+
+def _draw_delayed(
+    guided: GuidedLogits,
+    codes: Tensor,
+    uniforms: Tensor,
+    how: CodeDraw,
+    progress: Callable[[float], None],
+) -> Tensor:
+    """`codes` (T, K), filled in step by step; step s holds token k of frame s - k."""
+    n_frames, n_tokens = codes.shape
+    weights = guided.weights[:, None].expand(-1, n_tokens, -1)
+    delayed, uniforms, weights = (
+        delay(values[None], fill)[0]
+        for values, fill in ((codes, guided.model.config.codes), (uniforms, 0.0), (weights, 0.0))
+    )
+    known = delayed >= 0
+    for step in guided.read(delayed, known):
+        logits = guided.model.frame_logits(guided.states(delayed, step + 1))[:, 0]  # (sets, K, codes)
+        drawn = how.draw(guided.weighted(logits, weights[step]), uniforms[step])
+        delayed[step] = torch.where(known[step], delayed[step], drawn)
+        progress((step + 1) / len(delayed))
+    return undelay(delayed[None], n_frames)[0]
 
 
 def _draw_by_frame(
     guided: GuidedLogits,
     codes: Tensor,
-    uniforms: list[list[float]],
-    sampling: TokenSampling,
+    uniforms: Tensor,
+    how: CodeDraw,
     progress: Callable[[float], None],
-) -> None:
-    """Fill in `codes`, frame by frame; within a frame by codebook."""
+) -> Tensor:
+    """`codes` (T, K), filled in frame by frame; within a frame by codebook."""
     within = guided.model.within
     assert within is not None
-    device = guided.prepared.temporal.device
-    start = torch.full_like(codes[:1], guided.model.config.codes)
-    n_frames = len(codes)
-    given = (codes >= 0).all(dim=1).tolist()
-    first = given.index(False) if False in given else n_frames
-    if first > 1:  # what is known from the start is read in one go
-        guided.states(torch.cat([start, codes[: first - 1]]).to(device))
-    for frame in range(guided.position, n_frames):
-        seen = start if frame == 0 else codes[frame - 1 : frame]
-        state = guided.states(seen.to(device))[:, 0]  # (sets, H)
-        if given[frame]:
+    codes, known = codes.clone(), codes >= 0
+    whole = known.all(dim=1).tolist()
+    for frame in guided.read(codes, known):
+        state = guided.states(codes, frame + 1)[:, 0]  # (sets, H)
+        if whole[frame]:
             continue
         projected = within.project(state)
         caches = within.empty_caches(len(state), projected)
         code: Tensor | None = None
         for index in range(codes.shape[1]):
             logits = within.step(projected, index, code, caches)
-            _fill(codes, frame, index, logits, guided, uniforms, sampling)
-            code = codes[frame, index].to(device).expand(len(state))
-        progress((frame + 1) / n_frames)
-
-
-def _fill(
-    codes: Tensor,
-    frame: int,
-    index: int,
-    logits: Tensor,
-    guided: GuidedLogits,
-    uniforms: list[list[float]],
-    sampling: TokenSampling,
-) -> None:
-    """Draw one token from the logits (sets, codes) of all condition sets, unless it is known."""
-    if codes[frame, index] < 0:
-        weighted = guided.weighted(logits, frame).cpu()
-        codes[frame, index] = sampling.draw(weighted, index, uniforms[frame][index])
-
-
-def _draw_delayed(
-    guided: GuidedLogits,
-    codes: Tensor,
-    uniforms: list[list[float]],
-    sampling: TokenSampling,
-    progress: Callable[[float], None],
-) -> None:
-    """Fill in `codes`, step by step; step s holds token k of frame s - k."""
-    n_frames, n_tokens = codes.shape
-    blank = guided.model.config.codes
-    seen = torch.full((1, n_tokens), blank)
-    for step in range(n_frames + n_tokens - 1):
-        state = guided.states(seen.to(guided.prepared.temporal.device))
-        seen = torch.full((1, n_tokens), blank)
-        logits = guided.model.frame_logits(state)[:, 0]  # (sets, K, codes)
-        for index in range(n_tokens):
-            frame = step - index
-            if not 0 <= frame < n_frames:
-                continue
-            _fill(codes, frame, index, logits[:, index], guided, uniforms, sampling)
-            seen[0, index] = codes[frame, index]
-        progress((step + 1) / (n_frames + n_tokens - 1))
+            weighted = guided.weighted(logits[:, None], guided.weights[frame : frame + 1])
+            drawn = how.draw(weighted, uniforms[frame, index : index + 1], index)
+            codes[frame, index] = torch.where(known[frame, index], codes[frame, index], drawn[0])
+            code = codes[frame, index].expand(len(state))
+        progress((frame + 1) / len(codes))
+    return codes

@@ -202,12 +202,14 @@ class WithinFrame(nn.Module):
         return logits
 
 
-def delay(codes: Tensor, blank: int) -> Tensor:
-    """Codes (B, T, K) -> (B, T + K - 1, K): token k stands k steps later; `blank` where there is none."""
-    batch_size, n_frames, n_tokens = codes.shape
-    delayed = codes.new_full((batch_size, n_frames + n_tokens - 1, n_tokens), blank)
+def delay(codes: Tensor, blank: float) -> Tensor:
+    """Codes (B, T, K, ...) -> (B, T + K - 1, K, ...): token k stands k steps later; `blank` where there is
+    none.
+    """
+    batch_size, n_frames, n_tokens = codes.shape[:3]
+    delayed = codes.new_full((batch_size, n_frames + n_tokens - 1, *codes.shape[2:]), blank)
     for index in range(n_tokens):
-        delayed[:, index : index + n_frames, index] = codes[..., index]
+        delayed[:, index : index + n_frames, index] = codes[:, :, index]
     return delayed
 
 

@@ -34,6 +34,9 @@ def model(request: pytest.FixtureRequest) -> TokenTransformer:
     torch.nn.init.normal_(net.latents.sound)
     torch.nn.init.normal_(net.latents.image)
     torch.nn.init.normal_(net.embed)
+    heads = net.heads if net.within is None else net.within.heads
+    assert heads is not None
+    torch.nn.init.normal_(heads)  # else all codes are about as likely
     for parameter in net.parameters():  # zeros at the start of training would hide what is wrong
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.2)

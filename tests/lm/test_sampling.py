@@ -77,8 +77,8 @@ def test_guided_logits_are_weighted_sums(model: TokenTransformer) -> None:
     given, alpha, beta = condition(model), 3.0, 2.0
     guided = GuidedLogits(model, given, Guidance.parse(f"double:{alpha:g},{beta:g}"))
     assert guided.n_sets == 3
+    states = guided.states(torch.zeros(N_FRAMES, 4, dtype=torch.long), 1)
     start = torch.full((1, 4), 16)
-    states = guided.states(start)
     parts = []
     for names in (("drums", "text"), ("drums",), ()):
         prepared = model.prepare(given.only(*names))
@@ -86,8 +86,8 @@ def test_guided_logits_are_weighted_sums(model: TokenTransformer) -> None:
         parts.append(first_logits(model, state).log_softmax(-1)[0])
     everything, style, nothing = parts
     expected = nothing + alpha * (style + beta * (everything - style) - nothing)
-    found = guided.weighted(first_logits(model, states[:, 0]), 0)
-    assert torch.allclose(found, expected, atol=1e-4)
+    found = guided.weighted(first_logits(model, states[:, 0])[:, None], guided.weights[:1])
+    assert torch.allclose(found[0], expected, atol=1e-4)
 
 
 def first_logits(model: TokenTransformer, states: Tensor) -> Tensor:
@@ -118,20 +118,40 @@ def test_a_clip_longer_than_the_window_attends_to_what_is_near(model: TokenTrans
         assert torch.allclose(short(changed[None], long)[:, 35:], logits[:, 35:], atol=1e-5)
 
 
+def drawn(sampling: TokenSampling, logits: Tensor, codebook: int = 0, n: int = 1000) -> Tensor:
+    """Codes that n numbers, spread evenly from 0 to 1, draw from logits (codes,) of one of four codebooks."""
+    how = sampling.of_codebooks(4, len(logits), logits.device)
+    uniforms = (torch.arange(n) + 0.5) / n
+    return torch.cat([how.draw(logits[None], uniform[None], codebook) for uniform in uniforms])
+
+
 def test_draws_follow_the_probabilities() -> None:
     probabilities = torch.tensor([0.1, 0.6, 0.3])
-    uniforms = [(i + 0.5) / 1000 for i in range(1000)]
-    counts = torch.bincount(
-        torch.tensor([TokenSampling().draw(probabilities.log(), 0, u) for u in uniforms]), minlength=3
-    )
-    assert torch.allclose(counts / 1000, probabilities, atol=2e-3)
     logits = probabilities.log()
-    assert {TokenSampling(top_k=(1,)).draw(logits, 0, u) for u in uniforms} == {1}
-    assert {TokenSampling(top_k=(2,)).draw(logits, 0, u) for u in uniforms} == {1, 2}
-    assert {TokenSampling(top_p=(0.7,)).draw(logits, 0, u) for u in uniforms} == {1, 2}
+    for sampling in (TokenSampling(), TokenSampling(top_k=(3,)), TokenSampling(top_p=(1.0, 0.5))):
+        counts = torch.bincount(drawn(sampling, logits), minlength=3)
+        assert torch.allclose(counts / 1000, probabilities, atol=2e-3), sampling
+    assert set(drawn(TokenSampling(top_k=(1,)), logits).tolist()) == {1}
+    assert set(drawn(TokenSampling(top_k=(2,)), logits).tolist()) == {1, 2}
+    assert set(drawn(TokenSampling(top_p=(0.7,)), logits).tolist()) == {1, 2}
+    assert set(drawn(TokenSampling(top_p=(0.5,)), logits).tolist()) == {1}
     by_codebook = TokenSampling(temperature=(0.0, 1.0))
-    assert {by_codebook.draw(logits, 0, u) for u in uniforms} == {1}
-    assert {by_codebook.draw(logits, 2, u) for u in uniforms} == {0, 1, 2}
+    assert set(drawn(by_codebook, logits).tolist()) == {1}
+    assert set(drawn(by_codebook, logits, 2).tolist()) == {0, 1, 2}
+    flat = torch.bincount(drawn(TokenSampling((2.0,)), logits), minlength=3) / 1000
+    assert torch.allclose(flat, (0.5 * logits).softmax(0), atol=2e-3)
+
+
+def test_all_codebooks_are_drawn_at_once_as_each_by_itself() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, uniforms = torch.randn(4, 9, generator=generator), torch.rand(4, generator=generator)
+    for sampling in (
+        TokenSampling((0.0, 0.5, 1.0, 2.0), (0, 3, 1, 5), (1.0, 0.9, 0.2, 0.6)),
+        TokenSampling((0.7, 1.3)),
+    ):
+        how = sampling.of_codebooks(4, 9, logits.device)
+        each = [how.draw(logits[k : k + 1], uniforms[k : k + 1], k) for k in range(4)]
+        assert torch.equal(how.draw(logits, uniforms), torch.cat(each))
 
 
 @pytest.mark.parametrize(
