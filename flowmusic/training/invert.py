@@ -27,7 +27,9 @@ from flowmusic.conditioning.pseudo_words import (
     word_embeddings,
 )
 from flowmusic.conditioning.text import TextTokens, WordEncoder
-from flowmusic.flow.path import FlowLoss, cfm_loss
+from flowmusic.flow.path import cfm_loss
+from flowmusic.lm.transformer import TokenTransformer
+from flowmusic.model.transformer import FlowTransformer
 
 PROMPTS = ("{}", "music of {}", "a recording of {}", "{} music", "in the style of {}")
 MIN_REFERENCE_S = 4.0
@@ -118,7 +120,7 @@ def encode_references(
     if not references:
         raise ValueError("expected at least one recording to invert, got none")
     shortest_s = max(MIN_REFERENCE_S, excerpt_frames / model.codec.frame_rate)
-    device, latents = next(model.flow.parameters()).device, []
+    device, latents = model.device, []
     for source in references:
         audio = to_audio(source)
         said = str(source) if not isinstance(source, tuple) else "a recording"
@@ -128,6 +130,28 @@ def encode_references(
             raise ValueError(f"{said:.80} is silent; expected sound")
         latents.append(encode_audio(model.codec, audio, device)[0])
     return latents
+
+
+Objective = Callable[[Tensor, Condition, torch.Generator], Tensor]
+"""The mean loss of latents (B, T, D) under a condition; the generator draws what is random in it."""
+
+
+def objective_of(network: FlowTransformer | TokenTransformer) -> Objective:
+    """What a network was trained with: flow matching, or cross entropy of the next token."""
+    if isinstance(network, TokenTransformer):
+        return lambda x_1, condition, generator: network.losses(network.latents.encode(x_1), condition).mean()
+
+    def flow_loss(x_1: Tensor, condition: Condition, generator: torch.Generator) -> Tensor:
+        prepared = network.prepare(condition)
+        return cfm_loss(
+            lambda x_t, t: network.velocity(x_t, t, prepared),
+            x_1,
+            generator,
+            sampler="logit_normal",
+            weight="uniform",
+        ).loss
+
+    return flow_loss
 
 
 class _Learner:
@@ -141,20 +165,18 @@ class _Learner:
         name: str,
         plan: InversionPlan,
     ) -> None:
-        self.flow = model.flow.eval().requires_grad_(False)
+        network = model.network.eval().requires_grad_(False)
+        self.objective, self.shape = objective_of(network), network.config.condition_shape
         self.encoder, self.pool, self.name, self.plan = encoder, pool, name, plan
-
-    def loss(self, embeddings: Tensor, seed: int, prompt: str) -> Tensor:
-        return self._flow_loss(embeddings, seed, prompt).loss
 
     @torch.no_grad()
     def check(self, embeddings: Tensor) -> float:
         """Mean loss of excerpts, noises and times that no step of the training draws."""
         seeds = range(2**40, 2**40 + self.plan.check_batches)
-        losses = [self._flow_loss(embeddings, seed, PROMPTS[0]).loss for seed in seeds]
+        losses = [self.loss(embeddings, seed, PROMPTS[0]) for seed in seeds]
         return float(torch.stack(losses).mean())
 
-    def _flow_loss(self, embeddings: Tensor, seed: int, prompt: str) -> FlowLoss:
+    def loss(self, embeddings: Tensor, seed: int, prompt: str) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         x_1 = torch.stack([self._excerpt(generator) for _ in range(self.plan.batch)])  # (B, T, D)
         states = encode_with_words(self.encoder, prompt.format(self.name), {self.name: embeddings})  # (L, E)
@@ -162,17 +184,8 @@ class _Learner:
             states.expand(self.plan.batch, -1, -1),
             torch.ones(self.plan.batch, states.shape[0], dtype=torch.bool),
         )
-        condition = Condition.null(
-            self.plan.batch, self.plan.excerpt_frames, self.flow.config.condition_shape
-        )
-        prepared = self.flow.prepare(condition.with_tokens(text).to(x_1.device))
-        return cfm_loss(
-            lambda x_t, t: self.flow.velocity(x_t, t, prepared),
-            x_1,
-            generator,
-            sampler="logit_normal",
-            weight="uniform",
-        )
+        condition = Condition.null(self.plan.batch, self.plan.excerpt_frames, self.shape)
+        return self.objective(x_1, condition.with_tokens(text).to(x_1.device), generator)
 
     def _excerpt(self, generator: torch.Generator) -> Tensor:
         """(T, D): longer recordings are drawn more often, in proportion."""

@@ -20,25 +20,6 @@ from flowmusic.model_files import NETWORK_FILES, read_config
 
 
 @pytest.fixture(scope="session")
-def tiny_lm(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder whose network is a language model, small and untrained."""
-    torch.manual_seed(0)
-    codec = load_pretrained(tiny_model).codec
-    shape = LmConfig(
-        latent_dim=8, image_dim=0, codebooks=3, codes=16, width=32, depth=2, heads=2, style_dim=8,
-        depth_width=16, depth_heads=2, pattern="delay",
-    )  # fmt: skip
-    network = TokenTransformer(shape)
-    torch.nn.init.normal_(network.latents.sound)
-    for parameter in network.parameters():  # zeros at the start of training would follow nothing
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.3)
-    defaults = GenerationDefaults(guidance="2", composed_guidance="2", duration_s=2.0, temperature=(0.9, 1.0))
-    folder = tmp_path_factory.mktemp("models") / "tiny-lm"
-    return save_pretrained(Pretrained("tiny", "", codec, network, defaults), folder)
-
-
-@pytest.fixture(scope="session")
 def lm(tiny_lm: Path) -> FlowMusic:
     return FlowMusic.from_pretrained(tiny_lm)
 

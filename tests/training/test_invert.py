@@ -27,12 +27,12 @@ def encoder() -> MiniLm:
     return MiniLm()
 
 
-@pytest.fixture(scope="module")
-def model(tiny_model: Path) -> Pretrained:
-    """The tiny model, listening to its text: the attention's output starts at zero."""
-    model = load_pretrained(tiny_model)
+@pytest.fixture(scope="module", params=["tiny_model", "tiny_lm"])
+def model(request: pytest.FixtureRequest) -> Pretrained:
+    """A tiny flow or language model, listening to its text: the attention's output starts at zero."""
+    model = load_pretrained(request.getfixturevalue(request.param))
     torch.manual_seed(2)
-    for block in model.flow.blocks:
+    for block in model.network.blocks:
         if block.cross is not None:
             torch.nn.init.normal_(block.cross.to_out.weight, std=0.3)
     return model
@@ -64,7 +64,7 @@ def test_plain_embeddings_in_place_of_words_are_the_words(encoder: MiniLm) -> No
 
 def test_it_learns_and_is_the_same_again(model: Pretrained, encoder: MiniLm) -> None:
     seen: list[int] = []
-    before = {name: tensor.clone() for name, tensor in model.flow.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
     references = [sound(5.0), sound(4.5, 330)]
     first, second = (
         invert(model, encoder, references, "<mysong>", "calm music", PLAN, lambda *said: seen.append(said[0]))
@@ -73,7 +73,7 @@ def test_it_learns_and_is_the_same_again(model: Pretrained, encoder: MiniLm) -> 
     assert first.best_loss < first.start_loss and seen == [4, 8, 4, 8]
     assert first.inversion.embeddings.shape == (2, 384)
     assert torch.equal(first.inversion.embeddings, second.inversion.embeddings)
-    assert all(torch.equal(before[name], tensor) for name, tensor in model.flow.state_dict().items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.network.state_dict().items())
     assert first.inversion.text_encoder == encoder_fingerprint(encoder)
 
 
@@ -142,3 +142,26 @@ def test_from_the_command_to_a_clip(tiny_model: Path, tmp_path: Path) -> None:
     assert main(asked) == 2
     with pytest.raises(ValueError, match="was made with the model"):
         FlowMusic.from_pretrained().generate(text="<mysong>", inversions=[out], duration=1.0)
+
+
+def test_a_word_of_a_language_model_changes_its_clips(tiny_lm: Path, tmp_path: Path) -> None:
+    """Learned by the same command; what was learned, not only that a word is there, decides the clip."""
+    song = write_audio(tmp_path / "song.wav", sound(5.0).samples, RATE)
+    words = [
+        "invert",
+        str(song),
+        "--name",
+        "<mysong>",
+        "--checkpoint",
+        str(tiny_lm),
+        "--learning-rate",
+        "0.05",
+    ]
+    paths = [tmp_path / f"{steps}.safetensors" for steps in ("1", "40")]
+    assert all(main([*words, "--steps", path.stem, "--out", str(path)]) == 0 for path in paths)
+    model = FlowMusic.from_pretrained(tiny_lm)
+    clips = [
+        model.generate(text="a calm <mysong>", chords="Am", inversions=[path], duration=2.0).audio
+        for path in (*paths, paths[0])
+    ]
+    assert np.array_equal(clips[0], clips[2]) and not np.array_equal(clips[0], clips[1])
