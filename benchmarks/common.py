@@ -13,7 +13,7 @@ from features.events import ExtractedStore
 from features.extract import Extractors
 from flowmusic.api.model import FlowMusic
 from flowmusic.api.request import Request
-from flowmusic.commands.evaluate import add_references, add_sampling, heading_of, sampling_of
+from flowmusic.commands.evaluate import add_references, add_sampling, heading_of, load_model, sampling_of
 from flowmusic.evaluation.clip_store import ClipStore, FlowMaker
 from flowmusic.evaluation.references import Clip, find_references, load_clip
 from flowmusic.evaluation.report import write_lines, write_text
@@ -48,7 +48,7 @@ class Bench:
     def of(cls, options: argparse.Namespace, title: str, model: FlowMusic | None = None) -> Bench:
         """The bench of parsed options. ValueError for what no request can have."""
         sampling = sampling_of(options)
-        model = model or FlowMusic.from_pretrained(options.checkpoint)
+        model = model or load_model(options, sampling)
         store = ClipStore(FlowMaker(model), options.out / "clips")
         extracted = ExtractedStore(options.out / "extracted", Extractors())
         heading = heading_of(title, model, options)

@@ -208,10 +208,17 @@ class FlowMusic:
 
     @torch.no_grad()
     def resynthesise(self, audio: AudioSource) -> Audio:
-        """Encode and decode a recording: the most that any clip of this model can be like it."""
+        """Encode and decode a recording: the most that any clip of this model can be like it.
+
+        A language model's clips are made of its tokens, so that its resynthesis is as well.
+        """
         original = to_audio(audio).resampled(self.sample_rate)
-        latents = encode_audio(self.model.codec, original, self.model.device)
-        decoded = self.model.codec.decode(latents)[0, :, : original.n_samples]  # (C, S)
+        codec, network = self.model.codec, self.model.network
+        latents = encode_audio(codec, original, self.model.device)
+        of_tokens = isinstance(network, TokenTransformer)
+        if isinstance(network, TokenTransformer):
+            latents = network.latents.decode(network.latents.encode(latents))
+        decoded = codec.decode(latents, generated=of_tokens)[0, :, : original.n_samples]  # (C, S)
         return Audio(decoded.cpu().numpy(), self.sample_rate)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from features.hub import load_model
@@ -94,6 +95,14 @@ class EncodecLatents(CodecModule):
         hidden = latents * self.config.std + self.config.mean
         audio: Tensor = self.model.decoder(hidden.transpose(1, 2))
         return audio[..., : latents.shape[1] * self.hop]
+
+    def codebooks(self) -> Tensor:
+        """Those of the quantiser (K, codes, D), of latents: nearest codes and sums are EnCodec's own."""
+        embeddings = torch.stack([layer.codebook.embed for layer in self.model.quantizer.layers])
+        if not embeddings.any():
+            raise ValueError("this EnCodec's codebooks are all zero; expected one with trained weights")
+        embeddings[0] -= self.config.mean  # of the sum, once
+        return embeddings / self.config.std
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -85,6 +85,14 @@ class CodecModule(nn.Module):
         """(B, T, D) latents -> (B, C, S) sound, as `Codec.decode`."""
         raise NotImplementedError
 
+    def codebooks(self) -> Tensor:
+        """The residual codebooks (K, codes, D) of the codec's own quantiser, which sum up to latents.
+
+        Raises:
+            ValueError: a codec that has none, because its latents are continuous.
+        """
+        raise ValueError(f"{type(self).__name__} has no codebooks of its own: its latents are continuous")
+
 
 @torch.no_grad()
 def encode_audio(codec: Codec, audio: Audio, device: torch.device | str = "cpu") -> Tensor:

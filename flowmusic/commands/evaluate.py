@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,10 +115,14 @@ def add_references(parser: argparse.ArgumentParser, n: int, duration_s: float = 
     )
 
 
+_SAMPLING = ("steps", "solver", "guidance", "temperature", "top_k", "top_p")
+"""Fields of a request that say how clips are sampled."""
+
+
 def add_sampling(parser: argparse.ArgumentParser, solver: bool = True) -> None:
-    """--guidance, --seed, --checkpoint, and with `solver` --steps and --solver: what makes the clips."""
+    """How clips are sampled, --seed and --checkpoint; without `solver` no --steps and --solver."""
     parser.set_defaults(steps=None, solver=None)
-    add_request(parser, ("steps", "solver", "guidance") if solver else ("guidance",))
+    add_request(parser, [name for name in _SAMPLING if solver or name not in ("steps", "solver")])
     seed = whole_number("a seed", 0, 2**31)  # leaves room to count on from it
     parser.add_argument(
         "--seed",
@@ -140,10 +144,22 @@ def sampling_of(args: argparse.Namespace) -> dict[str, Any]:
     """
     from flowmusic.api.request import Request
 
-    given = {"steps": args.steps, "solver": args.solver, "guidance": args.guidance}
+    given = {name: getattr(args, name) for name in _SAMPLING}
     sampling = {name: value for name, value in given.items() if value is not None}
     Request(text="checked before any work", duration=args.duration, seed=args.seed, **sampling)
     return sampling
+
+
+def load_model(args: argparse.Namespace, sampling: Mapping[str, Any]) -> FlowMusic:
+    """The model of --checkpoint. ValueError where its clips cannot be sampled as they should be."""
+    from flowmusic.api.dtype import AUTO
+    from flowmusic.api.model import FlowMusic
+    from flowmusic.api.prepared import open_request
+    from flowmusic.api.request import Request
+
+    model = FlowMusic.from_pretrained(args.checkpoint, dtype=args.dtype or AUTO)
+    open_request(model.limits, Request(text="checked before any work", duration=args.duration, **sampling))
+    return model
 
 
 def heading_of(title: str, model: FlowMusic, args: argparse.Namespace) -> str:
@@ -151,7 +167,11 @@ def heading_of(title: str, model: FlowMusic, args: argparse.Namespace) -> str:
     defaults = model.model.defaults
     how = f"{args.solver or defaults.solver} {args.steps or defaults.steps}"
     if model.limits.draws_tokens:
-        how = "a language model"
+        drawn = defaults.sampling.having(args.temperature, args.top_k, args.top_p)
+        how = ", ".join(
+            f"{name.replace('_', '-')} {'/'.join(f'{value:g}' for value in getattr(drawn, name))}"
+            for name in ("temperature", "top_k", "top_p")
+        )
     return (
         f"{title}, model {model.model.name} ({model.model.fingerprint}), {how}, "
         f"guidance {args.guidance or defaults.guidance}, seed {args.seed}"
@@ -162,8 +182,6 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate as `args` say and write the tables to standard output."""
     from features.events import ExtractedStore
     from features.extract import Extractors
-    from flowmusic.api.dtype import AUTO
-    from flowmusic.api.model import FlowMusic
     from flowmusic.api.output import check_folder
     from flowmusic.evaluation.clip_store import ClipStore, FlowMaker
     from flowmusic.evaluation.protocol import Evaluation, Judges, evaluate, progress_bar
@@ -176,7 +194,7 @@ def run(args: argparse.Namespace) -> int:
     check_folder(args.out / TABLE_FILE)
     sampling = sampling_of(args)
     found = find_references(args.references, args.n)
-    model = FlowMusic.from_pretrained(args.checkpoint, dtype=args.dtype or AUTO)
+    model = load_model(args, sampling)
     clips = [load_clip(item, args.duration) for item in found]
     extractors = Extractors(args.separator, args.melody_extractor, args.chord_recogniser)
     store = ExtractedStore(args.out / "extracted", extractors)

@@ -30,6 +30,7 @@ from flowmusic.data.render import Renderer, Stems
 
 logger = logging.getLogger(__name__)
 
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} min [{elapsed}<{remaining}]"
 SPLITS = ("train", "valid", "test")
 _VALID_SHARE, _TEST_SHARE = 0.03, 0.05
 _MIDDLE_SHARE = 0.3  # of the accompanying parts
@@ -218,7 +219,7 @@ def render_corpus(
     context = get_context("spawn")
     with (
         ProcessPoolExecutor(workers, context, _start_worker, (plan,)) as pool,
-        tqdm(total=round(hours * 60, 1), unit="min", desc="rendering") as bar,
+        tqdm(total=hours * 60, desc="rendering", bar_format=_BAR) as bar,
     ):
         while done_s < hours * 3600:
             while len(pending) < 2 * workers:
@@ -227,7 +228,7 @@ def render_corpus(
             song = pending.popleft().result()
             done_s += song.duration_s
             fresh += song.fresh
-            bar.update(min(round(song.duration_s / 60, 2), bar.total - bar.n))
+            bar.update(min(song.duration_s / 60, bar.total - bar.n))
         for future in pending:
             future.cancel()
     shutil.rmtree(plan.out / ".partial", ignore_errors=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from flowmusic.attention import KeysValues, Rotation, rotation
 from flowmusic.conditioning.condition import Condition
@@ -51,6 +52,7 @@ class TokenTransformer(nn.Module):
     def __init__(self, config: LmConfig) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False  # in training, blocks are computed again for the backward pass: less memory
         n_tokens, width = config.tokens_per_frame, config.width
         self.latents = LatentTokens(config)
         self.temporal = TemporalConditioner(config.condition_shape, config.sound_dim, width)
@@ -129,8 +131,10 @@ class TokenTransformer(nn.Module):
         embedded = functional.embedding_bag(rows.flatten(0, 1), self.embed.flatten(0, 1), mode="sum")
         x = prepared.temporal[:, start:end] + embedded.view(*seen.shape[:2], -1)
         by = prepared.positions(start, end)
+        recompute = self.recompute and torch.is_grad_enabled()
         for index, (block, tokens) in enumerate(zip(self.blocks, prepared.keys_values, strict=True)):
-            x = block(x, by, tokens, prepared.mask, None if caches is None else caches[index])
+            inputs = (x, by, tokens, prepared.mask, None if caches is None else caches[index])
+            x = checkpoint(block, *inputs, use_reentrant=False) if recompute else block(*inputs)
         hidden: Tensor = self.norm(x)
         return hidden
 

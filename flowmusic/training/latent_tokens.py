@@ -1,10 +1,12 @@
-"""Codebooks of a language model: residual k-means on the latents of prepared music.
+"""Codebooks of a language model: residual k-means on the latents of prepared music, or the codec's own.
 
     python -m flowmusic.training.latent_tokens DATA --out tokens.safetensors
+    python -m flowmusic.training.latent_tokens DATA --out tokens.safetensors --from-codec
 
-Plain k-means, one codebook after the other, on frames drawn from all songs of the training split. The latents
-are principal components that keep their variances, so that the error that it makes least is that of the
-sound. The error that is left after each codebook, on frames of the validation split, is printed.
+With --from-codec the tokens are those of the codec's own quantiser (EnCodec's, arXiv 2210.13438). Otherwise
+it is plain k-means, one codebook after the other, on frames drawn from all songs of the training split, in
+which each channel counts by `importance`. The error that is left after each codebook, on frames of the
+validation split, is printed.
 """
 
 from __future__ import annotations
@@ -56,6 +58,13 @@ def importance(codec: AnyCodec) -> Tensor:
     return torch.cat(scales).clone()
 
 
+def image_channels(codec: AnyCodec) -> int:
+    """How many of the last channels of a codec's latents are the stereo image."""
+    if not isinstance(codec, SpectralCodec) or codec.image is None:
+        return 0
+    return len(codec.image.scale)
+
+
 def fit_codebooks(frames: Tensor, n_codebooks: int, codes: int, seed: int = 0) -> Tensor:
     """Residual codebooks (K, codes, N) of frames (n, N)."""
     residual = frames.numpy().astype(np.float32)
@@ -91,30 +100,64 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("data", type=Path, metavar="DATA", help="folder that flowmusic prepare wrote")
     parser.add_argument("--out", type=Path, required=True, help="file of the codebooks (.safetensors)")
-    parser.add_argument("--codebooks", type=int, default=8, help="codebooks of the sound (default 8)")
-    parser.add_argument("--codes", type=int, default=512, help="codes of each (default 512)")
     parser.add_argument(
-        "--image-dim", type=int, default=12, help="last channels: the stereo image (default 12)"
+        "--from-codec", action="store_true", help="take the codebooks of the codec's quantiser, fit none"
+    )
+    parser.add_argument(
+        "--codebooks", type=int, help="codebooks of the sound (default 8; all of the codec's)"
+    )
+    parser.add_argument("--codes", type=int, help="codes of each (default 512; the codec's own)")
+    parser.add_argument(
+        "--image-dim", type=int, help="last channels: the stereo image (default: the codec's)"
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    weight = importance(read_codec(options.data / CODEC_FOLDER))
-    frames = sampled_frames(options.data, "train", N_FRAMES, options.seed) * weight
-    held_out = sampled_frames(options.data, "valid", 20_000, options.seed) * weight
-    n_sound = frames.shape[1] - options.image_dim
-    n_image = 1 if options.image_dim else 0
-    tensors = {
-        "weight": weight,
-        "sound": fit_codebooks(frames[:, :n_sound], options.codebooks, options.codes, options.seed),
-        "image": torch.zeros(0, options.codes, 0),
-    }
-    if n_image:
-        tensors["image"] = fit_codebooks(frames[:, n_sound:], n_image, options.codes, options.seed)
+    codec = read_codec(options.data / CODEC_FOLDER)
+    try:
+        tensors = _of_codec(codec, options) if options.from_codec else _fitted(codec, options)
+        held_out = sampled_frames(options.data, "valid", 20_000, options.seed) * tensors["weight"]
+    except ValueError as error:
+        parser.error(str(error))
     save_tensors(options.out, tensors, torch.float32)
+    n_sound = tensors["sound"].shape[2]
     for name, part in (("sound", held_out[:, :n_sound]), ("image", held_out[:, n_sound:])):
+        if not part.numel():
+            continue
         left = ", ".join(f"{share:.3f}" for share in errors_left(part, tensors[name]))
         sys.stdout.write(f"{name}: variance left after each codebook {left}\n")
     return 0
+
+
+def _fitted(codec: AnyCodec, options: argparse.Namespace) -> dict[str, Tensor]:
+    """The tensors of `LatentTokens`, by k-means on the training split."""
+    weight, n_codebooks, codes = importance(codec), options.codebooks or 8, options.codes or 512
+    frames = sampled_frames(options.data, "train", N_FRAMES, options.seed) * weight
+    image_dim = image_channels(codec) if options.image_dim is None else options.image_dim
+    if not 0 <= image_dim < codec.latent_dim:
+        raise ValueError(f"--image-dim must be from 0 to less than {codec.latent_dim}, got {image_dim}")
+    n_sound = codec.latent_dim - image_dim
+    image = torch.zeros(0, codes, 0)
+    if image_dim:
+        image = fit_codebooks(frames[:, n_sound:], 1, codes, options.seed)
+    sound = fit_codebooks(frames[:, :n_sound], n_codebooks, codes, options.seed)
+    return {"weight": weight, "sound": sound, "image": image}
+
+
+def _of_codec(codec: AnyCodec, options: argparse.Namespace) -> dict[str, Tensor]:
+    """The tensors of `LatentTokens`, by the codec's own quantiser.
+
+    Raises:
+        ValueError: a codec without one, or other codebooks than it has.
+    """
+    sound = codec.codebooks()
+    n_codebooks, n_codes = options.codebooks or len(sound), options.codes or sound.shape[1]
+    if n_codebooks > len(sound) or n_codes != sound.shape[1] or options.image_dim:
+        raise ValueError(
+            f"the codec has {len(sound)} codebooks of {sound.shape[1]} codes and no stereo image, got "
+            f"--codebooks {n_codebooks} --codes {n_codes} --image-dim {options.image_dim or 0}"
+        )
+    image = sound.new_zeros(0, n_codes, 0)
+    return {"weight": torch.ones(codec.latent_dim), "sound": sound[:n_codebooks].clone(), "image": image}
 
 
 if __name__ == "__main__":

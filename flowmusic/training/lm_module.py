@@ -37,6 +37,7 @@ class LmTraining(ConditionedTraining):
     tokens         file of the codebooks, as `flowmusic.training.latent_tokens` writes it
     total_steps    optimiser steps in all (linked to trainer.max_steps)
     init_from      weights to start from: a file of safetensors of the same shape
+    recompute      activation checkpointing: blocks are computed again for the backward pass
     style_weight   weight of the style conditioner's own loss, where the model has one
     guidance, temperature, top_k   of the clips that watching and predict generate
     """
@@ -51,6 +52,7 @@ class LmTraining(ConditionedTraining):
         optimisation: Optimisation | None = None,
         total_steps: int = 1,
         init_from: Path | None = None,
+        recompute: bool = False,
         style_weight: float = 0.1,
         guidance: str = "3",
         temperature: float = 1.0,
@@ -66,6 +68,7 @@ class LmTraining(ConditionedTraining):
         super().__init__(net, config, optimisation, total_steps, style_weight, seed)
         if init_from is not None:
             self.terms = Terms.of(init_from)
+        net.recompute = recompute
         self.guidance = Guidance.parse(guidance)
         self.sampling = TokenSampling((temperature,), (top_k,))
 

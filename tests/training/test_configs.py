@@ -14,6 +14,7 @@ import yaml
 from flowmusic.api.pretrained import load_pretrained
 from flowmusic.cli import main
 from flowmusic.codec.spectral import SpectralCodecConfig
+from flowmusic.lm.config import LmConfig
 from flowmusic.model.config import FlowConfig
 from flowmusic.training import lightning_cli
 
@@ -72,13 +73,20 @@ def test_the_small_recipe_has_the_shapes_of_the_bundled_model() -> None:
     assert model.codec.config == SpectralCodecConfig.from_dict(codec)
 
 
-@pytest.mark.parametrize(("name", "millions"), [("400m", 404), ("1b", 970)])
-def test_the_large_shapes_are_as_large_as_they_say(name: str, millions: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "millions"), [("400m", 404), ("1b", 970), ("small-lm", 11.3), ("lm-medium", 1850)]
+)
+def test_the_shapes_are_as_large_as_they_say(name: str, millions: float) -> None:
+    from flowmusic.lm.transformer import TokenTransformer
     from flowmusic.model.transformer import FlowTransformer
 
     shape = yaml.safe_load((CONFIGS / f"model/{name}.yaml").read_text())["init_args"]["config"]
+    net: FlowTransformer | TokenTransformer
     with torch.device("meta"):
-        net = FlowTransformer(FlowConfig.from_dict(shape))
+        if "codebooks" in shape:
+            net = TokenTransformer(LmConfig.from_dict(shape))
+        else:
+            net = FlowTransformer(FlowConfig.from_dict(shape))
     found = sum(parameter.numel() for parameter in net.parameters()) / 1e6
     assert abs(found / millions - 1) < 0.1, f"{found:.0f} M, {asdict(net.config)}"
 

@@ -16,6 +16,7 @@ from flowmusic.training import latent_tokens
 from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.lm_module import LmTraining
 from tests.training.conftest import TINY, assert_equal
+from tests.training.test_distributed import TWO, start
 from tests.training.test_resume import kill_after_a_checkpoint
 
 CONFIG = (
@@ -68,6 +69,23 @@ def test_a_killed_run_goes_on_bit_by_bit(tiny_config: Path, tmp_path: Path) -> N
     ends = [read_checkpoint(run / "checkpoints" / "last.ckpt") for run in (whole, broken)]
     for key in ("state_dict", "optimizer_states"):
         assert_equal(ends[0][key], ends[1][key], key)
+
+
+@pytest.mark.parametrize("tiny_config", ["delay"], indirect=True)
+def test_two_processes_and_recomputed_blocks_train_the_same(tiny_config: Path, tmp_path: Path) -> None:
+    runs = {name: tmp_path / name for name in ("one", "two", "recomputed")}
+    fit = ["fit", "-c", str(tiny_config), "--trainer.default_root_dir"]
+    two = start([*fit, str(runs["two"]), *TWO])
+    streams = ["--data.init_args.streams", "2"]
+    assert main([*fit, str(runs["one"]), *streams]) == 0
+    assert main([*fit, str(runs["recomputed"]), *streams, "--model.init_args.recompute", "true"]) == 0
+    said = two.communicate(timeout=300)[0]
+    assert two.returncode == 0, said
+    one, both, again = (read_checkpoint(run / "checkpoints/last.ckpt") for run in runs.values())
+    assert one["FlowData"] == both["FlowData"] and both["global_step"] == 8
+    for key, value in one["state_dict"].items():
+        torch.testing.assert_close(both["state_dict"][key], value, atol=2e-4, rtol=1e-3)
+        torch.testing.assert_close(again["state_dict"][key], value)
 
 
 def test_the_loss_falls_and_known_frames_do_not_count(tiny_data: Path, tokens: Path) -> None:
