@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.audio import write_audio
+from features.audio import read_audio, write_audio
+from flowmusic.api.model import FlowMusic
 from flowmusic.cli import main
+from flowmusic.codec.protocol import encode_audio
+from flowmusic.evaluation.references import find_references, load_clip
 from tests.installed import needs
 
 RATE = 16_000
@@ -66,6 +69,26 @@ def test_one_run_gives_adherence_fidelity_novelty_and_second_judges(
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "clips").rglob("*.wav")}
     assert len(made) == 8 and main(words) == 0
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "clips").rglob("*.wav")} == made
+
+
+def test_a_language_model_is_evaluated_as_any(references: Path, tiny_lm: Path, tmp_path: Path) -> None:
+    """Its ceiling is what its tokens leave of the references."""
+    out = tmp_path / "out"
+    words = ["evaluate", "--references", str(references), "--checkpoint", str(tiny_lm), "--duration", "4.5"]
+    words += ["--protocols", "all", "--n", "2", "--top-k", "4", "--out", str(out)]
+    assert main([*words, "--steps", "3"]) == 2 and not out.exists()
+    assert main(words) == 0
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert "temperature 0.9/1, top-k 4, top-p 1, guidance 2" in report["heading"]
+    assert {row["score"]["n"] for row in report["tables"]["all"]} == {2}
+    model = FlowMusic.from_pretrained(tiny_lm)
+    (path,) = (out / "clips" / "resynthesis").glob("song0-*.wav")
+    original = load_clip(find_references([references])[0], 4.5).audio
+    left = model.resynthesise(original).samples
+    np.testing.assert_allclose(read_audio(path).samples, left, atol=2e-4)
+    codec = model.model.codec
+    untouched = codec.decode(encode_audio(codec, original))[0, :, : left.shape[1]].numpy()
+    assert np.abs(left - untouched).max() > 0.01
 
 
 @pytest.mark.parametrize(
