@@ -27,8 +27,8 @@ FORMAT = "flowmusic.session.1"
 MAX_NAME = 200
 MAX_STRENGTH = 10.0
 FREE_FIELDS = (
-    "text", "guidance", "steps", "solver", "seed", "loudness", "loop", "compose", "song",
-    "style", "style_codebooks", "style_excerpt",
+    "text", "guidance", "steps", "solver", "temperature", "top_k", "top_p", "seed", "loudness", "loop",
+    "compose", "song", "style", "style_codebooks", "style_excerpt",
 )  # fmt: skip
 """Fields of `Request` that a session sets as they are; `style` is the id of an upload."""
 

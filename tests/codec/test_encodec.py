@@ -34,13 +34,14 @@ SHAPE = EncodecConfig(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of transformers; its codebooks are as spread as what the encoder makes of noise."""
+    """A model of transformers; its codebooks are frames that its encoder makes of noise, and what is left."""
     torch.manual_seed(0)
     model = EncodecModel(SHAPE)
     with torch.no_grad():
-        spread = model.encoder(torch.randn(1, 1, 16_000)).std()
-        for index, layer in enumerate(model.quantizer.layers):
-            layer.codebook.embed.normal_(std=float(spread) / 2**index)
+        left = model.encoder(torch.randn(1, 1, 32_000))[0].T  # (T, D)
+        for layer in model.quantizer.layers:
+            layer.codebook.embed.copy_(left[torch.randperm(len(left))[:16]])
+            left = left - layer.codebook.decode(layer.codebook.encode(left))
     path = tmp_path_factory.mktemp("encodec")
     model.save_pretrained(path)
     return path
