@@ -92,6 +92,16 @@ def load_song(reference: FoundReference, excerpt_s: float, duration_s: float) ->
     return StyleSong(reference.name, cut(start_s, excerpt_s), cut(other_s, duration_s))
 
 
+def embed_songs(songs: Sequence[StyleSong], bench: Bench, embeddings: EmbeddingStore) -> SongStyles:
+    """Embeddings of the excerpts, and of what the codec of the bench leaves of the second ones."""
+    codec = [bench.store.resynthesis(song.name, song.other) for song in bar(songs, "references")]
+    return SongStyles(
+        given=np.stack([embeddings.clip(song.name, song.given).mean for song in songs]),
+        other=np.stack([embeddings.clip(song.name, song.other).mean for song in songs]),
+        resynthesis=np.stack([embeddings.clip("", audio).mean for audio in codec]),
+    )
+
+
 def likeness(results: np.ndarray, songs: SongStyles) -> Likeness:
     """The figures of clips (N, 200), clip i with the style of song i.
 
@@ -144,12 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = find_references(options.references, options.n)
     songs = [load_song(item, options.excerpt, options.duration) for item in found]
     embeddings = EmbeddingStore()
-    codec = [bench.store.resynthesis(song.name, song.other) for song in bar(songs, "references")]
-    styles = SongStyles(
-        given=np.stack([embeddings.clip(song.name, song.given).mean for song in songs]),
-        other=np.stack([embeddings.clip(song.name, song.other).mean for song in songs]),
-        resynthesis=np.stack([embeddings.clip("", audio).mean for audio in codec]),
-    )
+    styles = embed_songs(songs, bench, embeddings)
     counts = [int(word) for word in options.codebooks.split(",")]
     ways: list[tuple[str, int | None]] = [("style", count) for count in counts]
     if not options.style_alone:
