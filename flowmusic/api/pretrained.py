@@ -27,7 +27,7 @@ from torch import nn
 
 from flowmusic.api.dtype import generation_dtype
 from flowmusic.api.length import LengthRule
-from flowmusic.api.request import MAX_STEPS
+from flowmusic.api.request import MAX_STEPS, OF_A_LANGUAGE_MODEL
 from flowmusic.codec.build import AnyCodec, build_codec
 from flowmusic.conditioning.encoders import text_encoder
 from flowmusic.conditioning.text import BUNDLED_ENCODER, TextEncoder
@@ -276,7 +276,7 @@ def _check_replaceable(folder: Path) -> None:
 def _write_files(model: Pretrained, folder: Path, card: str | None) -> None:
     kind = "flow" if isinstance(model.network, FlowTransformer) else "lm"
     defaults = asdict(model.defaults)
-    for name in ("temperature", "top_k", "top_p") if kind == "flow" else ("solver", "steps", "time_shift"):
+    for name in OF_A_LANGUAGE_MODEL if kind == "flow" else ("solver", "steps", "time_shift"):
         del defaults[name]  # settings of the other kind of model
     config = {
         "format": FORMAT,

@@ -47,6 +47,10 @@ LOWEST_LUFS, HIGHEST_LUFS = -40.0, -5.0
 MAX_SEED = 2**63 - 1
 MAX_STEPS = 1000
 CONTROL_FIELDS = ("drums", "melody", "chords", "dynamics")
+OF_A_FLOW = ("steps", "solver", "vary", "loop")
+OF_A_LANGUAGE_MODEL = ("temperature", "top_k", "top_p")
+"""Fields that a model of the other kind does not have."""
+
 FILE_FIELDS = (*CONTROL_FIELDS, "controls", "context", "vary", "style")
 _IN_MEMORY = "in_memory"
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flowmusic.api.pretrained import GenerationDefaults, check_solver
-from flowmusic.api.request import Request
+from flowmusic.api.request import OF_A_FLOW, OF_A_LANGUAGE_MODEL, Request
 from flowmusic.flow.schedule import Guidance
 from flowmusic.flow.solvers import SOLVERS
 from flowmusic.lm.sampling import TokenSampling, check_guidance
 
 TOKENS = "tokens"
 """What stands in a sidecar for the solver of a clip that a language model drew."""
-
-_OF_A_FLOW = ("steps", "solver", "vary", "loop")
-_OF_A_LANGUAGE_MODEL = ("temperature", "top_k", "top_p")
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class SamplerSettings:
         """
         text = defaults.guidance if guidance is None else guidance
         given = request.given()
-        others = _OF_A_FLOW if draws_tokens else _OF_A_LANGUAGE_MODEL
+        others = OF_A_FLOW if draws_tokens else OF_A_LANGUAGE_MODEL
         wrong = next((name for name in others if given.get(name)), None)
         if wrong is not None:
             kind = ("a language model", "a flow") if draws_tokens else ("a flow", "a language model")

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowmusic.api.request import OF_A_LANGUAGE_MODEL
 from flowmusic.arguments import number, whole_number
 from flowmusic.commands.options import add_dtype, add_extractors, add_request
 
@@ -115,7 +116,7 @@ def add_references(parser: argparse.ArgumentParser, n: int, duration_s: float = 
     )
 
 
-_SAMPLING = ("steps", "solver", "guidance", "temperature", "top_k", "top_p")
+_SAMPLING = ("steps", "solver", "guidance", *OF_A_LANGUAGE_MODEL)
 """Fields of a request that say how clips are sampled."""
 
 
@@ -170,7 +171,7 @@ def heading_of(title: str, model: FlowMusic, args: argparse.Namespace) -> str:
         drawn = defaults.sampling.having(args.temperature, args.top_k, args.top_p)
         how = ", ".join(
             f"{name.replace('_', '-')} {'/'.join(f'{value:g}' for value in getattr(drawn, name))}"
-            for name in ("temperature", "top_k", "top_p")
+            for name in OF_A_LANGUAGE_MODEL
         )
     return (
         f"{title}, model {model.model.name} ({model.model.fingerprint}), {how}, "

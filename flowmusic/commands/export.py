@@ -6,7 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from flowmusic.api.request import OF_A_LANGUAGE_MODEL
 from flowmusic.arguments import whole_number
+from flowmusic.commands.options import add_request
 
 EPILOG = """examples:
   flowmusic export runs/flow/checkpoints/last.ckpt model
@@ -33,9 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps",
         type=whole_number("steps", 1, 1000),
-        help="default steps of the model's solver (default: 10)",
+        help="default steps of a flow's solver (default: 10)",
     )
-    parser.add_argument("--guidance", help="default guidance of the model (default: 3; rescale=0.5)")
+    parser.add_argument(
+        "--guidance", help="default guidance of the model (default: 3; rescale=0.5, of a language model 3)"
+    )
+    parser.add_argument(
+        "--composed-guidance",
+        help="default guidance of clips of a text alone (default: double:3,5; rescale=0.5, of a language "
+        "model 3)",
+    )
+    add_request(parser, OF_A_LANGUAGE_MODEL)
     parser.add_argument(
         "--license",
         metavar="SPDX",
@@ -46,18 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     from features.text_files import read_text
     from flowmusic.training.checkpoint import read_checkpoint
     from flowmusic.training.export import defaults_of, export
 
     about = read_checkpoint(args.checkpoint)["flowmusic"]
-    defaults = defaults_of(about)
-    if args.steps is not None:
-        defaults = replace(defaults, steps=args.steps)
-    if args.guidance is not None:
-        defaults = replace(defaults, guidance=args.guidance)
+    names = ("steps", "guidance", "composed_guidance", *OF_A_LANGUAGE_MODEL)
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    defaults = defaults_of(about, given)
     card = read_text(args.card, "a model card") if args.card else None
     folder = export(args.checkpoint, args.out, args.codec, args.flow, defaults, card, args.license)
     sys.stdout.write(f"{folder}\n")

@@ -16,7 +16,7 @@ from typing import Any
 
 from features.files import PARTIAL_PREFIX, whole_file
 from features.text_files import read_json, unprintable
-from flowmusic.api.request import Request
+from flowmusic.api.request import OF_A_LANGUAGE_MODEL, Request
 from flowmusic.studio.lanes import LANES, check_lane
 from flowmusic.studio.takes import Take, take_of, take_paths
 from flowmusic.studio.uploads import MAX_UPLOADS, Upload
@@ -27,7 +27,7 @@ FORMAT = "flowmusic.session.1"
 MAX_NAME = 200
 MAX_STRENGTH = 10.0
 FREE_FIELDS = (
-    "text", "guidance", "steps", "solver", "temperature", "top_k", "top_p", "seed", "loudness", "loop",
+    "text", "guidance", "steps", "solver", *OF_A_LANGUAGE_MODEL, "seed", "loudness", "loop",
     "compose", "song", "style", "style_codebooks", "style_excerpt",
 )  # fmt: skip
 """Fields of `Request` that a session sets as they are; `style` is the id of an upload."""

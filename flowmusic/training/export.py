@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ import torch
 from features.files import whole_file
 from features.separators import build_demucs
 from flowmusic.api.pretrained import GenerationDefaults, Pretrained, save_pretrained
+from flowmusic.api.request import OF_A_FLOW, OF_A_LANGUAGE_MODEL
 from flowmusic.codec.build import AnyCodec
 from flowmusic.codec.files import read_codec, write_codec
 from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
+from flowmusic.flow.schedule import Guidance
 from flowmusic.lm.config import LmConfig
+from flowmusic.lm.sampling import check_guidance
 from flowmusic.lm.transformer import TokenTransformer
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
@@ -71,12 +75,26 @@ def export(
     return save_pretrained(model, out, card or _card(model, checkpoint))
 
 
-def defaults_of(about: dict[str, Any]) -> GenerationDefaults:
-    """How a model generates by default, by what its checkpoint says of the training."""
-    encoder = about.get("data", {}).get("text_encoder", "bundled")
-    if about["kind"] == "lm":  # guidance of tokens cannot be rescaled
-        return GenerationDefaults(text_encoder=encoder, guidance="3", composed_guidance="3")
-    return GenerationDefaults(text_encoder=encoder)
+def defaults_of(about: dict[str, Any], given: Mapping[str, Any] | None = None) -> GenerationDefaults:
+    """How a model generates by default, by what its checkpoint says of the training, and by what is given.
+
+    Raises:
+        ValueError: a setting that is for a model of the other kind.
+    """
+    values = {"text_encoder": about.get("data", {}).get("text_encoder", "bundled")}
+    is_lm, given = about["kind"] == "lm", dict(given or {})
+    wrong = next((name for name in given if name in (OF_A_FLOW if is_lm else OF_A_LANGUAGE_MODEL)), None)
+    if wrong is not None:
+        raise ValueError(
+            f"{wrong} is for {'a flow' if is_lm else 'a language model'}, not for {about['kind']}"
+        )
+    if not is_lm:
+        return GenerationDefaults(**values | given)
+    drawn = {name: (given.pop(name),) for name in OF_A_LANGUAGE_MODEL if name in given}
+    defaults = GenerationDefaults(**values | {"guidance": "3", "composed_guidance": "3"} | given | drawn)
+    for text in (defaults.guidance, defaults.composed_guidance):
+        check_guidance(Guidance.parse(text))
+    return defaults
 
 
 def terms_of_export(trained_from: Terms, codec: AnyCodec, flow: str | None, license: str | None) -> Terms:
@@ -113,9 +131,10 @@ def assemble(
     name: str,
 ) -> Pretrained:
     """A model of two parts. ValueError where their latents differ."""
+    kind = "flow" if isinstance(network, FlowTransformer) else "language model"
     if codec.latent_dim != network.config.latent_dim:
         raise ValueError(
-            f"the codec has {codec.latent_dim} latent channels, the flow {network.config.latent_dim}"
+            f"the codec has {codec.latent_dim} latent channels, the {kind} {network.config.latent_dim}"
         )
     return Pretrained(name, "", codec.eval(), network.eval(), defaults)
 

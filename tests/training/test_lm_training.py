@@ -13,7 +13,7 @@ from flowmusic.data.flow_data import FlowData
 from flowmusic.lm.config import LmConfig
 from flowmusic.lm.transformer import TokenTransformer
 from flowmusic.training import latent_tokens
-from flowmusic.training.checkpoint import read_checkpoint
+from flowmusic.training.checkpoint import averaged_weights, read_checkpoint
 from flowmusic.training.lm_module import LmTraining
 from tests.training.conftest import TINY, assert_equal
 from tests.training.test_distributed import TWO, start
@@ -51,9 +51,15 @@ def test_fit_export_generate(tiny_config: Path, tmp_path: Path) -> None:
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     about = read_checkpoint(last)["flowmusic"]
     assert about["kind"] == "lm" and about["config"]["codebooks"] == 2
-    assert main(["export", str(last), str(tmp_path / "model"), "--license", "MIT"]) == 0
+    export = ["export", str(last), str(tmp_path / "model"), "--license", "MIT"]
+    for wrong in (["--steps", "5"], ["--guidance", "3; rescale=0.5"]):
+        assert main([*export, *wrong]) == 2
+    assert main([*export, "--temperature", "0.9", "--composed-guidance", "double:2,3"]) == 0
     model = load_pretrained(tmp_path / "model")
     assert isinstance(model.network, TokenTransformer) and model.defaults.guidance == "3"
+    assert (model.defaults.composed_guidance, model.defaults.sampling.temperature) == ("double:2,3", (0.9,))
+    for name, tensor in averaged_weights(read_checkpoint(last)).items():
+        torch.testing.assert_close(model.network.state_dict()[name], tensor, atol=1e-3, rtol=1e-3)
     assert float(model.network.latents.sound.abs().max()) > 0
     assert main(["predict", "-c", str(tiny_config), "--ckpt_path", "last"]) == 0
     assert list((tmp_path / "run" / "predictions").glob("*.wav"))
