@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,12 @@ import torch
 from features.files import whole_file
 from features.separators import build_demucs
 from flowmusic.api.pretrained import GenerationDefaults, Pretrained, save_pretrained
-from flowmusic.api.request import OF_A_FLOW, OF_A_LANGUAGE_MODEL
 from flowmusic.codec.build import AnyCodec
 from flowmusic.codec.files import read_codec, write_codec
 from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
 from flowmusic.flow.schedule import Guidance
 from flowmusic.lm.config import LmConfig
-from flowmusic.lm.sampling import check_guidance
+from flowmusic.lm.sampling import TokenSampling, check_guidance
 from flowmusic.lm.transformer import TokenTransformer
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
@@ -83,14 +82,15 @@ def defaults_of(about: dict[str, Any], given: Mapping[str, Any] | None = None) -
     """
     values = {"text_encoder": about.get("data", {}).get("text_encoder", "bundled")}
     is_lm, given = about["kind"] == "lm", dict(given or {})
-    wrong = next((name for name in given if name in (OF_A_FLOW if is_lm else OF_A_LANGUAGE_MODEL)), None)
+    of_tokens = [field.name for field in fields(TokenSampling)]
+    wrong = next((name for name in given if name in (["steps"] if is_lm else of_tokens)), None)
     if wrong is not None:
         raise ValueError(
             f"{wrong} is for {'a flow' if is_lm else 'a language model'}, not for {about['kind']}"
         )
     if not is_lm:
         return GenerationDefaults(**values | given)
-    drawn = {name: (given.pop(name),) for name in OF_A_LANGUAGE_MODEL if name in given}
+    drawn = {name: (given.pop(name),) for name in of_tokens if name in given}
     defaults = GenerationDefaults(**values | {"guidance": "3", "composed_guidance": "3"} | given | drawn)
     for text in (defaults.guidance, defaults.composed_guidance):
         check_guidance(Guidance.parse(text))

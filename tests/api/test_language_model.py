@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,20 @@ def test_a_model_may_name_the_bundled_codec(tmp_path: Path) -> None:
     (folder / "codec.safetensors").unlink()
     loaded = load_pretrained(folder)
     assert torch.equal(loaded.codec.get_buffer("scale"), bundled.codec.get_buffer("scale"))
+
+
+def test_one_of_the_hub_is_read(tiny_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the files that are asked for there, and no others."""
+
+    def download(repo_id: str, allow_patterns: list[str], **other: Any) -> str:
+        for path in tiny_lm.iterdir():
+            if any(path.match(pattern) for pattern in allow_patterns):
+                shutil.copy(path, tmp_path / path.name)
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    model = FlowMusic.from_pretrained("someone/lm")
+    assert model.model.name == "someone/lm" and isinstance(model.model.network, TokenTransformer)
 
 
 def test_clips_are_those_of_their_seeds(lm: FlowMusic) -> None:
