@@ -3,10 +3,12 @@
     python -m benchmarks.training memory
     python -m benchmarks.training step --recipe configs/small-flow.yaml --data DATA --steps 6
     python -m benchmarks.training step --recipe configs/400m.yaml --batch 1 --frames 500 --steps 1
+    python -m benchmarks.training step --recipe configs/small-lm.yaml --batch 10 --frames 250
 
 All times are CPU seconds of one thread, so that other work on the machine hardly counts (--threads 2: of the
 wall), and stand beside the rate of fp32 matrix products that was measured just before: `share of the GEMM
-rate` is the model FLOPs utilisation. Without --data the batch is made of random numbers.
+rate` is the model FLOPs utilisation. Without --data the batch is made of random numbers; the codebooks of a
+language model always are.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ import argparse
 import os
 import resource
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import yaml
@@ -32,12 +36,21 @@ from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.text import TextTokens
 from flowmusic.data.flow_data import FlowBatch, FlowData
 from flowmusic.flow.path import loss_at
+from flowmusic.lm.config import LmConfig
+from flowmusic.lm.tokens import LatentTokens
+from flowmusic.lm.transformer import TokenTransformer, token_losses
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.flow_module import FlowTraining
+from flowmusic.training.lm_module import LmTraining
+from flowmusic.weights import save_tensors
+
+Config = FlowConfig | LmConfig
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-SHAPES = {"small-flow": (12, 200), "400m": (1, 500), "1b": (1, 500)}
+SHAPES = {
+    "small-flow": (12, 200), "400m": (1, 500), "1b": (1, 500), "small-lm": (10, 250), "lm-medium": (1, 500),
+}  # fmt: skip
 MIB = 2**20
 TEXT_TOKENS = 32
 MIXED = "bf16-mixed"
@@ -59,21 +72,23 @@ class Memory:
 
 
 def training_memory(
-    config: FlowConfig, batch_size: int, n_frames: int, precision: str = "32-true", recompute: bool = False
+    config: Config, batch_size: int, n_frames: int, precision: str = "32-true", recompute: bool = False
 ) -> Memory:
-    """Memory of training a flow with AdamW and an average, for a batch of `n_frames` latent frames.
+    """Memory of training a network with AdamW and an average, for a batch of `n_frames` latent frames.
 
     In bf16-mixed attention is counted as a CPU computes it; fused kernels of a GPU keep less.
     """
     with FakeTensorMode(), torch.device("cpu"):
-        net = FlowTransformer(config)
+        net = FlowTransformer(config) if isinstance(config, FlowConfig) else TokenTransformer(config)
         net.recompute = recompute
         bytes_each = 4 * sum(parameter.numel() for parameter in net.parameters())
         kept = _kept_for_backward(net, batch_size, n_frames, precision == MIXED)
     return Memory(bytes_each, bytes_each, 2 * bytes_each, bytes_each, kept)
 
 
-def _kept_for_backward(net: FlowTransformer, batch_size: int, n_frames: int, mixed: bool) -> int:
+def _kept_for_backward(
+    net: FlowTransformer | TokenTransformer, batch_size: int, n_frames: int, mixed: bool
+) -> int:
     """Bytes of all different tensors, but the parameters, that autograd saves."""
     own = {parameter.untyped_storage()._cdata for parameter in net.parameters()}
     kept: dict[int, Tensor] = {}
@@ -82,7 +97,7 @@ def _kept_for_backward(net: FlowTransformer, batch_size: int, n_frames: int, mix
         kept.setdefault(tensor.untyped_storage()._cdata, tensor)
         return tensor
 
-    config = net.config
+    config: Any = net.config
     text = torch.zeros(batch_size, TEXT_TOKENS, config.text_dim)
     tokens = TextTokens(text, torch.ones(text.shape[:2], dtype=torch.bool))
     condition = Condition.null(batch_size, n_frames, config.condition_shape).with_tokens(tokens)
@@ -91,8 +106,11 @@ def _kept_for_backward(net: FlowTransformer, batch_size: int, n_frames: int, mix
         torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=mixed),
     ):
-        prepared = net.prepare(condition)
-        loss_at(lambda x_t, times: net.velocity(x_t, times, prepared), torch.zeros_like(x_1), x_1, t)
+        if isinstance(net, TokenTransformer):
+            codes = torch.zeros(batch_size, n_frames, config.tokens_per_frame, dtype=torch.long)
+            token_losses(net(codes, condition), codes)
+        else:
+            loss_at(lambda x_t, times: net(x_t, times, condition), torch.zeros_like(x_1), x_1, t)
     return sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
 
 
@@ -112,13 +130,24 @@ def gemm_rate(n: int = 1024, repeats: int = 12) -> float:
     return 2 * n**3 / best
 
 
-def shape_of(recipe: Path) -> FlowConfig:
+def shape_of(recipe: Path) -> Config:
     model = yaml.safe_load(recipe.read_text())["model"]
     settings = yaml.safe_load((recipe.parent / model).read_text()) if isinstance(model, str) else model
-    return FlowConfig.from_dict(settings["init_args"]["config"])
+    kind = LmConfig if settings["class_path"].endswith("LmTraining") else FlowConfig
+    return kind.from_dict(settings["init_args"]["config"])
 
 
-def random_batch(config: FlowConfig, batch_size: int, n_frames: int) -> FlowBatch:
+def module_of(config: Config) -> FlowTraining | LmTraining:
+    """The training of a network of this shape; a language model's codebooks are random numbers."""
+    if isinstance(config, FlowConfig):
+        return FlowTraining(config)
+    tokens = {name: torch.randn_like(value) for name, value in LatentTokens(config).state_dict().items()}
+    with tempfile.TemporaryDirectory() as folder:
+        save_tensors(Path(folder) / "tokens.safetensors", tokens)
+        return LmTraining(config, Path(folder) / "tokens.safetensors")
+
+
+def random_batch(config: Config, batch_size: int, n_frames: int) -> FlowBatch:
     """Every control and a text of 32 tokens are given."""
     null = Condition.null(batch_size, n_frames, config.condition_shape)
     values = {name: torch.rand(null.get(name).shape) for name in null.controls}
@@ -150,7 +179,7 @@ def memory_table() -> None:
 def step_figures(args: argparse.Namespace) -> None:
     """CPU seconds of data, forward, backward and optimiser of a training step."""
     config = shape_of(args.recipe)
-    module = FlowTraining(config)
+    module = module_of(config)
     if not args.average:
         del module.ema
     module.net.recompute = args.recompute
@@ -188,7 +217,10 @@ def step_figures(args: argparse.Namespace) -> None:
 
 
 def train_step(
-    module: FlowTraining, batch: FlowBatch, optimiser: torch.optim.Optimizer, args: argparse.Namespace
+    module: FlowTraining | LmTraining,
+    batch: FlowBatch,
+    optimiser: torch.optim.Optimizer,
+    args: argparse.Namespace,
 ) -> None:
     with torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bf16-mixed"):
         condition, _ = module.conditions(module.net, batch)
@@ -203,7 +235,11 @@ def train_step(
 
 @torch.no_grad()
 def report(
-    module: FlowTraining, args: argparse.Namespace, rate: float, seconds: dict[str, float], flops: int
+    module: FlowTraining | LmTraining,
+    args: argparse.Namespace,
+    rate: float,
+    seconds: dict[str, float],
+    flops: int,
 ) -> None:
     unit = "CPU-s" if torch.get_num_threads() == 1 else "s"
     per_step = {name: value / args.steps for name, value in seconds.items()}
@@ -222,12 +258,14 @@ def report(
     if args.data:
         waiting = per_step["data"] / (per_step["data"] + per_step["step"])
         rows.append(("drawing data, share of the time", f"{100 * waiting:.1f} %"))
-    module.net.eval()
+    net = module.net.eval()
     for n_rows in args.rows:
+        if not isinstance(net, FlowTransformer):
+            raise ValueError("--rows times velocities, which a language model has none of")
         batch = random_batch(module.config, n_rows, args.frames)
-        prepared = module.net.prepare(batch.condition)
+        prepared = net.prepare(batch.condition)
         started = clock()
-        module.net.velocity(batch.x_1, torch.full((n_rows,), 0.5), prepared)
+        net.velocity(batch.x_1, torch.full((n_rows,), 0.5), prepared)
         spent = clock() - started
         rows.append((f"a velocity with {n_rows} guidance rows", f"{spent:.2f} {unit}"))
         for count in args.evaluations:
@@ -254,7 +292,7 @@ def main() -> None:
     parser.add_argument("--recompute", action="store_true")
     parser.add_argument("--average", action="store_true", help="with the moving average of the weights")
     parser.add_argument(
-        "--rows", type=int, nargs="*", default=[], help="also time velocities of so many rows"
+        "--rows", type=int, nargs="*", default=[], help="also time velocities of a flow of so many rows"
     )
     parser.add_argument(
         "--evaluations", type=int, nargs="*", default=[], help="and say what so many of them take"
