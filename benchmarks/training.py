@@ -38,7 +38,7 @@ from flowmusic.data.flow_data import FlowBatch, FlowData
 from flowmusic.flow.path import loss_at
 from flowmusic.lm.config import LmConfig
 from flowmusic.lm.tokens import LatentTokens
-from flowmusic.lm.transformer import TokenTransformer, token_losses
+from flowmusic.lm.transformer import TokenTransformer
 from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.flow_module import FlowTraining
@@ -108,7 +108,7 @@ def _kept_for_backward(
     ):
         if isinstance(net, TokenTransformer):
             codes = torch.zeros(batch_size, n_frames, config.tokens_per_frame, dtype=torch.long)
-            token_losses(net(codes, condition), codes)
+            net.losses(codes, condition)
         else:
             loss_at(lambda x_t, times: net(x_t, times, condition), torch.zeros_like(x_1), x_1, t)
     return sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)

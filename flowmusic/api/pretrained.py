@@ -105,7 +105,8 @@ class Pretrained:
     """A model, ready to generate with: both parts in evaluation mode on one device.
 
     `network` makes latents, which `codec` turns into sound: a flow transformer, or a language model.
-    `dtype` is that of their largest layers; the weights of one that is not float32 are for generating alone.
+    `dtype` is that of their largest layers, with a language model of the codec's alone; the weights of one that
+    is not float32 are for generating alone.
     `fingerprint` identifies the files that it was read from. `license` (an SPDX expression) and `credits` are
     those of the weights; clips and exports carry them on.
     """
@@ -178,11 +179,12 @@ def load_pretrained(
     name = BUNDLED if source is None or str(source) == BUNDLED else str(source)
     codec.eval().to(place)
     network.eval().to(place)
-    chosen = torch.float32
+    # a language model's steps of a few rows wait for memory and gain nothing by less precise products
+    layers = (network, codec.layers) if isinstance(network, FlowTransformer) else (codec.layers,)
+    chosen = generation_dtype(dtype, place, layers)
     if isinstance(network, FlowTransformer):
-        chosen = generation_dtype(dtype, place, (network, codec.layers))
         network.compute_in(chosen)
-        codec.compute_in(chosen)
+    codec.compute_in(chosen)
     return Pretrained(
         name,
         _fingerprint([folder / CONFIG_FILE, codec_folder / CODEC_FILE, folder / NETWORK_FILES[kind]]),
