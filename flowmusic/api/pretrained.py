@@ -105,8 +105,8 @@ class Pretrained:
     """A model, ready to generate with: both parts in evaluation mode on one device.
 
     `network` makes latents, which `codec` turns into sound: a flow transformer, or a language model.
-    `dtype` is that of their largest layers, with a language model of the codec's alone; the weights of one that
-    is not float32 are for generating alone.
+    `dtype` is that of their largest layers, with a language model of the codec's alone; the weights of one
+    that is not float32 are for generating alone.
     `fingerprint` identifies the files that it was read from. `license` (an SPDX expression) and `credits` are
     those of the weights; clips and exports carry them on.
     """

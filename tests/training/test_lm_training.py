@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.strategies import FSDPStrategy
 
 from flowmusic.api.pretrained import load_pretrained
 from flowmusic.cli import main
@@ -121,6 +123,15 @@ def test_the_loss_falls_and_known_frames_do_not_count(tiny_data: Path, tokens: P
     partly = replace(batch, known=known)
     counted = module.loss(module.net, partly, batch.condition)
     assert float(counted.n_frames) == float((~known).sum())
+
+
+def test_fsdp_is_refused(tokens: Path) -> None:
+    """Lightning's own strategy asks for CUDA only when a trainer is built."""
+    module = LmTraining(LmConfig(latent_dim=8, image_dim=0, codebooks=2, codes=16, width=16, heads=2), tokens)
+    strategy = FSDPStrategy(parallel_devices=[torch.device("cpu")])
+    module.__dict__["_trainer"] = SimpleNamespace(strategy=strategy, precision="32-true", world_size=1)
+    with pytest.raises(ValueError, match="a language model cannot be trained with FSDP"):
+        module.setup("fit")
 
 
 def test_codebooks_of_another_shape_are_refused(tokens: Path) -> None:
