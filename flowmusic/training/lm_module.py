@@ -78,7 +78,7 @@ class LmTraining(ConditionedTraining):
         if isinstance(self.trainer.strategy, FSDPStrategy):
             raise ValueError(
                 "a language model cannot be trained with FSDP, because its loss calls parts of it by "
-                "themselves: use --trainer.strategy ddp, and --model.init_args.recompute true where memory is short"
+                "themselves: use --trainer.strategy ddp, and --model.init_args.recompute true for less memory"
             )
 
     def describe(self) -> dict[str, Any]:
