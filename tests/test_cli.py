@@ -331,6 +331,7 @@ def test_defaults_of_a_model_stand_in_the_help_of_export() -> None:
     text = {action.dest: action.help or "" for action in _parser_of("export")._actions}
     assert f"(default: {GenerationDefaults().steps})" in text["steps"]
     assert f"(default: {GenerationDefaults().guidance})" in text["guidance"]
+    assert f"(default: {GenerationDefaults().composed_guidance})" in text["composed_guidance"]
 
 
 @pytest.mark.parametrize(

@@ -38,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default steps of a flow's solver (default: 10)",
     )
     parser.add_argument(
-        "--guidance", help="default guidance of the model (default: 3; rescale=0.5, of a language model 3)"
+        "--guidance", help="default guidance (default: 3; rescale=0.5), or 3 for a language model"
     )
     parser.add_argument(
         "--composed-guidance",
-        help="default guidance of clips of a text alone (default: double:3,5; rescale=0.5, of a language "
-        "model 3)",
+        help="default guidance of clips of a text alone (default: double:3,5; rescale=0.5), or 3 for a "
+        "language model",
     )
     add_request(parser, OF_A_LANGUAGE_MODEL)
     parser.add_argument(
