@@ -20,6 +20,7 @@ import torch
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
+from flowmusic.arguments import whole_number
 from flowmusic.codec.build import AnyCodec
 from flowmusic.codec.files import read_codec
 from flowmusic.codec.spectral import SpectralCodec
@@ -103,12 +104,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--from-codec", action="store_true", help="take the codebooks of the codec's quantiser, fit none"
     )
+    some = whole_number("a number", 1, 1 << 16)
     parser.add_argument(
-        "--codebooks", type=int, help="codebooks of the sound (default 8; all of the codec's)"
+        "--codebooks", type=some, help="codebooks of the sound (default 8; all of the codec's)"
     )
-    parser.add_argument("--codes", type=int, help="codes of each (default 512; the codec's own)")
+    parser.add_argument("--codes", type=some, help="codes of each (default 512; as many as the codec has)")
     parser.add_argument(
-        "--image-dim", type=int, help="last channels: the stereo image (default: the codec's)"
+        "--image-dim",
+        type=whole_number("channels", 0, 1 << 16),
+        help="last channels: the stereo image (default: those of the codec)",
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
