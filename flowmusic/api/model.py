@@ -20,6 +20,7 @@ from flowmusic.api.editing import Canvas, HeldVelocity, put_back, starting_point
 from flowmusic.api.loudness import at_loudness, integrated_loudness, limit
 from flowmusic.api.prepared import ModelLimits, Prepared, prepare
 from flowmusic.api.pretrained import Pretrained, load_pretrained, save_pretrained
+from flowmusic.api.refine import refined
 from flowmusic.api.request import Request
 from flowmusic.api.tokens import draw_clip
 from flowmusic.codec.decoding import decode_clip
@@ -181,7 +182,9 @@ class FlowMusic:
         if canvas is not None:
             one = one.with_context(canvas.context, canvas.known)
         if isinstance(network, TokenTransformer):
-            drawn = [draw_clip(network, one.to(self.model.device), sampler, seed, progress) for seed in seeds]
+            drawn = [
+                draw_clip(self.model, one.to(self.model.device), sampler, seed, progress) for seed in seeds
+            ]
             latents = torch.cat([clip.latents for clip in drawn])
             return SolveResult(latents, tuple(clip.steps for clip in drawn)), drawn[0].condition_sets
         condition = one.repeat(len(seeds)).to(self.model.device)
@@ -210,7 +213,7 @@ class FlowMusic:
     def resynthesise(self, audio: AudioSource) -> Audio:
         """Encode and decode a recording: the most that any clip of this model can be like it.
 
-        A language model's clips are made of its tokens, so that its resynthesis is as well.
+        A language model's clips are of its tokens, and refined, so that its resynthesis is as well.
         """
         original = to_audio(audio).resampled(self.sample_rate)
         codec, network = self.model.codec, self.model.network
@@ -218,6 +221,10 @@ class FlowMusic:
         of_tokens = isinstance(network, TokenTransformer)
         if isinstance(network, TokenTransformer):
             latents = network.latents.decode(network.latents.encode(latents))
+            if start := self.model.defaults.refine:
+                nothing = Condition.null(1, latents.shape[1], network.config.condition_shape)
+                nothing = nothing.to(self.model.device)
+                latents = refined(self.model.refiner, latents, nothing, start, 0, codec.frame_rate)
         decoded = codec.decode(latents, generated=of_tokens)[0, :, : original.n_samples]  # (C, S)
         return Audio(decoded.cpu().numpy(), self.sample_rate)
 

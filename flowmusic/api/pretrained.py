@@ -63,6 +63,7 @@ class GenerationDefaults:
 
     composed_guidance   of a clip whose drums, melody and chords were composed for its text
     temperature, top_k, top_p   of a language model, as `TokenSampling` has them
+    refine              of a language model: t from which the bundled flow refines its latents; 0: not at all
     """
 
     solver: str = "euler"
@@ -76,6 +77,7 @@ class GenerationDefaults:
     temperature: tuple[float, ...] = (1.0,)
     top_k: tuple[int, ...] = (0,)
     top_p: tuple[float, ...] = (1.0,)
+    refine: float = 0.0
 
     def __post_init__(self) -> None:
         check_solver(self.solver, self.steps)
@@ -134,6 +136,22 @@ class Pretrained:
         if not isinstance(self.network, FlowTransformer):
             raise ValueError(f"{self.name} is a language model; expected the model of a flow")
         return self.network
+
+    @cached_property
+    def refiner(self) -> FlowTransformer:
+        """The bundled flow, which makes the fine structure that tokens lack, loaded when it is first needed.
+
+        ValueError where codec or conditions are others than the bundled model's.
+        """
+        bundled = load_pretrained(None, self.device, self.dtype_name)
+        ours, theirs = self.codec.state_dict(), bundled.codec.state_dict()
+        same = ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+        if not same or self.network.config.condition_shape != bundled.flow.config.condition_shape:
+            raise ValueError(
+                f"{self.name} has another codec or other conditions than the bundled model, whose flow "
+                "refines: give refine 0"
+            )
+        return bundled.flow
 
     @property
     def lengths(self) -> LengthRule:

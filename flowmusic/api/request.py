@@ -48,7 +48,7 @@ MAX_SEED = 2**63 - 1
 MAX_STEPS = 1000
 CONTROL_FIELDS = ("drums", "melody", "chords", "dynamics")
 OF_A_FLOW = ("steps", "solver", "vary", "loop")
-OF_A_LANGUAGE_MODEL = ("temperature", "top_k", "top_p")
+OF_A_LANGUAGE_MODEL = ("temperature", "top_k", "top_p", "refine")
 """Fields that a model of the other kind does not have."""
 
 FILE_FIELDS = (*CONTROL_FIELDS, "controls", "context", "vary", "style")
@@ -219,6 +219,10 @@ class Request(BaseModel):
     top_p: float | None = _option(
         HOW, "of a language model: the likeliest tokens of this share of probability may be drawn (default: "
         "the model's)", ge=0.01, le=1,
+    )  # fmt: skip
+    refine: float | None = _option(
+        HOW, "of a language model: t of the ODE from which the bundled flow makes the fine structure that "
+        "tokens lack, 0 for not at all (default: the model's)", ge=0, le=0.95,
     )  # fmt: skip
     guidance: Text | None = _option(
         HOW, "guidance scale: 1 for none, 2 or more to follow more closely; or an expression such as "

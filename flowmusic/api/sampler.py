@@ -18,7 +18,7 @@ TOKENS = "tokens"
 class SamplerSettings:
     """How the ODE is solved, or how tokens are drawn; `guidance_text` is the expression that was given.
 
-    `sampling` is None where a flow makes the clip.
+    `sampling` is None where a flow makes the clip; `refine` is that of a language model.
     """
 
     solver: str
@@ -27,6 +27,7 @@ class SamplerSettings:
     guidance: Guidance
     guidance_text: str
     sampling: TokenSampling | None = None
+    refine: float = 0.0
 
     @classmethod
     def of(
@@ -48,7 +49,8 @@ class SamplerSettings:
         if draws_tokens:
             check_guidance(parsed)
             sampling = defaults.sampling.having(request.temperature, request.top_k, request.top_p)
-            return cls(TOKENS, 0, defaults.time_shift, parsed, text, sampling)
+            refine = defaults.refine if request.refine is None else request.refine
+            return cls(TOKENS, 0, defaults.time_shift, parsed, text, sampling, refine)
         solver = defaults.solver if request.solver is None else request.solver
         steps = defaults.steps if request.steps is None else request.steps
         check_solver(solver, steps)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from features.extract import Progress
+from flowmusic.api.pretrained import Pretrained
+from flowmusic.api.refine import refined
 from flowmusic.api.sampler import SamplerSettings
 from flowmusic.conditioning.condition import Condition
 from flowmusic.lm.sampling import draw_codes
@@ -24,10 +26,15 @@ class DrawnClip:
 
 
 def draw_clip(
-    model: TokenTransformer, condition: Condition, sampler: SamplerSettings, seed: int, progress: Progress
+    pretrained: Pretrained, condition: Condition, sampler: SamplerSettings, seed: int, progress: Progress
 ) -> DrawnClip:
-    """Draw the tokens of one clip; known latents of the condition are kept as they are, and continued."""
-    assert sampler.sampling is not None
+    """Draw the tokens of one clip, and refine what they mean where that is asked for.
+
+    Known latents of the condition are kept as they are, and continued.
+    """
+    model = pretrained.network
+    assert isinstance(model, TokenTransformer) and sampler.sampling is not None
+    refiner = pretrained.refiner if sampler.refine else None  # where there can be none, that is said at once
     known = condition.context_mask[0].cpu()  # (T,)
     codes = model.latents.encode(condition.context)[0].cpu()  # (T, K)
     codes, n_sets = draw_codes(
@@ -41,4 +48,6 @@ def draw_clip(
     )
     latents = model.latents.decode(codes.to(condition.context.device))[None]
     latents = torch.where(condition.context_mask[..., None], condition.context, latents)
+    if refiner is not None:
+        latents = refined(refiner, latents, condition, sampler.refine, seed, pretrained.codec.frame_rate)
     return DrawnClip(latents, n_sets, condition.n_frames + model.n_steps_more)

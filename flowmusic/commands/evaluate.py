@@ -170,9 +170,10 @@ def heading_of(title: str, model: FlowMusic, args: argparse.Namespace) -> str:
     if model.limits.draws_tokens:
         drawn = defaults.sampling.having(args.temperature, args.top_k, args.top_p)
         how = ", ".join(
-            f"{name.replace('_', '-')} {'/'.join(f'{value:g}' for value in getattr(drawn, name))}"
-            for name in OF_A_LANGUAGE_MODEL
+            f"{name.replace('_', '-')} {'/'.join(f'{value:g}' for value in values)}"
+            for name, values in asdict(drawn).items()
         )
+        how += f", refine {defaults.refine if args.refine is None else args.refine:g}"
     return (
         f"{title}, model {model.model.name} ({model.model.fingerprint}), {how}, "
         f"guidance {args.guidance or defaults.guidance}, seed {args.seed}"

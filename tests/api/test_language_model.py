@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from features.audio import Audio
 from flowmusic.api.model import FlowMusic
 from flowmusic.api.pretrained import GenerationDefaults, Pretrained, load_pretrained, save_pretrained
+from flowmusic.api.request import Request
 from flowmusic.api.sidecar import read_sidecar
 from flowmusic.cli import main
 from flowmusic.lm.config import LmConfig
@@ -40,19 +42,54 @@ def test_a_folder_says_what_its_network_is(tiny_lm: Path) -> None:
         _ = loaded.flow
 
 
-def test_a_model_may_name_the_bundled_codec(tmp_path: Path) -> None:
+@pytest.fixture(scope="session")
+def on_bundled_codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small language model of the bundled codec's latents, which its folder names and does not hold."""
     torch.manual_seed(0)
     network = TokenTransformer(LmConfig(width=16, depth=1, heads=2, codebooks=2, codes=8, pattern="delay"))
+    torch.nn.init.normal_(network.latents.sound)
     bundled = load_pretrained()
-    folder = save_pretrained(
-        Pretrained("x", "", bundled.codec, network, GenerationDefaults(guidance="1", composed_guidance="1")),
-        tmp_path / "x",
-    )
+    defaults = GenerationDefaults(guidance="1", composed_guidance="1", refine=0.7)
+    folder = tmp_path_factory.mktemp("models") / "x"
+    save_pretrained(Pretrained("x", "", bundled.codec, network, defaults), folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"codec": "bundled"}))
     (folder / "codec.safetensors").unlink()
-    loaded = load_pretrained(folder)
-    assert torch.equal(loaded.codec.get_buffer("scale"), bundled.codec.get_buffer("scale"))
+    return folder
+
+
+def test_a_model_may_name_the_bundled_codec(on_bundled_codec: Path) -> None:
+    loaded = load_pretrained(on_bundled_codec)
+    assert torch.equal(loaded.codec.get_buffer("scale"), load_pretrained().codec.get_buffer("scale"))
+    assert loaded.defaults.refine == 0.7
+
+
+def test_its_latents_are_refined_by_the_bundled_flow(on_bundled_codec: Path, tmp_path: Path) -> None:
+    model = FlowMusic.from_pretrained(on_bundled_codec)
+    asked = Request(chords="Am | F", duration=2.0, seed=3)
+    refined, again, plain = (model.generate(asked.replace(refine=t)) for t in (None, 0.7, 0))
+    assert torch.equal(refined.latents, again.latents) and (refined.audio == again.audio).all()
+    change = (refined.latents - plain.latents).norm() / plain.latents.norm()
+    assert 0.1 < float(change) < 2
+    little = model.generate(asked.replace(refine=0.95)).latents
+    assert (little - plain.latents).norm() < (refined.latents - plain.latents).norm()
+    assert plain.latents.shape == refined.latents.shape
+    plain.save(tmp_path / "plain.wav")
+    longer = Request(context=str(tmp_path / "plain.wav"), extend=True, duration=4.0, chords="Am | F")
+    longer_clip = model.generate(longer)
+    kept = round(longer_clip.info.kept[0][1] * model.sample_rate)
+    assert kept > model.sample_rate and longer_clip.latents.isfinite().all()
+    sound = model.resynthesise(Audio(plain.audio, plain.sample_rate))
+    assert sound.samples.shape == plain.audio.shape
+
+
+def test_what_cannot_be_refined_says_so(tiny_lm: Path) -> None:
+    with pytest.raises(ValueError, match=r"has another codec or other conditions .* give refine 0"):
+        FlowMusic.from_pretrained(tiny_lm).generate(chords="Am", duration=1.0, refine=0.5)
+    with pytest.raises(
+        ValueError, match="the model is a flow: it has no refine, which is for a language model"
+    ):
+        FlowMusic.from_pretrained().generate(chords="Am", duration=1.0, refine=0.5)
 
 
 def test_one_of_the_hub_is_read(tiny_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
