@@ -22,10 +22,13 @@ from benchmarks.common import bar
 from features.audio import Audio
 from features.events import ExtractedStore
 from features.extract import Extractors
+from flowmusic.api.pretrained import load_pretrained
+from flowmusic.api.refine import refined
 from flowmusic.codec.build import AnyCodec
 from flowmusic.codec.files import read_codec
 from flowmusic.codec.protocol import encode_audio
 from flowmusic.commands.evaluate import add_references
+from flowmusic.conditioning.condition import Condition
 from flowmusic.evaluation import fidelity
 from flowmusic.evaluation.adherence import HEADLINE, score
 from flowmusic.evaluation.embeddings import EMBEDDING, EmbeddingStore
@@ -55,12 +58,21 @@ def read_tokens(path: Path) -> LatentTokens:
 
 
 @torch.no_grad()
-def resynthesise(codec: AnyCodec, tokens: LatentTokens | None, n_codebooks: int, audio: Audio) -> Audio:
-    """What the codec leaves of a sound, through its first codebooks where there are tokens."""
+def resynthesise(
+    codec: AnyCodec, tokens: LatentTokens | None, n_codebooks: int, audio: Audio, refine: float = 0.0
+) -> Audio:
+    """What the codec leaves of a sound, through its first codebooks where there are tokens.
+
+    With `refine` the bundled flow, which is given no condition, takes up their latents at that t.
+    """
     original = audio.resampled(codec.sample_rate)
     latents = encode_audio(codec, original)
     if tokens is not None:
         latents = tokens.decode(tokens.encode(latents), n_codebooks)
+    if refine:
+        flow = load_pretrained().flow
+        nothing = Condition.null(1, latents.shape[1], flow.config.condition_shape)
+        latents = refined(flow, latents, nothing, refine, 0, codec.frame_rate)
     decoded = codec.decode(latents, generated=tokens is not None)[0, :, : original.n_samples]
     return Audio(decoded.numpy(), codec.sample_rate)
 
@@ -74,6 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokens", type=Path, required=True, help="file of the codebooks (.safetensors)")
     parser.add_argument("--codec", default="bundled", help="codec that they are of (default: bundled)")
     parser.add_argument("--codebooks", help="numbers of them (default: 1, 2, 4 and so on, up to all)")
+    parser.add_argument(
+        "--refine", type=float, nargs="*", default=[], help="also all of them, refined from these t on"
+    )
     options = parser.parse_args(arguments)
     tokens, codec = read_tokens(options.tokens), read_codec(Path(options.codec))
     n_all = len(tokens.sound)
@@ -88,18 +103,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     own = fidelity.measure("references", originals, originals)
     rows: list[list[str | float | None]] = [["references", "", "", "", str(own.across), own.whole]]
     numbers: list[dict[str, object]] = []
-    for count in (None, *counts):
+    ways = [(count, 0.0) for count in (None, *counts)] + [(n_all, start) for start in options.refine]
+    for count, start in ways:
         name, by = ("codec", None) if count is None else (f"{count} of {n_all} codebooks", tokens)
+        name += f", refined from t = {start:g}" if start else ""
         scores, embedded = [], []
         for clip in bar(clips, name):
-            made = resynthesise(codec, by, count or 0, clip.audio)
+            made = resynthesise(codec, by, count or 0, clip.audio, start)
             scores.append(score(extracted.extract(clip.audio), extracted.extract(made)))
             embedded.append(embeddings.clip(clip.name, made))
         distance = fidelity.measure(name, embedded, originals)
         found = {control: mean(item.get(metric) for item in scores) for control, metric in HEADLINE.items()}
         rows.append([name, *(str(value) for value in found.values()), str(distance.across), distance.whole])
         figures = {control: asdict(value) for control, value in found.items()}
-        numbers.append({"codebooks": count, "followed": figures, "fidelity": asdict(distance)})
+        numbers.append(
+            {"codebooks": count, "refine": start, "followed": figures, "fidelity": asdict(distance)}
+        )
         header = ["resynthesis by", *(f"{control} [95 %]" for control in HEADLINE)]
         header += ["Fréchet, across halves [95 %]", "all against all"]
         heading = f"Tokens: {len(clips)} references of {options.duration:g} s. Embedding: {EMBEDDING}.\n\n"

@@ -40,6 +40,7 @@ FULL: dict[str, Any] = {
     "temperature": 0.9,
     "top_k": 50,
     "top_p": 0.8,
+    "refine": 0.5,
     "bpm": 90,
     "beats_per_bar": 3,
     "loop_chords": False,

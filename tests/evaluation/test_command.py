@@ -79,7 +79,7 @@ def test_a_language_model_is_evaluated_as_any(references: Path, tiny_lm: Path, t
     assert main([*words, "--steps", "3"]) == 2 and not out.exists()
     assert main(words) == 0
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert "temperature 0.9/1, top-k 4, top-p 1, guidance 2" in report["heading"]
+    assert "temperature 0.9/1, top-k 4, top-p 1, refine 0, guidance 2" in report["heading"]
     assert max(row["score"]["n"] for row in report["tables"]["all"]) == 2
     model = FlowMusic.from_pretrained(tiny_lm)
     (path,) = (out / "clips" / "resynthesis").glob("song0-*.wav")
