@@ -13,7 +13,6 @@ import torch
 from features.files import whole_file
 from features.separators import build_demucs
 from flowmusic.api.pretrained import GenerationDefaults, Pretrained, save_pretrained
-from flowmusic.api.request import OF_A_LANGUAGE_MODEL
 from flowmusic.codec.build import AnyCodec
 from flowmusic.codec.files import read_codec, write_codec
 from flowmusic.codec.spectral import SpectralCodec, SpectralCodecConfig
@@ -84,7 +83,7 @@ def defaults_of(about: dict[str, Any], given: Mapping[str, Any] | None = None) -
     values = {"text_encoder": about.get("data", {}).get("text_encoder", "bundled")}
     is_lm, given = about["kind"] == "lm", dict(given or {})
     of_tokens = [field.name for field in fields(TokenSampling)]
-    wrong = next((name for name in given if name in (["steps"] if is_lm else OF_A_LANGUAGE_MODEL)), None)
+    wrong = next((name for name in given if name in (["steps"] if is_lm else [*of_tokens, "refine"])), None)
     if wrong is not None:
         raise ValueError(
             f"{wrong} is for {'a flow' if is_lm else 'a language model'}, not for {about['kind']}"
