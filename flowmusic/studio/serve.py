@@ -74,6 +74,8 @@ def serve(
         ValueError: an address that cannot be served, a folder that another server uses, or no session.
     """
     check_host(host, token)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; expected that of a session, or one to be made")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with locked(folder / ".lock", patience_s=0):
