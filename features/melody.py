@@ -22,6 +22,8 @@ SILENCE_DBFS = -80.0
 _GATE_CLOSED_DB, _GATE_OPEN_DB = -55.0, -45.0
 _CENTS_OF_MIDI_0 = 1200.0 * math.log2(440.0 / 10.0) - 6900.0
 _HALF_WIDTH = 4
+_DEVICE_BATCH = 2048
+"""Windows of CREPE in a batch on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,14 @@ class CrepeMelody:
         self.version = f"crepe-{capacity}-1-blur{blur_s:g}-{self.network.dtype_name}"
         # Few enough windows that the widest layer's output stays in the processor's cache.
         self._batch = 64 if capacity == "tiny" else 32
+        self._device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> None:
+        """Move the network to a device, to compute many windows at once there."""
+        self.network.to(device)
+        self._device = device
+        if device.type != "cpu":
+            self._batch = _DEVICE_BATCH
 
     @torch.inference_mode()
     def bins(self, source: AudioSource) -> Tensor:
@@ -128,12 +138,12 @@ class CrepeMelody:
         n_frames = FrameGrid.from_duration(audio.duration_s).n_frames
         hop = FrameGrid(CONTROL_FRAME_RATE, n_frames).hop_samples(SAMPLE_RATE)
         before = WINDOW // 2 - hop // 2  # the window's middle falls on the frame's
-        samples = torch.from_numpy(audio.mono())
+        samples = torch.from_numpy(audio.mono()).to(self._device)
         after = max(0, n_frames * hop + WINDOW - samples.numel())
         windows = functional.pad(samples, (before, after)).unfold(0, WINDOW, hop)[:n_frames]  # (T, 1024)
         salience = torch.cat([self.network(piece) for piece in windows.split(self._batch)])
         level = torch.cat([piece.square().mean(1).sqrt() for piece in windows.split(1024)])
-        return salience * silence_gate(level)[:, None]
+        return (salience * silence_gate(level)[:, None]).cpu()
 
     def extract(self, source: AudioSource) -> MelodyFeatures:
         """Extract salience, F0 and confidence of a recording (mono or not, any rate).

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from features.audio import Audio, AudioError
 from features.hub import TIMEOUT_S, split_revision
@@ -25,6 +26,9 @@ RESIDUE_DB = -30.0
 """A stem whose loudest moments are this far below the mix's is what a separator leaks, not drums."""
 
 _OVERLAP = 0.25
+_SEGMENTS = 8
+"""Segments in a batch on a GPU; a CPU computes one at a time."""
+
 _FRAME_S = 0.02
 _SILENCE_DBFS = -70.0
 
@@ -64,10 +68,16 @@ class SmallDemucsSeparator:
         path = BUNDLED_WEIGHTS if weights is None else Path(weights)
         self.model = load_small_demucs(path)
         self.version = f"small-demucs-{_fingerprint(path)}"
+        self._batch_size = 1
+
+    def to(self, device: torch.device) -> None:
+        """Move the model to a device, to separate several segments at once there."""
+        self.model.to(device)
+        self._batch_size = 1 if device.type == "cpu" else _SEGMENTS
 
     def separate(self, audio: Audio) -> Audio:
         """Return the drum stem, of any length: overlapping segments of a few seconds, cross-faded."""
-        return _separate(self.model, audio)
+        return _separate(self.model, audio, self._batch_size)
 
 
 class HTDemucsSeparator:
@@ -86,10 +96,16 @@ class HTDemucsSeparator:
     def __init__(self, name: str = "htdemucs", repo: Path | None = None) -> None:
         self.model = load_pretrained_demucs(name, repo)
         self.version = f"demucs-{name}"
+        self._batch_size = 1
+
+    def to(self, device: torch.device) -> None:
+        """Move the model to a device, to separate several segments at once there."""
+        self.model.to(device)
+        self._batch_size = 1 if device.type == "cpu" else _SEGMENTS
 
     def separate(self, audio: Audio) -> Audio:
         """Return the drum stem, of any length: stereo for stereo and mono for mono."""
-        return _separate(self.model, audio)
+        return _separate(self.model, audio, self._batch_size)
 
 
 def build_demucs(config: dict[str, Any]) -> nn.Module:
@@ -211,9 +227,7 @@ def read_demucs(path: Path) -> nn.Module:
     return model
 
 
-def _separate(model: Any, audio: Audio) -> Audio:
-    from demucs.apply import apply_model
-
+def _separate(model: Any, audio: Audio, batch_size: int) -> Audio:
     if audio.n_samples == 0:
         raise AudioError("the recording holds no samples; expected sound")
     if 20.0 * np.log10(np.abs(audio.samples).max() + 1e-10) < _SILENCE_DBFS:
@@ -224,16 +238,62 @@ def _separate(model: Any, audio: Audio) -> Audio:
         np.ascontiguousarray(Audio(extracted, audio.sample_rate).resampled(model_rate).samples)
     )
     missing = max(0, model_rate - mix.shape[1])  # shorter than the model's own padding needs
-    mix = torch.nn.functional.pad(mix, (0, missing)).expand(model_channels, -1)[None]  # (1, C, S)
-    with torch.inference_mode():
-        stems = apply_model(model, mix, shifts=0, split=True, overlap=_OVERLAP, progress=False)
-    stem = stems[0, model.sources.index("drums")].numpy()[:, : mix.shape[2] - missing]  # (C, S)
+    mix = functional.pad(mix, (0, missing)).expand(model_channels, -1)  # (C, S)
+    mix = mix.to(next(model.parameters()).device)
+    stem = _drums(model, mix, batch_size).cpu().numpy()[:, : mix.shape[1] - missing]  # (C, S)
     if audio.samples.shape[0] != model_channels:
         stem = stem.mean(axis=0, keepdims=True)
     if _loudest_db(stem, model_rate) < _loudest_db(extracted, audio.sample_rate) + RESIDUE_DB:
         stem = np.zeros_like(stem)
     back = Audio(np.ascontiguousarray(stem), model_rate).resampled(audio.sample_rate)
     return back.fitted(audio.duration_s)
+
+
+def _drums(model: Any, mix: Tensor, batch_size: int) -> Tensor:
+    """The drum stem (C, S) of a mix (C, S), on its device; of a collection of models their weighted mean."""
+    place = model.sources.index("drums")
+    parts = model.models if hasattr(model, "models") else [model]
+    weights = [row[place] for row in model.weights] if hasattr(model, "weights") else [1.0]
+    stems = [
+        weight * _overlapped(part, place, mix, batch_size)
+        for part, weight in zip(parts, weights, strict=True)
+    ]
+    return torch.stack(stems).sum(dim=0) / sum(weights)
+
+
+@torch.inference_mode()
+def _overlapped(model: Any, place: int, mix: Tensor, batch_size: int) -> Tensor:
+    """One source (C, S) of a mix, by overlapping segments with triangular weights, as `demucs.apply` does it.
+
+    That gives a model one segment at a time; here it gets `batch_size` of them, which a GPU needs.
+    """
+    length = int(model.samplerate * model.segment)
+    n_samples, half = mix.shape[1], length // 2
+    rising = torch.arange(1, half + 1, device=mix.device)
+    falling = torch.arange(length - half, 0, -1, device=mix.device)
+    weight = torch.cat([rising, falling]) / (length - half)
+    offsets = range(0, n_samples, int((1 - _OVERLAP) * length))
+    stem, total = torch.zeros_like(mix), torch.zeros(n_samples, device=mix.device)
+    for first in range(0, len(offsets), batch_size):
+        batch = {offset: min(length, n_samples - offset) for offset in offsets[first : first + batch_size]}
+        segments = [_segment(model, mix, offset, size) for offset, size in batch.items()]
+        if len({segment.shape for segment in segments}) == 1:
+            sources = list(model(torch.stack(segments))[:, place])
+        else:  # the last segment is shorter
+            sources = [*model(torch.stack(segments[:-1]))[:, place], model(segments[-1][None])[0, place]]
+        for (offset, size), source in zip(batch.items(), sources, strict=True):
+            begin = (source.shape[1] - size) // 2
+            stem[:, offset : offset + size] += weight[:size] * source[:, begin : begin + size]
+            total[offset : offset + size] += weight[:size]
+    return stem / total
+
+
+def _segment(model: Any, mix: Tensor, offset: int, length: int) -> Tensor:
+    """(C, S') of the mix around `length` samples from `offset` on, as many as the model wants to see."""
+    wanted = int(model.valid_length(length)) if hasattr(model, "valid_length") else length
+    start = offset - (wanted - length) // 2
+    before, after = max(0, -start), max(0, start + wanted - mix.shape[1])
+    return functional.pad(mix[:, max(0, start) : start + wanted], (before, after))
 
 
 def _loudest_db(samples: np.ndarray, sample_rate: int) -> float:

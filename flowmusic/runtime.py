@@ -1,10 +1,18 @@
-"""Threads of computing: sums are split among them, so that their number is part of what bytes come out."""
+"""Threads of computing, and memory of devices.
+
+Sums are split among threads, so that their number is part of what bytes come out.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def wait_passively() -> None:
@@ -27,3 +35,12 @@ def using_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def free_memory(device: torch.device) -> None:
+    """Give back what nothing refers to any more, after memory was not enough."""
+    import torch
+
+    gc.collect()
+    if device.type != "cpu":
+        torch.get_device_module(device).empty_cache()

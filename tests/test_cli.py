@@ -231,7 +231,7 @@ def test_an_internal_error_says_that_it_is_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     fail, message = INTERNAL[kind]
-    monkeypatch.setattr("flowmusic.api.model.decode_clip", lambda *_: fail())
+    monkeypatch.setattr("flowmusic.api.model.decode_clips", lambda *_: fail())
     words = ["generate", "--chords", "C", "--duration", "1", "--checkpoint", str(tiny_model)]
     assert main([*words, "-o", str(tmp_path / "clip.wav")]) == 1
     captured = capsys.readouterr()
@@ -240,13 +240,13 @@ def test_an_internal_error_says_that_it_is_one(
     assert captured.out == "" and not list(tmp_path.iterdir())
     assert main([*words, "-o", str(tmp_path / "clip.wav"), "--debug"]) == 1
     said = capsys.readouterr().err
-    assert "Traceback" in said and "decode_clip" in said
+    assert "Traceback" in said and "decode_clips" in said
 
 
 def test_too_little_memory_is_no_internal_error(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("flowmusic.api.model.decode_clip", lambda *_: torch.empty(2**60))
+    monkeypatch.setattr("flowmusic.api.model.decode_clips", lambda *_: torch.empty(2**60))
     words = ["generate", "--chords", "C", "--duration", "1", "--checkpoint", str(tiny_model)]
     assert main([*words, "-o", str(tmp_path / "clip.wav")]) == 1
     assert capsys.readouterr().err.startswith("flowmusic: error: out of memory: ")

@@ -25,6 +25,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from features.device import find_device
 from flowmusic.api.dtype import generation_dtype
 from flowmusic.api.length import LengthRule
 from flowmusic.api.request import MAX_STEPS, OF_A_LANGUAGE_MODEL
@@ -175,7 +176,7 @@ def load_pretrained(
         ValueError: no such model, an unknown format, weights that do not fit config.json, or a dtype that the
             device does not compute in.
     """
-    place = _device(device)
+    place = find_device(device)
     folder = resolve(source)
     config = read_config(folder / CONFIG_FILE)
     path = folder / CONFIG_FILE
@@ -213,16 +214,6 @@ def load_pretrained(
         str(config.get("credits", "")),
         chosen,
     )
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        place = torch.device(device)
-        torch.zeros(1, device=place).item()  # a device such as "meta" holds no numbers
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        expected = "cpu, or cuda" if torch.cuda.is_available() else "cpu: there is no GPU that torch can use"
-        raise ValueError(f"there is no device {str(device)!r} here; expected {expected}") from error
-    return place
 
 
 def _build_network(kind: str, values: object) -> FlowTransformer | TokenTransformer:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,15 @@ from torch.utils.data import DataLoader
 
 from flowmusic.api.clip import RowInfo
 from flowmusic.api.model import FlowMusic
+from flowmusic.api.request import Request
 from flowmusic.batch.ahead import PreparedRow, PreparedRows
 from flowmusic.batch.manifest import Manifest, Row
 from flowmusic.batch.ranks import alone_in, bound_to_parent
 from flowmusic.batch.store import BatchSettings, ClipStore, OutOfSpaceError
 from flowmusic.batch.table import BatchSummary, write_tables
 from flowmusic.errors import is_out_of_memory, reason
-from flowmusic.evaluation.scoring import Choice, Judge, best_clip
-from flowmusic.runtime import using_threads
+from flowmusic.evaluation.scoring import Choice, Judge, candidates, chosen
+from flowmusic.runtime import free_memory, using_threads
 
 log = logging.getLogger(__name__)
 MAX_WAIT = timedelta(days=30)
@@ -38,13 +39,13 @@ def no_progress(done: int, total: int) -> None:
 
 
 class ClipMaker(LightningModule):
-    """Makes, scores and writes one clip a step; what cannot be made is noted and the rest go on."""
+    """Makes, scores and writes the clips of some rows; what cannot be made is noted, and the rest go on."""
 
     def __init__(self, model: FlowMusic, store: ClipStore, progress: Progress) -> None:
         super().__init__()
         # Kept from Lightning: nothing is trained, and the model stays on the device that it is on.
         self.made_with = (model,)
-        self.store, self.progress = store, progress
+        self.store, self.progress, self.n_seen = store, progress, 0
         settings = store.settings
         self.choice = Choice(settings.candidates, settings.weights)
         self.judge = Judge(model.extractors) if settings.scores else None
@@ -60,46 +61,53 @@ class ClipMaker(LightningModule):
 
     def predict_step(self, batch: list[PreparedRow], batch_idx: int) -> None:
         for prepared in batch:
-            self.make(prepared)
+            if prepared.error is not None and not prepared.finished:
+                self.store.fail(prepared.row.name, prepared.error)
+        rows = [item.row for item in batch if not item.finished and item.error is None]
+        if len(rows) > 1 and self._why_not_made(rows) is None:
+            rows = []
+        for row in rows:  # one at a time, or one of several failed: the others can still be made
+            if not self.store.is_finished(row.name) and (failure := self._why_not_made([row])) is not None:
+                self.store.fail(row.name, failure)
         if self.trainer.is_global_zero:
-            self.progress(batch_idx + 1, int(self.trainer.num_predict_batches[0]))
+            self.n_seen += len(batch)
+            self.progress(self.n_seen, len(self.trainer.predict_dataloaders.sampler))
 
-    def make(self, prepared: PreparedRow) -> None:
-        """Make the clip of a row, or note why there is none; only a disk that is full ends the batch."""
-        row, failure = prepared.row, prepared.error
-        if prepared.finished:
-            return
-        if failure is None:
-            failure = self._why_not_made(row)
-        if failure is not None:
-            self.store.fail(row.name, failure)
+    def _why_not_made(self, rows: Sequence[Row]) -> str | None:
+        """Make and write the clips of some rows; None, or the reason why that cannot be done.
 
-    def _why_not_made(self, row: Row) -> str | None:
-        """Make and write the clip of a row; None, or the reason why that cannot be done."""
+        Only a disk that is full ends the batch.
+        """
         try:
-            self._make(row)
+            self._make(rows)
             return None
         except OutOfSpaceError:
             raise
         except Exception as error:  # whatever is wrong with one row, the others can still be made
-            log.debug("row %s failed", row.name, exc_info=True)
+            log.debug("%s failed", ", ".join(row.name for row in rows), exc_info=True)
             failure, starved = reason(error), is_out_of_memory(error)
         # The error is gone here, and with it the tensors of the frames where it was raised.
         if starved:
-            gc.collect()
-            if self.made_with[0].model.device.type == "cuda":
-                torch.cuda.empty_cache()
+            free_memory(self.made_with[0].model.device)
         return failure
 
-    def _make(self, row: Row) -> None:
+    def _make(self, rows: Sequence[Row]) -> None:
         (model,) = self.made_with
+        prepared = [model.prepare(self._request(row)) for row in rows]
+        draws = [candidates(item, self.judge, self.choice) for item in prepared]
+        clips = model.render_draws([draw for of_row in draws for draw in of_row])
+        for row, item, of_row in zip(rows, prepared, draws, strict=True):
+            clip = chosen(list(islice(clips, len(of_row))), item, self.judge, self.choice)
+            clip = clip.with_info(row=RowInfo(name=row.name, line=row.line, rank=self.global_rank))
+            self.store.save(row.name, clip, model.extractors)
+
+    def _request(self, row: Row) -> Request:
+        """The request of a row, at the loudness of the batch."""
         request, loudness = row.request, self.store.settings.loudness
         # What is kept of a context has its own level.
         if request.loudness is None and request.context is None and loudness is not None:
             request = request.replace(loudness=loudness)
-        clip = best_clip(model, request, self.judge, self.choice)
-        clip = clip.with_info(row=RowInfo(name=row.name, line=row.line, rank=self.global_rank))
-        self.store.save(row.name, clip, model.extractors)
+        return request
 
     def on_predict_end(self) -> None:
         self.trainer.strategy.barrier()  # the tables are written when all processes are done
@@ -141,7 +149,7 @@ def run_batch(
     trainer = _trainer(model, devices, nodes, Path(out))
     loader: DataLoader[PreparedRow] = DataLoader(
         PreparedRows(rows, store, model.extractors, model.limits),
-        batch_size=1,
+        batch_size=max(1, model.batch_size // settings.candidates),
         collate_fn=_as_list,
         num_workers=workers,
         multiprocessing_context="spawn" if workers else None,

@@ -38,40 +38,49 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float((a.astype(np.float64) * b).sum() / power) if power > 1e-12 else 0.0
 
 
-@torch.no_grad()
 def decode_clip(codec: Codec, latents: Tensor, n_samples: int, circular: bool = False) -> np.ndarray:
-    """Sound (C, n_samples) of generated latents (T, D); `circular`: its end continues at its start.
+    """Sound (C, n_samples) of the generated latents (T, D) of one clip, as `decode_clips` does."""
+    sound: np.ndarray = decode_clips(codec, latents[None], n_samples, circular)[0]
+    return sound
 
-    A clip of up to BLOCK_S seconds is decoded at once. Memory beyond the clip itself is that of a block.
+
+@torch.no_grad()
+def decode_clips(codec: Codec, latents: Tensor, n_samples: int, circular: bool = False) -> np.ndarray:
+    """Sound (B, C, n_samples) of generated latents (B, T, D); `circular`: its end continues at its start.
+
+    A clip of up to BLOCK_S seconds is decoded at once. Memory beyond the clips themselves is that of a block.
     """
     hop = codec.sample_rate / codec.frame_rate
     fade = round(FADE_S * codec.sample_rate)
     if not circular:
-        return _decode_blocks(codec, latents)[:, :n_samples]
-    around = min(round(MARGIN_S * codec.frame_rate), latents.shape[0])
-    sound = _decode_blocks(codec, torch.cat([latents[-around:], latents, latents[:around]]))
+        return _decode_blocks(codec, latents)[..., :n_samples]
+    around = min(round(MARGIN_S * codec.frame_rate), latents.shape[1])
+    sounds = _decode_blocks(codec, torch.cat([latents[:, -around:], latents, latents[:, :around]], dim=1))
     first = round(around * hop)
-    clip = sound[:, first : first + n_samples].copy()
-    going_on = sound[:, first + n_samples : first + n_samples + fade]  # what comes after the last sample
+    clips = sounds[..., first : first + n_samples].copy()
+    after = sounds[..., first + n_samples : first + n_samples + fade]  # what comes after the last sample
     fade = min(fade, n_samples)
-    clip[:, :fade] = crossfade(going_on[:, :fade], clip[:, :fade])
-    return clip
+    for clip, continued in zip(clips, after, strict=True):
+        clip[:, :fade] = crossfade(continued[:, :fade], clip[:, :fade])
+    return clips
 
 
 def _decode_blocks(codec: Codec, latents: Tensor) -> np.ndarray:
-    """(T, D) -> (C, T * hop)."""
-    n_frames, block = latents.shape[0], round(BLOCK_S * codec.frame_rate)
+    """(B, T, D) -> (B, C, T * hop)."""
+    n_frames, block = latents.shape[1], round(BLOCK_S * codec.frame_rate)
     n_blocks = max(1, -(-n_frames // block))
     hop, margin = codec.sample_rate / codec.frame_rate, round(MARGIN_S * codec.frame_rate)
     bounds = [round(index * n_frames / n_blocks) for index in range(n_blocks + 1)]
-    sound = np.zeros((0, 0), np.float32)
+    sounds = np.zeros((0, 0, 0), np.float32)
     for index in range(n_blocks):
         first, last = max(0, bounds[index] - margin), min(n_frames, bounds[index + 1] + margin)
-        piece = codec.decode(latents[None, first:last], generated=True)[0].float().cpu().numpy()  # (C, S')
+        pieces = codec.decode(latents[:, first:last], generated=True).float().cpu().numpy()  # (B, C, S')
         if index == 0:
-            sound = np.zeros((piece.shape[0], round(n_frames * hop)), np.float32)
-        _append(sound, piece, round(first * hop), 0 if index == 0 else round(2 * margin * hop), codec)
-    return sound
+            sounds = np.zeros((*pieces.shape[:2], round(n_frames * hop)), np.float32)
+        overlap = 0 if index == 0 else round(2 * margin * hop)
+        for sound, piece in zip(sounds, pieces, strict=True):
+            _append(sound, piece, round(first * hop), overlap, codec)
+    return sounds
 
 
 def _append(sound: np.ndarray, piece: np.ndarray, at: int, overlap: int, codec: Codec) -> None:

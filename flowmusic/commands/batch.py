@@ -156,8 +156,8 @@ def _make(args: argparse.Namespace, manifest: Manifest) -> int:
 
     if args.weights is not None and args.no_scores and args.candidates == 1:
         raise ValueError("--weights says how scores count together; --no-scores asks for none")
-    device = device_of_rank(args.device, args.devices)
-    model = FlowMusic.from_pretrained(args.checkpoint, device, extractors(args), args.dtype or AUTO)
+    args.device = device_of_rank(args.device, args.devices)
+    model = FlowMusic.from_pretrained(args.checkpoint, args.device, extractors(args), args.dtype or AUTO)
     settings = BatchSettings(
         model=model.model.fingerprint,
         extractors=model.extractors.names,

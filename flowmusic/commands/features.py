@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from flowmusic.arguments import number
-from flowmusic.commands.options import add_extraction, add_overwrite, extractors, progress_bar
+from flowmusic.commands.options import add_device, add_extraction, add_overwrite, extractors, progress_bar
 
 EPILOG = """examples:
   flowmusic features song.mp3 --out song.safetensors --plot
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_overwrite(parser)
     add_extraction(parser)
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

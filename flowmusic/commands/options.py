@@ -67,7 +67,16 @@ def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
         metavar="MODEL",
         help="a model's folder or hub id owner/name (default: the bundled model)",
     )
-    parser.add_argument("--device", default="cpu", help="device to compute on: cpu, cuda, mps (default: cpu)")
+    add_device(parser)
+
+
+def add_device(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """--device."""
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="device to generate and extract on: cpu, cuda, cuda:1, mps (default: cpu)",
+    )
 
 
 def add_dtype(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -146,7 +155,7 @@ def extractors(args: argparse.Namespace) -> Extractors:
     from features.extract import Extractors
 
     cache = None if args.no_cache else FeatureCache()
-    return Extractors(args.separator, args.melody_extractor, args.chord_recogniser, cache)
+    return Extractors(args.separator, args.melody_extractor, args.chord_recogniser, cache, args.device)
 
 
 @contextmanager

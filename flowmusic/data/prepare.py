@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -123,7 +124,7 @@ class Preparer:
             part = Audio(audio.samples[:, start : start + length], audio.sample_rate)
             if part.duration_s < MIN_PIECE_S:
                 continue  # the end of a recording that was cut into pieces
-            latents = encode_audio(self.codec, part)[0]  # (T, D)
+            latents = self._encode(part)
             n_frames = self.fold * latents.shape[0]
             tensors = {"latents": latents.half()} | self._text(list(source.captions)) | self._style(part)
             first = round(start / audio.sample_rate * CONTROL_FRAME_RATE)
@@ -157,7 +158,7 @@ class Preparer:
         labels, parts = read_song(source.path)
         sample_rate = parts[STEMS[0]].sample_rate
         whole = Audio(np.asarray(sum(part.samples for part in parts.values())), sample_rate)  # (C, S)
-        latents = encode_audio(self.codec, whole)[0]  # (T, D)
+        latents = self._encode(whole)
         stems = {stem: part.resampled(DRUMS_RATE).mono() for stem, part in parts.items()}
         mix = whole.resampled(DRUMS_RATE).mono()
         grid = FrameGrid(CONTROL_FRAME_RATE, self.fold * latents.shape[0])
@@ -192,6 +193,11 @@ class Preparer:
             "extracted_chords": self.extractors.chords.extract(mix).posteriors,
         }
         return {name: to_bytes(fit_frames(value, n_frames)) for name, value in extracted.items()}
+
+    def _encode(self, audio: Audio) -> Tensor:
+        """Latents (T, D) on the CPU, made where the codec's weights are."""
+        device = next(itertools.chain(self.codec.parameters(), self.codec.buffers()), torch.zeros(0)).device
+        return encode_audio(self.codec, audio, device)[0].cpu()
 
     def _style(self, audio: Audio) -> dict[str, Tensor]:
         return {} if self.style is None else {"style_features": extract_in_parts(self.style, audio).half()}

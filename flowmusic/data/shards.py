@@ -123,7 +123,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, types, shapes and values."""
     found = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
+        tensor = tensors[name].contiguous().cpu()
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         found.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()[:32]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +17,7 @@ from flowmusic.api.clip import CandidateInfo, Clip
 from flowmusic.api.model import FlowMusic
 from flowmusic.api.prepared import Prepared
 from flowmusic.api.request import MAX_SEED, Request
+from flowmusic.api.sampling import Draw
 from flowmusic.evaluation.adherence import chord_overlap, drum_onset_f1, melody_accuracy
 
 Scores = dict[str, float | None]
@@ -146,17 +147,26 @@ def best_clip(
     Raises:
         ValueError: several candidates without anything to score them by, and what `FlowMusic.prepare` raises.
     """
-    choice = choice or Choice()
     prepared = model.prepare(request, progress)
+    draws = candidates(prepared, judge, choice or Choice())
+    return chosen(model.render_draws(draws, progress), prepared, judge, choice or Choice())
+
+
+def candidates(prepared: Prepared, judge: Judge | None, choice: Choice) -> list[Draw]:
+    """The clips of consecutive seeds to choose from. ValueError where there is nothing to choose by."""
     if choice.candidates > 1 and (judge is None or not prepared.followed):
         raise ValueError(NOTHING_TO_CHOOSE_BY)
     first = prepared.request.seed
-    seeds = [(first + index) % (MAX_SEED + 1) for index in range(choice.candidates)]
+    return [Draw(prepared, (first + index) % (MAX_SEED + 1)) for index in range(choice.candidates)]
+
+
+def chosen(clips: Iterable[Clip], prepared: Prepared, judge: Judge | None, choice: Choice) -> Clip:
+    """The best of one clip or more, with the scores of all in its `info`; without a judge the first."""
     if judge is None:
-        return model.render(prepared, seeds, progress)[0]
+        return next(iter(clips))
     asked = judge.asked(prepared)
     best, best_overall, table = None, -1.0, []
-    for clip in model.render_each(prepared, seeds, progress):
+    for clip in clips:
         scores = judge.score(clip, asked)
         overall = choice.overall(scores)
         table.append(CandidateInfo(seed=clip.info.seed, overall=round(overall, 4)))

@@ -117,6 +117,8 @@ class WindowedVelocity:
 
     Windows are evaluated one after another, so that memory does not grow with the clip; those whose
     latents are all known are left out.
+
+    frame_mask   None or (B, T): False where a clip is padded, of clips that are one window
     """
 
     def __init__(
@@ -125,8 +127,12 @@ class WindowedVelocity:
         condition: Condition,
         guidance: GuidanceSpec | Guidance,
         plan: WindowPlan,
+        frame_mask: Tensor | None = None,
     ) -> None:
+        if frame_mask is not None and not plan.whole:
+            raise ValueError("clips of several windows must have one length, got a mask of padded frames")
         self.model, self.condition, self.guidance, self.plan = model, condition, guidance, plan
+        self.frame_mask = frame_mask
         self.taper = plan.taper().to(condition.context.device)[:, None]  # (size, 1)
         self.windows: list[tuple[Tensor, GuidedVelocity]] = []
         reader = TokenReader(model, condition)
@@ -134,7 +140,7 @@ class WindowedVelocity:
             frames = plan.frames(index)
             part = take_frames(condition, frames, model.config.control_fold)
             if not part.context_mask.all():
-                field = GuidedVelocity(model, part, guidance, frames=frames, reader=reader)
+                field = GuidedVelocity(model, part, guidance, frame_mask, frames, reader)
                 self.windows.append((frames.to(self.taper.device), field))
         self.n_sets = max((field.n_sets for _, field in self.windows), default=0)
 
@@ -150,4 +156,5 @@ class WindowedVelocity:
 
     def item(self, index: int) -> WindowedVelocity:
         """The same for one clip alone, without anything of its neighbours."""
-        return WindowedVelocity(self.model, self.condition.item(index), self.guidance, self.plan)
+        mask = None if self.frame_mask is None else self.frame_mask[index : index + 1]
+        return WindowedVelocity(self.model, self.condition.item(index), self.guidance, self.plan, mask)

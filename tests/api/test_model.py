@@ -16,6 +16,7 @@ from features.controls import Controls
 from features.extract import Extractors, extract_controls
 from features.symbols import DrumHit, Note
 from flowmusic import Clip, ClipInfo, FlowMusic, Request
+from flowmusic.api.sampling import Draw, Sampled, batches, sample
 
 CHART = "Am | F C | G7 Csus4"
 NOTES = [Note(0.0, 0.5, 60), Note(0.5, 1.0, 64), Note(1.0, 2.0, 67)]
@@ -50,12 +51,84 @@ def test_a_clip_is_the_same_alone_and_in_a_batch(model: FlowMusic) -> None:
     prepared = model.prepare(Request(text="a brass band", chords="Am | F", duration=1.0))
     clips = model.render(prepared, [1, 2, 3])
     assert [clip.info.seed for clip in clips] == [clip.info.request.seed for clip in clips] == [1, 2, 3]
-    together, _ = model.solve(prepared, [3, 1, 2])
+    together = sample(model.model, [Draw(prepared, seed) for seed in (3, 1, 2)], per_clip=True)
     for clip, place in zip(clips, (1, 2, 0), strict=True):
         seed = clip.info.seed
         alone = model.generate(text="a brass band", chords="Am | F", duration=1.0, seed=seed)
         assert alone.audio.tobytes() == clip.audio.tobytes() and alone.info.request == clip.info.request
         assert torch.equal(clip.latents, together.latents[place])
+
+
+def several(model: FlowMusic) -> list[Draw]:
+    """Clips of three requests, two of them of nearly one length and of the same kinds of conditions."""
+    asked = (
+        Request(text="a brass band", chords="Am | F", duration=2.0, guidance="2; rescale=0.5"),
+        Request(text="one bassoon", chords="C | G", duration=1.9, guidance="2; rescale=0.5"),
+        Request(chords="C | G", duration=1.96, guidance="2; rescale=0.5"),
+    )
+    return [Draw(model.prepare(request), seed) for request in asked for seed in (1, 2)]
+
+
+def test_clips_of_several_requests_in_one_batch_are_those_made_alone(
+    model: FlowMusic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shorter ones are padded, and come out as they would alone, but for the last bits."""
+    draws = several(model)
+    assert sorted(map(sorted, batches(model.model, draws, 8))) == [[0, 1, 2, 3], [4, 5]]
+    assert sorted(map(len, batches(model.model, draws, 3))) == [1, 2, 3]
+    sizes = []
+
+    def counted(model: Any, draws: list[Draw], *others: Any) -> Sampled:
+        sizes.append(len(draws))
+        return sample(model, draws, *others)
+
+    monkeypatch.setattr("flowmusic.api.model.sample", counted)
+    shares: list[float] = []
+    together = FlowMusic(model.model, model.extractors, batch_size=8)
+    clips = list(together.render_draws(draws, lambda _, done, total: shares.append(done / total)))
+    assert sizes == [4, 2] and shares == sorted(shares) and shares[-1] == 1.0
+    for draw, clip in zip(draws, clips, strict=True):
+        (alone,) = model.render(draw.prepared, [draw.seed])
+        assert clip.info.request == alone.info.request and clip.audio.shape == alone.audio.shape
+        assert clip.info.condition_sets == alone.info.condition_sets
+        torch.testing.assert_close(clip.latents, alone.latents, atol=1e-4, rtol=1e-4)
+
+
+def test_edited_clips_are_batched_with_other_seeds_of_themselves_alone(model: FlowMusic) -> None:
+    sound = Audio(np.random.default_rng(0).normal(0, 0.1, (1, 32_000)).astype(np.float32), 32_000)
+    edits = [model.prepare(Request(context=sound, keep="0-0.5", duration=1.0)) for _ in range(2)]
+    draws = [Draw(edit, seed) for edit in edits for seed in (1, 2)]
+    assert sorted(map(sorted, batches(model.model, draws, 8))) == [[0, 1], [2, 3]]
+    together = FlowMusic(model.model, model.extractors, batch_size=2).render(edits[0], [1, 2])
+    for clip, alone in zip(together, model.render(edits[0], [1, 2]), strict=True):
+        torch.testing.assert_close(clip.latents, alone.latents, atol=1e-4, rtol=1e-4)
+
+
+def test_out_of_memory_halves_the_batch_and_loses_no_clip(
+    model: FlowMusic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sizes = []
+
+    def small(model: Any, draws: list[Draw], *others: Any) -> Sampled:
+        sizes.append(len(draws))
+        if len(draws) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return sample(model, draws, *others)
+
+    monkeypatch.setattr("flowmusic.api.model.sample", small)
+    together = FlowMusic(model.model, model.extractors, batch_size=8)
+    prepared = model.prepare(Request(chords="Am | F", duration=1.0))
+    clips = together.render(prepared, range(7))
+    assert [clip.info.seed for clip in clips] == list(range(7))
+    assert sizes == [7, 4, 2, 2, 2, 1] and together.batch_size == 2
+    assert "not enough memory for 7 clips at once: making 4" in caplog.text
+    together.render(prepared, range(3))
+    assert sizes[6:] == [2, 1]
+    monkeypatch.setattr(
+        "flowmusic.api.model.sample", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("one"))
+    )
+    with pytest.raises(torch.OutOfMemoryError, match="one"):
+        together.render(prepared, [1])
 
 
 def test_every_control_and_the_text_change_the_clip(model: FlowMusic) -> None:

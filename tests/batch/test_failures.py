@@ -20,8 +20,8 @@ from features.cache import FeatureCache
 from features.extract import Extractors
 from flowmusic.api.clip import Clip
 from flowmusic.api.model import FlowMusic
+from flowmusic.api.prepared import Prepared
 from flowmusic.api.request import Request
-from flowmusic.batch import run as running
 from flowmusic.batch.manifest import Manifest, Row
 from flowmusic.batch.run import ClipMaker, default_settings, no_progress, run_batch
 from flowmusic.batch.sources import reference_rows, write_manifest
@@ -29,7 +29,6 @@ from flowmusic.batch.store import ClipStore
 from flowmusic.batch.table import BatchSummary, write_tables
 from flowmusic.cli import main
 from flowmusic.commands.batch import EXIT_INCOMPLETE
-from flowmusic.evaluation.scoring import best_clip
 from tests.batch.conftest import run
 from tests.refusals import LFS_POINTER
 
@@ -69,19 +68,21 @@ def lines(summary: BatchSummary) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("kind", ERRORS)
 def test_a_row_that_fails_in_making_is_noted(
-    kind: str, model: FlowMusic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, batch_size: int, model: FlowMusic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail, reason = ERRORS[kind]
-    real = best_clip
+    real = FlowMusic.prepare
 
-    def some(model: FlowMusic, request: Request, *more: Any) -> Clip:
+    def some(model: FlowMusic, request: Request, *more: Any) -> Prepared:
         if request.seed == 1:
             fail()
         return real(model, request, *more)
 
-    monkeypatch.setattr(running, "best_clip", some)
+    monkeypatch.setattr(FlowMusic, "prepare", some)
+    model.batch_size = batch_size
     summary = run(model, write_manifest(tmp_path / "manifest.jsonl", ROWS), tmp_path / "out")
     assert [line["status"] for line in lines(summary)] == ["finished", "failed", "finished"]
     assert lines(summary)[1]["error"] == reason
@@ -206,15 +207,15 @@ def test_out_of_memory_frees_the_gpu_s_cache(
         held.append(weakref.ref(tensor))
         raise torch.OutOfMemoryError(STARVED)
 
-    monkeypatch.setattr(running, "best_clip", starve)
+    monkeypatch.setattr(ClipMaker, "_make", starve)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: seen.append(held[-1]() is None))
     maker = ClipMaker(model, ClipStore(tmp_path, default_settings(model)), no_progress)
     maker.made_with = (SimpleNamespace(model=SimpleNamespace(device=torch.device(device))),)  # type: ignore[assignment]
-    assert maker._why_not_made(Row(1, "a", Request())) == f"OutOfMemoryError: {STARVED}"
+    assert maker._why_not_made([Row(1, "a", Request())]) == f"OutOfMemoryError: {STARVED}"
     assert seen == freed
 
-    monkeypatch.setattr(running, "best_clip", lambda *_: _raise(TypeError("x")))
-    assert maker._why_not_made(Row(1, "a", Request())) == "TypeError: x"
+    monkeypatch.setattr(ClipMaker, "_make", lambda *_: _raise(TypeError("x")))
+    assert maker._why_not_made([Row(1, "a", Request())]) == "TypeError: x"
     assert seen == freed, "nothing is freed for other errors"
 
 

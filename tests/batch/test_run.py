@@ -9,13 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from features.audio import read_audio
+from flowmusic.api.clip import Clip
 from flowmusic.api.model import FlowMusic
+from flowmusic.api.sampling import Draw
 from flowmusic.batch.manifest import Manifest
 from flowmusic.batch.run import default_settings, run_batch
 from flowmusic.batch.sources import write_manifest
@@ -57,6 +62,31 @@ def test_a_manifest_becomes_clips_and_tables(model: FlowMusic, manifest: Path, t
         assert np.abs(read_audio(clip).samples).max() <= 0.95
         assert json.loads(clip.with_suffix(".json").read_text())["row"]["line"] == int(row["line"])
     assert page.count("<tr") == 5 and "<script>" in page and "http" not in page
+
+
+def test_rows_are_made_together_where_the_model_makes_several_clips_at_once(
+    model: FlowMusic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = write_manifest(tmp_path / "manifest.jsonl", [ROWS[0], ROWS[0] | {"seed": 1}, *ROWS[1:3]])
+    run(model, manifest, tmp_path / "alone")
+    sizes: list[int] = []
+    render = FlowMusic._render
+
+    def counted(self: FlowMusic, draws: Sequence[Draw], *more: Any) -> list[Clip]:
+        sizes.append(len(draws))
+        return render(self, draws, *more)
+
+    monkeypatch.setattr(FlowMusic, "_render", counted)
+    model.batch_size = 3
+    seen: list[tuple[int, int]] = []
+    settings = replace(default_settings(model), scores=True, candidates=1)
+    run_batch(model, manifest, tmp_path / "out", settings, progress=lambda *step: seen.append(step))
+    assert sorted(sizes) == [1, 1, 2] and seen == [(3, 4), (4, 4)]
+    alone, together = sounds(tmp_path / "alone"), sounds(tmp_path / "out")
+    assert alone.keys() == together.keys()
+    for path in (tmp_path / "alone" / "clips").glob("*.wav"):
+        made = read_audio(tmp_path / "out" / "clips" / path.name).samples
+        assert np.abs(made - read_audio(path).samples).max() < 1e-3
 
 
 def test_a_clip_of_a_batch_is_made_again_from_its_sidecar(

@@ -16,7 +16,7 @@ from features.audio import Audio, write_audio
 from features.controls import CONTROL_CHANNELS
 from flowmusic.cli import main
 from flowmusic.codec.build import AnyCodec
-from flowmusic.commands.prepare import data_info
+from flowmusic.commands.prepare import _duration, _TimeLeft, data_info
 from flowmusic.conditioning.style_features import CodecFeatures
 from flowmusic.data.prepare import Piece, Preparation, Preparer, check_data
 from flowmusic.data.shards import DataInfo, ShardReader, Share, read_listing, shard_files
@@ -304,3 +304,28 @@ def test_the_command_says_which_settings_differ(
     assert main([*command, "--valid-share", "0.3"]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "was prepared with valid_share 0.05 (now 0.3): choose another folder, or the same" in said
+
+
+def test_the_time_left_is_that_of_the_last_files(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("flowmusic.commands.prepare.time.monotonic", lambda: clock[0])
+    say = _TimeLeft()
+    for done in range(201):
+        say(done, 1000)
+        clock[0] += 0.01 if done < 100 else 60.0  # a hundred files were there already
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "200 of 1000, about 13.3 h left"
+    assert 15 < len(lines) < 25  # every five minutes where stderr is no terminal
+    assert [_duration(seconds) for seconds in (40, 130, 3e5)] == ["40 s", "2 min", "3.5 days"]
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_here_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = manifest(tmp_path / "music", 2)
+    assert main(["prepare", str(path), "--out", str(tmp_path / "data"), "--device", "cuda"]) == 2
+    assert "there is no device 'cuda' here; expected cpu" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()

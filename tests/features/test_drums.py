@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from features.separators import (
     HTDemucsSeparator,
     NoSeparator,
     SmallDemucsSeparator,
+    _drums,
     build_demucs,
 )
 from tests.features.sounds import bursts, tone
@@ -215,6 +217,29 @@ def test_the_full_separator_is_read_from_safetensors(htdemucs_folder: Path, tmp_
     published = load_file(htdemucs_folder / "abc.safetensors")
     assert weights.keys() == published.keys() and all(torch.equal(weights[k], published[k]) for k in weights)
     assert separator.model.models[0].segment == Fraction(6, 5)
+
+
+@pytest.mark.parametrize("seconds", [0.7, 3.0, 4.3])
+def test_segments_are_joined_as_demucs_joins_them(
+    seconds: float, small_demucs: Path, htdemucs_folder: Path
+) -> None:
+    """One segment at a time to the bit, several in a batch but for the last bits."""
+    from demucs.apply import apply_model
+
+    separators: tuple[Any, ...] = (
+        SmallDemucsSeparator(small_demucs),
+        HTDemucsSeparator(repo=htdemucs_folder),
+    )
+    for separator in separators:
+        model = separator.model
+        if not hasattr(model, "models"):
+            model.segment = 1.3  # several of them
+        rate, channels = model.samplerate, model.audio_channels
+        sound = 0.1 * torch.randn(channels, int(seconds * rate), generator=torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            theirs = apply_model(model, sound[None], shifts=0)[0, model.sources.index("drums")]
+        assert torch.equal(_drums(model, sound, 1), theirs)
+        torch.testing.assert_close(_drums(model, sound, 3), theirs, atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from features.audio import Audio
 from features.chord_labels import ChordSegment
 from features.controls import Controls
 from features.events import merge_onsets, mix_separator
 from features.extract import Extractors
 from features.extracted import Extracted, load_extracted, save_extracted
+from features.melody import CrepeMelody
 from features.separators import NoSeparator, SmallDemucsSeparator
 
 TIMES_S = np.arange(0.01, 4.0, 0.02)
@@ -78,3 +80,28 @@ def test_a_clip_is_separated_even_where_references_are_stems() -> None:
     own = SmallDemucsSeparator()
     assert mix_separator(Extractors(own)) is own
     assert isinstance(Extractors("none").separator, NoSeparator)
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_here_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"there is no device 'cuda' here; expected cpu: there is no GPU"):
+        Extractors(device="cuda")
+
+
+def test_extractors_made_by_name_compute_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that holds no numbers stands for a GPU: what is sent there can be seen, not computed."""
+    monkeypatch.setattr("features.extract.find_device", torch.device)
+    extractors = Extractors(device="meta")
+    networks = [extractors.separator.model, extractors.melody.network, *extractors.chords.networks]  # type: ignore[attr-defined]
+    assert {parameter.device.type for network in networks for parameter in network.parameters()} == {"meta"}
+    own = CrepeMelody()
+    assert next(Extractors(melody=own, device="meta").melody.network.parameters()).device.type == "cpu"  # type: ignore[attr-defined]
+    of_clips = mix_separator(Extractors("none", device="meta"))
+    assert next(of_clips.model.parameters()).device.type == "meta"  # type: ignore[attr-defined]
+
+
+def test_what_a_device_extracts_in_large_batches_is_the_same() -> None:
+    sound = Audio(0.1 * np.random.default_rng(0).standard_normal((1, 64_000)).astype(np.float32), 16_000)
+    plain, batched = CrepeMelody(), CrepeMelody()
+    batched._batch = 2048
+    torch.testing.assert_close(batched.bins(sound), plain.bins(sound), atol=1e-4, rtol=1e-4)
