@@ -91,7 +91,7 @@ def test_clips_of_several_requests_in_one_batch_are_those_made_alone(
         (alone,) = model.render(draw.prepared, [draw.seed])
         assert clip.info.request == alone.info.request and clip.audio.shape == alone.audio.shape
         assert clip.info.condition_sets == alone.info.condition_sets
-        torch.testing.assert_close(clip.latents, alone.latents, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(clip.latents, alone.latents, atol=2e-3, rtol=2e-3)
 
 
 def test_edited_clips_are_batched_with_other_seeds_of_themselves_alone(model: FlowMusic) -> None:
@@ -101,7 +101,7 @@ def test_edited_clips_are_batched_with_other_seeds_of_themselves_alone(model: Fl
     assert sorted(map(sorted, batches(model.model, draws, 8))) == [[0, 1], [2, 3]]
     together = FlowMusic(model.model, model.extractors, batch_size=2).render(edits[0], [1, 2])
     for clip, alone in zip(together, model.render(edits[0], [1, 2]), strict=True):
-        torch.testing.assert_close(clip.latents, alone.latents, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(clip.latents, alone.latents, atol=2e-3, rtol=2e-3)
 
 
 def test_out_of_memory_halves_the_batch_and_loses_no_clip(
