@@ -198,7 +198,7 @@ class Condition:
 
     def item(self, index: int) -> Condition:
         """One clip as a batch of one, without the padding that its neighbours needed."""
-        one = self._map(lambda tensor: tensor[index : index + 1])
+        one = self.map(lambda tensor: tensor[index : index + 1])
         fields: dict[str, Tensor] = {}
         for name in _TOKENS:
             held = one.mask(name)[0].nonzero()
@@ -225,9 +225,10 @@ class Condition:
         return Condition(values, masks)
 
     def to(self, device: torch.device | str) -> Condition:
-        return self._map(lambda tensor: tensor.to(device))
+        return self.map(lambda tensor: tensor.to(device))
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Condition:
+    def map(self, function: Callable[[Tensor], Tensor]) -> Condition:
+        """The same with a function applied to every value and mask."""
         return Condition(
             {name: function(value) for name, value in self.values.items()},
             {name: function(mask) for name, mask in self.masks.items()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,19 @@ class FlowBatch:
         return self.x_1.shape[0]
 
     def to(self, device: torch.device) -> FlowBatch:
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> FlowBatch:
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> FlowBatch:
         return replace(
             self,
-            x_1=self.x_1.to(device),
-            condition=self.condition.to(device),
-            known=self.known.to(device),
-            style=self.style and StyleFeatures(self.style.values.to(device), self.style.mask.to(device)),
-            style_kept=self.style_kept.to(device),
+            x_1=function(self.x_1),
+            condition=self.condition.map(function),
+            known=function(self.known),
+            style=self.style and StyleFeatures(function(self.style.values), function(self.style.mask)),
+            style_kept=function(self.style_kept),
         )
 
     @staticmethod

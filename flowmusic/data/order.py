@@ -16,6 +16,7 @@ import torch
 from flowmusic.data.shards import SongEntry
 
 _MASK = 2**63 - 1
+SHARDS_AT_ONCE = 64
 
 
 def seed_of(*numbers: int) -> int:
@@ -65,12 +66,23 @@ class EpochOrder:
     """Excerpts of one stream in random order; an epoch cuts every song into excerpts that do not overlap.
 
     places, lengths   songs and how many of their latent frames may be used
+    shards_at_once    shards, in random order, that an epoch draws from at a time: so that of thousands on a
+                      shared file system each is opened once an epoch, not for every excerpt
     In each epoch a song is cut from another random offset. Batches are drawn from one endless row of
     epochs: batch i takes positions [i * size, (i + 1) * size).
     """
 
-    def __init__(self, places: Sequence[Place], lengths: Sequence[int], n_frames: int, seed: int) -> None:
-        self.places, self.n_frames, self.seed = places, n_frames, seed
+    def __init__(
+        self,
+        places: Sequence[Place],
+        lengths: Sequence[int],
+        n_frames: int,
+        seed: int,
+        shards_at_once: int = SHARDS_AT_ONCE,
+    ) -> None:
+        self.places, self.n_frames, self.seed, self.shards_at_once = places, n_frames, seed, shards_at_once
+        numbers = {shard: number for number, shard in enumerate(dict.fromkeys(p.shard for p in places))}
+        self._shards, self._n_shards = torch.tensor([numbers[p.shard] for p in places]), len(numbers)
         self._lengths = torch.tensor(lengths, dtype=torch.long)
         self._slots = self._lengths // n_frames
         self.n_excerpts = int(self._slots.sum())
@@ -95,5 +107,8 @@ class EpochOrder:
             first = torch.repeat_interleave(self._slots.cumsum(0) - self._slots, self._slots)
             starts = offsets[songs] + (torch.arange(len(songs)) - first) * self.n_frames
             order = torch.randperm(len(songs), generator=generator)
+            if self._n_shards > self.shards_at_once:
+                turn = torch.randperm(self._n_shards, generator=generator) // self.shards_at_once
+                order = order[turn[self._shards[songs[order]]].argsort(stable=True)]
             self._epochs = {epoch: (songs[order], starts[order])}  # batches move on: one is kept
         return self._epochs[epoch]

@@ -33,7 +33,7 @@ SHARD_FORMAT = "flowmusic.shard.2"
 DATA_FORMAT = "flowmusic.data.2"
 INFO_FILE, CODEC_FOLDER = "data.json", "codec"
 SPLITS = ("train", "valid", "test")
-_OPEN_SHARDS = 64
+_OPEN_SHARDS = 256
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,10 @@ class SoundBatch:
         return self.sound.shape[0]
 
     def to(self, device: torch.device) -> SoundBatch:
-        return replace(self, sound=self.sound.to(device))
+        return replace(self, sound=self.sound.to(device, non_blocking=True))
+
+    def pin_memory(self) -> SoundBatch:
+        return replace(self, sound=self.sound.pin_memory())
 
 
 class SoundData(SteppedData):

@@ -22,7 +22,13 @@ class Batch(Protocol):
     @property
     def size(self) -> int: ...
 
-    def to(self: BatchT, device: torch.device) -> BatchT: ...
+    def to(self: BatchT, device: torch.device) -> BatchT:
+        """The same on a device; from pinned memory without waiting for the copy."""
+        ...
+
+    def pin_memory(self: BatchT) -> BatchT:
+        """The same in memory that a GPU copies from by itself; torch's DataLoader calls it."""
+        ...
 
 
 class _Drawn(Dataset[Any]):
@@ -135,7 +141,14 @@ class SteppedData(pl.LightningDataModule):
     def _loader(self, split: str, numbers: Sampler[int]) -> DataLoader[Any]:
         streams = self.own_streams
         workers = self.workers if split == "train" else 0
-        return DataLoader(_Drawn(self, split, streams), batch_size=None, sampler=numbers, num_workers=workers)
+        pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return DataLoader(
+            _Drawn(self, split, streams),
+            batch_size=None,
+            sampler=numbers,
+            num_workers=workers,
+            pin_memory=pinned,
+        )
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch.to(device)

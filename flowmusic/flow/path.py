@@ -50,12 +50,14 @@ def sample_times(batch_size: int, generator: torch.Generator, sampler: str = "un
 
     'uniform'; 'logit_normal': the sigmoid of a standard normal, more of the middle of the path
     (arXiv 2403.03206, §3.1). The batch takes one draw of each of B equal quantiles in random order:
-    each t alone is distributed as before, the loss of a batch varies less.
+    each t alone is distributed as before, the loss of a batch varies less. Times are on the generator's
+    device.
     """
     if sampler not in TIME_SAMPLERS:
         raise ValueError(f"unknown sampler of times {sampler!r}; expected one of {TIME_SAMPLERS}")
-    order = torch.randperm(batch_size, generator=generator)
-    quantiles = (order + torch.rand(batch_size, generator=generator)) / batch_size
+    device = generator.device
+    order = torch.randperm(batch_size, generator=generator, device=device)
+    quantiles = (order + torch.rand(batch_size, generator=generator, device=device)) / batch_size
     if sampler == "uniform":
         return quantiles
     return torch.sigmoid(math.sqrt(2.0) * torch.erfinv((2 * quantiles - 1).clamp(-1 + 1e-6, 1 - 1e-6)))

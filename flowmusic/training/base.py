@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,9 @@ from flowmusic.model_files import Terms
 from flowmusic.training.precision import check_precision
 
 PREDICTIONS_FOLDER = "predictions"
+READ_EVERY = 20
+"""Steps between looks at the loss on a GPU."""
+
 _FSDP = "_fsdp_wrapped_module."
 
 
@@ -67,16 +71,24 @@ class Ema(nn.Module):
         self.decay = decay
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
+        self._n_updates: int | None = (
+            None  # `updates` as a number: read once, since a GPU would be waited for
+        )
+
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
+        self._n_updates = n = (int(self.updates) if self._n_updates is None else self._n_updates) + 1
         self.updates += 1
-        n = int(self.updates)
         weight = 1.0 - min(self.decay, (1 + n) / (10 + n))
         averages: list[Tensor] = list(self.module.parameters())
         values: list[Tensor] = list(module.parameters())
         torch._foreach_lerp_(averages, values, weight)
         for average, value in zip(self.module.buffers(), module.buffers(), strict=True):
             average.copy_(value)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._n_updates = None
 
 
 class Training(pl.LightningModule):
@@ -95,6 +107,7 @@ class Training(pl.LightningModule):
             raise ValueError(f"the schedule needs trainer.max_steps of at least 1, got {total_steps}")
         self.net, self.ema = net, Ema(net, optimisation.ema_decay)
         self.optimisation, self.total_steps, self.seed = optimisation, total_steps, seed
+        self._last_loss, self._unread_losses = torch.zeros(()), 0
         self.terms = Terms()
         """Licence and credits of the weights that the training starts from: what it makes inherits them."""
         # by name and now: FSDP flattens all parameters, and has them under other names
@@ -135,7 +148,10 @@ class Training(pl.LightningModule):
             {"params": decayed, "weight_decay": plan.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        optimiser = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=plan.betas)
+        # one kernel for all weights; in float16 it would unscale the gradients itself, after they are clipped
+        on_gpu = all(parameter.device.type in ("cuda", "xpu") for parameter in decayed + others)
+        fused = on_gpu and str(self.trainer.precision) != "16-mixed"
+        optimiser = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=plan.betas, fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser,
             lambda step: learning_rate_at(step, 1.0, plan.warmup_steps, self.total_steps, plan.decay_steps),
@@ -153,25 +169,50 @@ class Training(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        root, by_norm = self.trainer.strategy.model, gradient_clip_algorithm != "value"
-        if gradient_clip_val and by_norm and isinstance(root, FullyShardedDataParallel):
+        root = self.trainer.strategy.model
+        if not gradient_clip_val or gradient_clip_algorithm == "value":
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif isinstance(root, FullyShardedDataParallel):
             root.clip_grad_norm_(gradient_clip_val)  # over all shards; Lightning refuses to
         else:
-            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            norm = nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+            self.log("train/gradient_norm", norm)
 
     def check_loss(self, loss: Tensor) -> Tensor:
-        """The loss; ValueError where it is NaN or infinite."""
-        if not bool(torch.isfinite(loss)):
-            raise ValueError(
-                f"the loss became {loss.item()} at step {self.global_step}: lower the learning rate, or look "
-                "at the data with flowmusic prepare --check"
-            )
+        """The loss; ValueError where it, or one since the last look, is NaN or infinite.
+
+        On a GPU losses are looked at every READ_EVERY steps and before a checkpoint, because a number that is
+        read there waits for all that was computed before it.
+        """
+        before = self._last_loss.to(loss.device)
+        self._last_loss = torch.where(torch.isfinite(before), loss.detach(), before)  # the first bad one
+        self._unread_losses += 1
+        if self._reads_at_once(loss) or self._unread_losses >= READ_EVERY:
+            self._read_loss()
         return loss
+
+    def _reads_at_once(self, loss: Tensor) -> bool:
+        return loss.device.type == "cpu"
+
+    def _read_loss(self) -> None:
+        found, n_unread = float(self._last_loss), self._unread_losses
+        self._unread_losses = 0
+        if not math.isfinite(found):
+            when = f"at step {self.global_step}"
+            if n_unread > 1:
+                when = f"in one of the {n_unread} batches before step {self.global_step + 1}"
+            raise ValueError(
+                f"the loss became {found} {when}: lower the learning rate, or look at the data with "
+                "flowmusic prepare --check"
+            )
 
     def log_loss(self, name: str, value: Tensor, batch_size: int) -> None:
         training = self.trainer.training
+        # a progress bar reads what it shows at every step, which a GPU would be waited for
+        shown = not training or value.device.type == "cpu"
         self.log(
-            name, value.detach(), on_step=training, on_epoch=not training, prog_bar=True,
+            name, value.detach(), on_step=training, on_epoch=not training, prog_bar=shown,
             batch_size=batch_size, sync_dist=not training,
         )  # fmt: skip
 
@@ -200,6 +241,7 @@ class Training(pl.LightningModule):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._read_loss()  # before the last good checkpoint is replaced
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         about = data.describe() if isinstance(data, SteppedData) else {}
         checkpoint["flowmusic"] = self.describe() | {"data": about, "terms": asdict(self.terms)}

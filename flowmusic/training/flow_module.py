@@ -81,7 +81,7 @@ class FlowTraining(ConditionedTraining):
         return {"kind": "flow", "config": asdict(self.config)}
 
     def loss(self, net: torch.nn.Module, batch: FlowBatch, condition: Condition) -> FlowLoss:
-        """Of one batch: its seeds draw noise and times, the same on every device."""
+        """Of one batch: its seeds draw noise and times, always the same ones on one kind of device."""
         t, x_0 = self._draw(batch)
         return loss_at(
             lambda x_t, times: net(x_t, times, condition).float(),
@@ -93,14 +93,14 @@ class FlowTraining(ConditionedTraining):
         )
 
     def _draw(self, batch: FlowBatch) -> tuple[Tensor, Tensor]:
-        """Times (B,) and noise (B, T, D), stream by stream."""
+        """Times (B,) and noise (B, T, D), stream by stream, drawn where the batch is."""
         size, device = batch.size // len(batch.seeds), batch.x_1.device
         times, noises = [], []
         for seed in batch.seeds:
-            generator = torch.Generator().manual_seed(seed)
+            generator = torch.Generator(device).manual_seed(seed)
             times.append(sample_times(size, generator, self.time_sampler))
-            noises.append(torch.randn(size, *batch.x_1.shape[1:], generator=generator))
-        return torch.cat(times).to(device), torch.cat(noises).to(device)
+            noises.append(torch.randn(size, *batch.x_1.shape[1:], generator=generator, device=device))
+        return torch.cat(times), torch.cat(noises)
 
     @torch.no_grad()
     def generate(self, batch: FlowBatch, n_items: int | None = None) -> Tensor:

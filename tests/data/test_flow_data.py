@@ -16,7 +16,7 @@ from flowmusic.conditioning.augment import ControlErrors, disturb, shifted
 from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.style import StyleConfig
 from flowmusic.data.flow_data import FlowBatch, FlowData
-from flowmusic.data.order import split_shards
+from flowmusic.data.order import EpochOrder, Place, split_shards
 from flowmusic.data.shards import SongEntry, digest, write_shard
 from flowmusic.model.config import FlowConfig
 from tests.training.conftest import INFO, song_tensors, write_data
@@ -101,6 +101,26 @@ def test_in_an_epoch_every_excerpt_comes_once_and_none_overlap(tmp_path: Path) -
         frames = [(song, start + i) for song, start in epoch for i in range(16)]
         assert len(set(frames)) == len(frames) == 16 * n
     assert epochs[0] != epochs[1]
+
+
+def test_of_many_shards_a_few_are_open_at_a_time() -> None:
+    """Each is opened once an epoch, in another random order in each, and every excerpt still comes once."""
+    shards = [Path(str(number)) for number in range(40)]
+    songs = [Place(shard, SongEntry("", "", 48, 0, "")) for shard in shards for _ in range(2)]
+    order = EpochOrder(songs, [48] * len(songs), 16, seed=1, shards_at_once=8)
+    assert order.n_excerpts == 240
+    epochs = [[order.excerpt(epoch * 240 + i) for i in range(240)] for epoch in range(2)]
+    groups = []
+    for epoch in epochs:
+        assert len({(id(e.place), e.start) for e in epoch}) == 240
+        parts = [epoch[first : first + 48] for first in range(0, 240, 48)]  # 8 shards of 6 excerpts
+        found = [{e.place.shard for e in part} for part in parts]
+        assert [len(part) for part in found] == [8] * 5 and set().union(*found) == set(shards)
+        assert len({e.place.shard for e in parts[0][:8]}) > 3  # mixed among them
+        groups.append(found[0])
+    assert groups[0] != groups[1]
+    few = [EpochOrder(songs, [48] * len(songs), 16, 1, size).batch(3, 8) for size in (40, 1000)]
+    assert few[0] == few[1] != order.batch(3, 8)
 
 
 def test_streams_share_out_the_shards_and_one_process_sees_what_two_do(tmp_path: Path) -> None:
