@@ -178,7 +178,8 @@ class Studio:
             prepared.controls.grid.duration_s,
             prepared.request.loop_chords,
         )
-        scores = score_events(asked, heard.extracted, holes(info.kept, info.duration))
+        spans = prepared.request.followed_spans
+        scores = score_events(asked, heard.extracted, holes(info.kept, info.duration), spans)
         return {name: None if value is None else round(value, 4) for name, value in scores.items()}
 
     def _warm(self) -> None:
