@@ -161,8 +161,8 @@ class Request(BaseModel):
         metavar="FILE",
     )  # fmt: skip
     spans: dict[str, Text] = _option(
-        FOLLOW, "seconds of the clip in which a control is followed, such as drums=0-4 (default: all); repeat "
-        "for more", {}, "NAME=FROM-TO",
+        FOLLOW, "seconds of the clip in which a control is followed, such as drums=0-4 (default: all of it); "
+        "repeat for more", {}, "NAME=FROM-TO",
     )  # fmt: skip
     style: Sound | None = _option(FOLLOW, "recording whose sound the clip imitates", metavar="FILE")
     style_codebooks: int | None = _option(

@@ -155,7 +155,7 @@ def _changed(session: Session, ask: GenerateAsk, values: dict[str, Any]) -> dict
 
 
 def _lanes(session: Session, state: dict[str, Any], duration_s: float) -> dict[str, Any]:
-    """Each lane in use: the recording that it came from while nobody has changed it, or a file; and its span."""
+    """Each lane in use: the recording that it came from while nobody has changed it, or a file; and spans."""
     found: dict[str, Any] = {}
     spans = {}
     for role in LANES:
@@ -205,6 +205,7 @@ def guidance_of(state: dict[str, Any], values: dict[str, Any], defaults: Generat
         raise ValueError(
             f"the strength of lanes goes beside guidance of one number such as '3', got {base!r}"
         ) from error
-    scales = dict.fromkeys([*used, *(name for name in ("text", "style") if values.get(name) is not None)], scale)
+    others = [name for name in ("text", "style") if values.get(name) is not None]
+    scales = dict.fromkeys([*used, *others], scale)
     scales |= {role: strength for role, strength in strengths.items() if strength is not None}
     return ";".join([",".join(f"{name}={value:g}" for name, value in scales.items()), *options])

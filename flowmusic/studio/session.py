@@ -18,7 +18,7 @@ from features.files import PARTIAL_PREFIX, whole_file
 from features.text_files import read_json, unprintable
 from flowmusic.api.request import OF_A_LANGUAGE_MODEL, Request
 from flowmusic.studio.lanes import LANES, check_lane
-from flowmusic.studio.takes import Take, take_of, take_paths
+from flowmusic.studio.takes import Take, read_take, take_paths
 from flowmusic.studio.uploads import MAX_UPLOADS, Upload
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ class Session:
     Args:
         folder: made if it is not there.
         duration_s: of a new session.
-        publish: called with ("session", {"revision"}) and ("take", {...}) after every change.
+        publish: called with ("take", {...}) where one was added or changed, and ("session", {"revision"})
+            after every change.
     """
 
     def __init__(
@@ -165,15 +166,15 @@ class Session:
         with self._lock:
             return list(self._takes.values())
 
-    def put_take(self, take: Take, select: bool = False) -> None:
-        """Add a take whose files stand already, or replace what is known of it."""
-        with self._changing():
+    def put_take(self, take: Take, select: bool = False, job: str | None = None) -> None:
+        """Add a take whose files stand already, or replace what is known of it; `job` has made it."""
+        with self._changing() as news:
             if take.id not in self._takes and not take.name:
                 take = take.updated(name=f"Take {len(self._takes) + 1}")
             self._takes[take.id] = take
             if select:
                 self._state["selected"] = take.id
-        self._publish("take", {"take": take.plain()})
+            news.append(("take", {"take": take.plain(), "selected": select, "job": job}))
 
     def patch_take(self, identity: str, changes: object) -> dict[str, Any]:
         """Rename or star a take. ValueError where it cannot be."""
@@ -203,19 +204,22 @@ class Session:
             return self.update_take(identity, deleted=deleted).plain()
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self) -> Iterator[list[tuple[str, Any]]]:
+        """Change the session whole or not at all, write it, and publish; gives a list for other news."""
+        news: list[tuple[str, Any]] = []
         with self._lock:
             before = (self._state, dict(self._takes), dict(self._uploads))
             self._state = copy.deepcopy(self._state)
             try:
-                yield
+                yield news
                 self._state["revision"] += 1
                 self._write()
             except BaseException:
                 self._state, self._takes, self._uploads = before
                 raise
-            revision = self._state["revision"]
-        self._publish("session", {"revision": revision})
+            news.append(("session", {"revision": self._state["revision"]}))
+        for name, data in news:
+            self._publish(name, data)
 
     def _write(self) -> None:
         text = json.dumps({"format": FORMAT} | self.plain(), ensure_ascii=False)
@@ -248,7 +252,7 @@ class Session:
         for sidecar in sorted(self.takes_folder.glob("*.json"), key=lambda item: item.stat().st_mtime):
             if is_id(sidecar.stem) and sidecar.stem not in self._takes:
                 try:
-                    take = take_of(self.takes_folder, sidecar.stem)
+                    take = read_take(self.takes_folder, sidecar.stem)
                 except ValueError as error:
                     log.warning("%s", error)
                     continue

@@ -217,6 +217,33 @@ def test_two_tabs_see_one_state(client: Any) -> None:
                 assert next(item for item in again.iter_lines() if item.startswith("event")) == expected
 
 
+def test_news_of_a_take_is_all_that_a_page_needs_to_play_it(client: Any) -> None:
+    import httpx
+
+    from tests.studio.server import on_a_port
+
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    told: list[tuple[str, Any]] = []
+    with (
+        on_a_port(client.app) as address,
+        httpx.stream("GET", f"{address}/api/events", headers=headers, timeout=20) as stream,
+    ):
+        lines = stream.iter_lines()
+        next(lines)
+        asked = {"kind": "generate", "n": 2}
+        job = httpx.post(f"{address}/api/jobs", json=asked, headers=headers).json()["id"]
+        event = ""
+        for line in lines:
+            if line.startswith("event:"):
+                event = line.removeprefix("event: ")
+            elif line.startswith("data:") and event in ("take", "session"):
+                told.append((event, json.loads(line.removeprefix("data: "))))
+                if len(told) == 4:
+                    break
+    assert [name for name, _ in told] == ["take", "session"] * 2
+    assert [(told[i][1]["job"], told[i][1]["selected"]) for i in (0, 2)] == [(job, True), (job, False)]
+
+
 def _start(folder: Path, model: Path) -> tuple[subprocess.Popen[str], str]:
     command = [
         sys.executable, "-m", "flowmusic", "studio", str(folder), "--port", "0", "--no-open",

@@ -77,11 +77,11 @@ async function main() {
   let connected = null;
   api.follow({
     session: ({ revision }) => store.revised(revision),
-    job: (news) => {
-      work.changed(news.job ?? news);
-      firstSound.job(news.job ?? news);
+    job: (job) => work.changed(job),
+    take: ({ take, selected, job }) => {
+      putTake(store, take, selected);
+      if (job) firstSound.came(job, take.id);
     },
-    take: ({ take }) => putTake(store, take),
     reload: () => store.revised(Infinity),
   }, (open) => {
     document.body.classList.toggle("offline", !open);
@@ -95,11 +95,11 @@ async function main() {
   document.body.classList.add("ready");
 }
 
-function putTake(store, take) {
+function putTake(store, take, selected) {
   const { session } = store.state;
   const there = session.takes.some(({ id }) => id === take.id);
   const takes = there ? session.takes.map((other) => (other.id === take.id ? take : other)) : [...session.takes, take];
-  store.set({ session: { ...session, takes } });
+  store.set({ session: { ...session, takes, ...(selected ? { selected: take.id } : {}) } });
 }
 
 /** Which takes are on the decks, and what was found in the one that is heard. */
