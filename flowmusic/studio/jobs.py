@@ -131,7 +131,7 @@ class Studio:
                     write_plain(path.with_suffix(".curve.json"), curve)
         progress("extracting", 1, 1)
         if lanes or changes:
-            use = {role: {"source": source, "mute": False} for role in lanes}
+            use = {role: {"source": source, "origin": upload.id, "mute": False} for role in lanes}
             self.session.patch(changes | {"lanes": lanes, "use": use})
 
     def _generate(

@@ -240,7 +240,9 @@ class Session:
                     if is_id(item["id"])
                 }
                 noted = {item["id"]: Take(**item) for item in values["takes"] if is_id(item["id"])}
-                state = _fresh(self._state["duration"]) | {key: values[key] for key in EDITABLE}
+                state = _fresh(self._state["duration"])
+                use = {role: state["use"][role] | values["use"][role] for role in LANES}
+                state |= {key: values[key] for key in EDITABLE} | {"use": use}
                 self._state = state | {"revision": int(values["revision"])}
             except (KeyError, TypeError) as error:
                 raise ValueError(f"{path} is not a whole session ({error!r})") from error
@@ -275,12 +277,18 @@ class Session:
             _check_use(role, use)
             if use["source"] is not None and self.upload(use["source"]).kind != "recording":
                 raise ValueError(f"the source of {role} must be the id of an upload that is a recording")
+            if use["origin"] is not None:
+                self.upload(use["origin"])
         if state["selected"] is not None:
             self.take(state["selected"])
 
 
+FRESH_USE: dict[str, Any] = {"mute": False, "span": None, "strength": None, "source": None, "origin": None}
+"""How a lane is used: `source` is the recording that stands for it while nobody has edited it, `origin` the
+upload that it was taken from, whatever was edited since."""
+
+
 def _fresh(duration_s: float) -> dict[str, Any]:
-    use = {"mute": False, "span": None, "strength": None, "source": None}
     return {
         "revision": 0,
         "name": "Untitled",
@@ -289,7 +297,7 @@ def _fresh(duration_s: float) -> dict[str, Any]:
         "beats_per_bar": 4.0,
         "request": {"text": None, "seed": 0},
         "lanes": {role: [] for role in LANES},
-        "use": {role: dict(use) for role in LANES},
+        "use": {role: dict(FRESH_USE) for role in LANES},
         "selected": None,
     }
 
@@ -317,8 +325,8 @@ def _merge(state: dict[str, Any], changes: object) -> None:
                 state["use"][role]["source"] = None  # what was edited is no longer what was extracted
         elif key == "use":
             for role, use in value.items():
-                if not isinstance(use, Mapping) or not set(use) <= {"mute", "span", "strength", "source"}:
-                    raise ValueError(f"use.{role} must be an object of mute, span, strength, source")
+                if not isinstance(use, Mapping) or not set(use) <= set(FRESH_USE):
+                    raise ValueError(f"use.{role} must be an object of {', '.join(FRESH_USE)}")
                 state["use"][role] |= use
         elif key in ("duration", "bpm", "beats_per_bar") and value is None:
             raise ValueError(f"{key} must be a number, got None")
@@ -340,8 +348,9 @@ def _check_use(role: str, use: Mapping[str, Any]) -> None:
         and 0 <= span[0] < span[1] <= 3600
     ):
         raise ValueError(f"use.{role}.span must be two rising times in seconds, got {span!r:.80}")
-    if use["source"] is not None and not isinstance(use["source"], str):
-        raise ValueError(f"the source of {role} must be the id of an upload that is a recording")
+    for name in ("source", "origin"):
+        if use[name] is not None and not isinstance(use[name], str):
+            raise ValueError(f"use.{role}.{name} must be the id of an upload, got {use[name]!r:.80}")
 
 
 def _is_number(value: object) -> bool:

@@ -403,6 +403,28 @@ def test_the_microphone_is_recorded_and_its_melody_taken(open_page: Callable[...
     upload.get_by_role("button", name="drums", pressed=True).wait_for()
 
 
+def test_the_curve_of_a_recording_stays_behind_the_notes(
+    open_page: Callable[..., Any], music_file: Path
+) -> None:
+    page = open_page()
+    set_up(page)
+    page.locator("#file").set_input_files(music_file)
+    page.locator(".upload").get_by_role("button", name="melody", exact=True).click()
+    page.locator(".asked-curve").first.wait_for(state="attached")
+    notes = page.locator(".note").count()
+    assert notes >= 2
+    page.locator(".note").first.dblclick()
+    page.locator(".note").nth(notes - 1).wait_for(state="detached")
+    use = session_of(page)["use"]["melody"]
+    assert use["source"] is None and use["origin"]
+    page.reload()
+    page.wait_for_selector("body.ready")
+    page.locator(".asked-curve").first.wait_for(state="attached")
+    page.get_by_label("Presets").select_option(index=1)  # it replaces every lane
+    page.locator(".asked-curve").first.wait_for(state="detached")
+    assert page.locator(".note").count() == 0
+
+
 def test_a_part_is_selected_by_touch(open_page: Callable[..., Any]) -> None:
     page = open_page(viewport=PHONE, has_touch=True, is_mobile=True)
     set_up(page)

@@ -18,7 +18,7 @@ export class MelodyLane extends Lane {
       h("button", { type: "button", onclick: () => this.transpose(-12) }, "Down an octave"),
       h("button", { type: "button", onclick: () => this.transpose(1) }, "Up a semitone"),
       h("button", { type: "button", onclick: () => this.transpose(-1) }, "Down a semitone"),
-      h("button", { type: "button", onclick: () => this.edit([], "clearing of the melody") }, "Clear"),
+      h("button", { type: "button", onclick: () => this.#clear() }, "Clear"),
     ]); // prettier-ignore
     this.eraser = eraser;
     this.erasing = false;
@@ -47,6 +47,11 @@ export class MelodyLane extends Lane {
 
   transpose(semitones) {
     this.edit(this.list.map((note) => noteMoved(note, 0, semitones, this.duration)), "transposition of the melody");
+  }
+
+  /** Takes all notes out, and the curve of the recording that they came from. */
+  #clear() {
+    this.store.edit({ lanes: { melody: [] }, use: { melody: { source: null, origin: null } } }, "clearing of the melody");
   }
 
   get step() {

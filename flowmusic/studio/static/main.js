@@ -119,8 +119,9 @@ function followTakes(store, player) {
     const heard = id && known ? await api.heard(id).catch(() => null) : null;
     if (active(store.state)?.id === id || !id) store.ui({ heard });
   }); // prettier-ignore
-  store.watch((state) => [state.session.use?.melody?.source], async ([source]) => {
-    if (source) store.ui({ curve: await api.curve(source).catch(() => null) });
+  store.watch((state) => [state.session.use.melody.origin], async ([origin]) => {
+    const curve = origin ? await api.curve(origin).catch(() => null) : null;
+    if (store.state.session.use.melody.origin === origin) store.ui({ curve });
   }); // prettier-ignore
   store.watch((state) => [state.ui.deckB], ([deckB]) => {
     if (!deckB && player.active === "B") player.activate("A");

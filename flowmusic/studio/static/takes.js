@@ -149,7 +149,8 @@ export class Takes {
   async #useLanes(id) {
     const lanes = await attempt(() => api.asked(id));
     if (!lanes || !Object.keys(lanes).length) return;
-    this.store.edit({ lanes }, "lanes of a take");
+    const use = Object.fromEntries(Object.keys(lanes).map((role) => [role, { source: null, origin: null }]));
+    this.store.edit({ lanes, use }, "lanes of a take");
   }
 
   #home(id) {
