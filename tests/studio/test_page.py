@@ -425,6 +425,21 @@ def test_the_curve_of_a_recording_stays_behind_the_notes(
     assert page.locator(".note").count() == 0
 
 
+def test_of_a_long_song_what_is_near_the_view_is_drawn(open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    strokes = [{"time": i / 4, "midi": 36, "velocity": 100} for i in range(960)]
+    set_up(page, duration=240.0, lanes={"drums": strokes})
+    page.locator(".stroke").nth(959).wait_for()  # all of it fits the view
+    for _ in range(6):
+        page.get_by_label("Zoom in").click()
+    page.locator(".stroke").nth(500).wait_for(state="detached")
+    page.locator(".scroller").evaluate("(scroller) => { scroller.scrollLeft = 1e6; }")
+    last = page.locator('.stroke[data-index="959"]')
+    last.click()
+    last.wait_for(state="detached")
+    assert [item["time"] for item in session_of(page)["lanes"]["drums"]] == [i / 4 for i in range(959)]
+
+
 def test_a_part_is_selected_by_touch(open_page: Callable[..., Any]) -> None:
     page = open_page(viewport=PHONE, has_touch=True, is_mobile=True)
     set_up(page)
