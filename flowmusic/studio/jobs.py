@@ -21,6 +21,7 @@ from flowmusic.api.clip import CandidateInfo, Clip, ClipInfo
 from flowmusic.api.model import FlowMusic
 from flowmusic.api.prepared import Prepared
 from flowmusic.api.request import Request
+from flowmusic.api.sampler import SamplerSettings
 from flowmusic.api.sidecar import read_sidecar
 from flowmusic.errors import reason
 from flowmusic.evaluation.scoring import NOTHING_TO_CHOOSE_BY, Choice, Scores, holes, score_events
@@ -89,7 +90,9 @@ class Studio:
             return self.queue.add(ask.kind, (ask, None, None))
         request = request_of(self.session, ask, self.model.model.defaults)
         lanes = {} if ask.vary else lanes_asked(self.session.plain(), request.duration or 0.0)
-        self.model.limits.shape.check_controls(tuple(request.sources))
+        limits = self.model.limits
+        limits.shape.check_controls(tuple(request.sources))
+        SamplerSettings.of(limits.defaults, request, request.guidance, limits.draws_tokens)
         return self.queue.add(ask.kind, (ask, request, lanes))
 
     def _paths(self, identity: str) -> TakePaths:

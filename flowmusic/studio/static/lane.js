@@ -120,7 +120,7 @@ export class Lane {
 
   #showStrength(strength) {
     const own = strength === null || strength === undefined;
-    const usual = this.store.state.about.model?.defaults?.guidance;
+    const usual = this.store.state.about.model.defaults?.guidance;
     if (own) this.strength.value = Number(usual) || 3;
     else this.strength.value = strength;
     this.strength.classList.toggle("own", own);

@@ -39,7 +39,8 @@ async function main() {
     return player.play(events);
   };
   const page = { store, player, timeline, startJob, hear };
-  const lanes = [new ChordsLane(page), new MelodyLane(page), new DrumsLane(page)];
+  const known = ({ role }) => about.model.controls.includes(role);
+  const lanes = [new ChordsLane(page), new MelodyLane(page), new DrumsLane(page)].filter(known);
   const decks = [new Waveform("A", page), new Waveform("B", page)];
   timeline.tracks.append(...lanes.map(({ element }) => element), ...decks.map(({ element }) => element));
   const ask = new Ask(page);
