@@ -28,6 +28,7 @@ def _beat(pattern: dict[int, tuple[float, ...]], bpm: float, n_bars: int) -> Lan
 _ROCK = {36: (0.0, 2.0, 2.5), 38: (1.0, 3.0), 42: tuple(i / 2 for i in range(8))}
 _HOUSE = {36: (0.0, 1.0, 2.0, 3.0), 38: (1.0, 3.0), 42: (0.5, 1.5, 2.5, 3.5)}
 
+
 def _preset(
     name: str, text: str, bpm: float, n_bars: int, beats: float = 4.0, loop: bool = False, **lanes: Lane
 ) -> dict[str, Any]:
@@ -44,7 +45,9 @@ def _preset(
 
 
 PRESETS: list[dict[str, Any]] = [
-    _preset("Calm piano trio", "a calm piano trio, relaxed", 90.0, 4, chords=_chords("Am | F | C | G7", 90.0)),
+    _preset(
+        "Calm piano trio", "a calm piano trio, relaxed", 90.0, 4, chords=_chords("Am | F | C | G7", 90.0)
+    ),
     _preset(
         "Rock beat in E minor",
         "energetic rock with electric guitars",

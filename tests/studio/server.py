@@ -1,4 +1,4 @@
-"""A service on a real port, for what a test client does not do: streams, connections side by side, browsers."""
+"""A service on a real port, for what a test client does not do: streams, many connections, browsers."""
 
 from __future__ import annotations
 

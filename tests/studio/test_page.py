@@ -1,4 +1,4 @@
-"""The page, in a real browser, as a musician uses it; where it matters the service runs as its command does."""
+"""The page, in a real browser, as a musician uses it; where it matters the service runs by its command."""
 
 from __future__ import annotations
 

@@ -323,8 +323,15 @@ def test_a_session_full_of_uploads_says_what_to_do(client: Any, monkeypatch: pyt
     assert client.post(f"/api/uploads/{first}/restore").status_code == 400
 
 
-def test_recordings_are_opened_without_torch() -> None:
+def test_files_are_opened_without_torch(tmp_path: Path, music_file: Path) -> None:
     """It would take a second of each file's opening."""
-    code = "import sys, features.recordings, flowmusic.studio.uploads; sys.exit('torch' in sys.modules)"
+    (tmp_path / "a.lab").write_text("0 2 A:min\n")
+    (tmp_path / "a.mid").write_bytes(midi_file(NOTES, HITS))
+    code = (
+        "import sys; from pathlib import Path; from flowmusic.studio.uploads import read_upload\n"
+        "for name in sys.argv[2:]: read_upload(Path(name), Path(sys.argv[1]), Path(name).suffix)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    names = [str(path) for path in (tmp_path / "out", music_file, tmp_path / "a.lab", tmp_path / "a.mid")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code, *names], env=environment, check=False).returncode == 0
