@@ -4,7 +4,7 @@
 
 Starts `flowmusic studio` on a folder of its own, opens the page in chromium with a chart, and presses
 Generate. A clip sounds when the browser's audio element says that it plays. Takes for the memory are asked of
-the service one after the other; scores and plots of all of them are made meanwhile, as they would be.
+the service one after the other; it is measured once all of them have scores and plots.
 """
 
 from __future__ import annotations
@@ -141,6 +141,11 @@ def main() -> int:
                     for item in page.request.get(f"{service.origin}/api/jobs", headers=ask).json()
                 ):
                     time.sleep(0.1)
+            while any(
+                take["overall"] is None
+                for take in page.request.get(f"{service.origin}/api/takes", headers=ask).json()
+            ):
+                time.sleep(1.0)
             after = service.memory_mib()
             browser.close()
         finally:

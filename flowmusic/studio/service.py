@@ -80,7 +80,7 @@ class Service:
         identity = new_id()
         sent = self.session_.uploads_folder / f"{PARTIAL_PREFIX}{identity}"
         try:
-            await receive(http, sent)
+            await receive(http, sent, name)
             upload = await run_in_threadpool(open_upload, sent, self.session_.uploads_folder, identity, name)
             await run_in_threadpool(self.session_.add_upload, upload)
         finally:

@@ -135,7 +135,8 @@ def test_files_that_are_something_else_are_named_in_a_sentence(client: Any, fold
         assert answer.status_code == 400, name
         error = answer.json()["error"]
         assert name in error and str(folder) not in error and "\n" not in error, error
-    assert client.post("/api/uploads", params={"name": "a.wav"}, content=b"").status_code == 400
+    empty = client.post("/api/uploads", params={"name": "a.wav"}, content=b"")
+    assert empty.status_code == 400 and empty.json()["error"] == "a.wav is empty (0 bytes)"
     assert list((folder / "uploads").iterdir()) == []
 
 

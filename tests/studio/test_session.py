@@ -335,3 +335,20 @@ def test_files_are_opened_without_torch(tmp_path: Path, music_file: Path) -> Non
     names = [str(path) for path in (tmp_path / "out", music_file, tmp_path / "a.lab", tmp_path / "a.mid")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     assert subprocess.run([sys.executable, "-c", code, *names], env=environment, check=False).returncode == 0
+
+
+def test_a_folder_of_something_else_is_no_session(tmp_path: Path) -> None:
+    from flowmusic.studio.serve import check_folder
+
+    check_folder(tmp_path / "new")
+    check_folder(tmp_path)
+    for name in ("uploads", "takes", ".lock"):  # of a server that was killed as it started
+        (tmp_path / name).mkdir()
+    check_folder(tmp_path)
+    (tmp_path / "song.wav").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"holds other files \(song\.wav\) and no session"):
+        check_folder(tmp_path)
+    with pytest.raises(ValueError, match=r"song\.wav is a file; expected a folder"):
+        check_folder(tmp_path / "song.wav")
+    (tmp_path / "session.json").write_text("{}")
+    check_folder(tmp_path)

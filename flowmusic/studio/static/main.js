@@ -137,7 +137,10 @@ function topBar({ store, player }, playing, hearLanes) {
   const letters = ["A", "B"].map((name) => h("button", { type: "button", className: `deck-letter ${name}`, "aria-pressed": "false",
     "aria-label": `Hear ${name} (key ${name.toLowerCase()})`, onclick: () => player.activate(name) }, name)); // prettier-ignore
   const name = h("input", { type: "text", className: "plain-input session-name", "aria-label": "Name of the session", maxLength: 200,
-    onchange: () => store.edit({ name: name.value.trim() || "Untitled" }, "name") }); // prettier-ignore
+    onchange: () => {
+      name.value = name.value.trim() || "Untitled";
+      store.edit({ name: name.value }, "name");
+    } }); // prettier-ignore
   const undoButton = iconButton("undo", "Undo (Ctrl+Z)", () => undo(store));
   const redoButton = iconButton("redo", "Redo (Ctrl+Shift+Z)", () => redo(store));
   player.addEventListener("state", () => {
