@@ -22,7 +22,7 @@ MIN_TOKEN = 16
 _BACKLOG = 128
 _CONNECTIONS = 512
 _GRACE_S = 3
-SESSION_FILES = (".lock", "session.json", "uploads", "lanes", "takes", "cache")
+SESSION_FOLDERS = ("uploads", "lanes", "takes", "cache")
 
 
 def check_host(host: str, token: str | None) -> bool:
@@ -44,10 +44,11 @@ def check_host(host: str, token: str | None) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """ValueError where a folder holds something else than a session."""
+    """ValueError where a folder holds something else than a session, or the start of one."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; expected a folder for the session")
-    others = sorted({path.name for path in folder.iterdir()} - set(SESSION_FILES)) if folder.is_dir() else []
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    others = sorted(name for name in names if name not in SESSION_FOLDERS and not name.startswith("."))
     if others and not (folder / "session.json").is_file():
         raise ValueError(
             f"{folder} holds other files ({others[0]}) and no session; expected a new folder, or a session's"
