@@ -303,6 +303,11 @@ def test_use_of_a_lane_tempo_and_settings(open_page: Callable[..., Any]) -> None
     page.get_by_label("Tempo").press("Enter")
     session = session_of(page)
     assert session["duration"] == 8 and session["lanes"]["chords"][0]["start"] == 4
+    click = page.get_by_role("button", name="Click", exact=True)
+    click.click()
+    assert click.get_attribute("aria-pressed") == "true"
+    page.keyboard.press("c")
+    assert click.get_attribute("aria-pressed") == "false"
     page.get_by_text("Advanced").click()
     page.get_by_label("steps", exact=True).fill("3")
     page.get_by_label("steps", exact=True).press("Enter")
@@ -501,6 +506,8 @@ def test_long_work_is_cancelled_at_once(open_page: Callable[..., Any]) -> None:
     set_up(page, duration=60.0, request={"steps": 400})
     page.get_by_role("button", name="Generate", exact=True).click()
     page.locator(".job").wait_for()
+    page.reload()  # the queue is the server's
+    page.wait_for_selector("body.ready")
     page.locator(".job").get_by_label("Cancel").click()
     page.get_by_text("Cancelled.").wait_for(timeout=10_000)
     assert page.locator(".job").count() == 0 and page.locator(".take").count() == 0

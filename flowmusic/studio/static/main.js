@@ -32,7 +32,7 @@ async function main() {
     return started;
   };
   let roles = ROLES;
-  const events = () => previewEvents(store.state.session, roles);
+  const events = () => previewEvents(store.state.session, roles, store.state.ui.click);
   const hear = (some) => {
     roles = some;
     if (player.playing) return player.pause();
@@ -61,7 +61,7 @@ async function main() {
   ); // prettier-ignore
 
   followTakes(store, player);
-  store.watch((state) => [state.session.lanes, state.session.use], () => player.refresh());
+  store.watch((state) => [state.session.lanes, state.session.use, state.ui.click], () => player.refresh());
   store.watch((state) => [state.ui.selection, state.ui.looping], ([selection, looping]) => {
     player.loop = looping ? (selection ?? [0, store.state.session.duration]) : null;
   }); // prettier-ignore
@@ -72,6 +72,7 @@ async function main() {
     undo: () => undo(store),
     redo: () => redo(store),
     loop: () => store.ui({ looping: !store.state.ui.looping }),
+    click: () => store.ui({ click: !store.state.ui.click }),
     escape: () => { closeMenus(); store.ui({ selection: null }); },
     help: () => document.getElementById("help").showModal(),
   } }); // prettier-ignore
@@ -203,8 +204,11 @@ function toolbar({ store, timeline, startJob, player }) {
     text.title = `${selection[0].toFixed(2)} to ${selection[1].toFixed(2)} s`;
   }); // prettier-ignore
   const legend = h("span", { className: "legend", "aria-hidden": "true" }, h("i", { className: "asked" }), "asked", h("i", { className: "found" }), "in the take");
+  const click = h("button", { type: "button", className: "chip", "aria-pressed": "false", title: "Click on the beats while the lanes are played (c)",
+    onclick: () => store.ui({ click: !store.state.ui.click }) }, "Click"); // prettier-ignore
+  store.watch((state) => [state.ui.click], ([on]) => click.setAttribute("aria-pressed", String(Boolean(on))));
   return h("div", { className: "toolbar", role: "toolbar", "aria-label": "Selection and zoom" }, actions, hint, legend,
-    h("div", { className: "zoom" }, iconButton("minus", "Zoom out", () => timeline.zoom(1 / 1.5)),
+    h("div", { className: "zoom" }, click, iconButton("minus", "Zoom out", () => timeline.zoom(1 / 1.5)),
       iconButton("plus", "Zoom in", () => timeline.zoom(1.5)), iconButton("fit", "Fit the clip", () => store.ui({ zoom: 1 })))); // prettier-ignore
 }
 
