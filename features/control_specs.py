@@ -6,15 +6,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from features.channels import N_CHORD_CHANNELS, N_DRUM_BANDS, N_PITCHES
 from features.chord_labels import ChordSegment, segments_to_channels
-from features.controls import N_CHORD_CHANNELS, N_DRUM_BANDS, N_PITCHES, ControlSpec, SymbolSpec
+from features.controls import ControlSpec, SymbolSpec
+from features.drum_templates import hits_to_drum_energies
 from features.frames import FrameGrid
-from features.notation import (
-    hits_to_drum_energies,
-    read_chords,
-    read_drums,
-    read_melody,
-)
+from features.notation import read_chords, read_drums, read_melody
 from features.suffixes import CHART_SUFFIXES, LAB_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
 from features.symbols import DrumHit, Note, notes_to_salience
 

@@ -12,14 +12,11 @@ import torch
 from torch import Tensor
 
 from features.audio import Audio
+from features.channels import N_CHORD_CHANNELS, N_DRUM_BANDS, N_PITCHES
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 from features.registry import Registry
 from features.tensor_files import read_tensors, write_tensors
 
-N_DRUM_BANDS = 4
-N_PITCHES = 53
-PITCH_LOW_MIDI = 43
-N_CHORD_CHANNELS = 37
 CONTROL_CHANNELS = {"drums": N_DRUM_BANDS, "melody": N_PITCHES, "chords": N_CHORD_CHANNELS}
 CONTROL_NAMES = tuple(CONTROL_CHANNELS)
 """The controls of a model that does not name its own; `CONTROLS` has all."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from features.controls import N_DRUM_BANDS
+from features.channels import N_DRUM_BANDS
 from features.drums import DRUM_BLUR_S, RANGE_DB
 from features.filters import gaussian_blur
 from features.frames import FrameGrid

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from features.audio import Audio, AudioError, AudioSource, to_audio
-from features.controls import N_DRUM_BANDS
+from features.channels import N_DRUM_BANDS
 from features.filters import gaussian_blur
 from features.frames import CONTROL_FRAME_RATE, FrameGrid
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from features.audio import AudioError, AudioSource, to_audio
-from features.controls import N_PITCHES, PITCH_LOW_MIDI
+from features.channels import N_PITCHES, PITCH_LOW_MIDI
 from features.crepe import CENTS_PER_BIN, FIRST_BIN_CENTS, N_BINS, SAMPLE_RATE, WINDOW, load_crepe
 from features.filters import gaussian_blur
 from features.frames import CONTROL_FRAME_RATE, FrameGrid

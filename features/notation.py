@@ -11,7 +11,6 @@ from pathlib import Path
 from features.chart_text import checked_metre
 from features.chord_chart import Chart, parse_chord_chart, read_chart
 from features.chord_labels import ChordSegment
-from features.drum_templates import hits_to_drum_energies
 from features.f0_table import F0Track, read_f0_table
 from features.files import is_file, is_folder
 from features.label_table import read_label_table
@@ -34,7 +33,6 @@ __all__ = [
     "NotationError",
     "Note",
     "f0_to_salience",
-    "hits_to_drum_energies",
     "names_a_file",
     "notes_to_salience",
     "parse_chord_chart",

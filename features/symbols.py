@@ -7,15 +7,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from features.controls import N_PITCHES, PITCH_LOW_MIDI
-from features.filters import gaussian_blur
+from features.channels import N_PITCHES, PITCH_LOW_MIDI
 from features.frames import FrameGrid
 from features.text_files import TextFileError, read_text
+
+if TYPE_CHECKING:
+    from torch import Tensor  # reading symbols does without torch, which takes a second to import
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def notes_to_salience(notes: Sequence[Note], grid: FrameGrid, blur_s: float = 0.
         salience[frames, pitch] += weights
     if outside:
         logger.warning("%d of %d notes lie outside MIDI 43..95 and are left out", outside, len(notes))
-    return gaussian_blur(torch.from_numpy(salience).clamp_(max=1.0), blur_s, grid.frame_rate)  # (T, P)
+    return _blurred(salience.clip(max=1.0), blur_s, grid)
 
 
 def held_samples(times_s: np.ndarray, instants: np.ndarray, hop_s: float) -> tuple[np.ndarray, np.ndarray]:
@@ -156,4 +157,13 @@ def f0_to_salience(
     rows = (rows * (voiced * weight)[:, None]).astype(np.float32)
     sampled = rows[nearest] * held[:, None]  # (T * I, P)
     salience = sampled.reshape(grid.n_frames, _INSTANTS_PER_FRAME, N_PITCHES).mean(axis=1, dtype=np.float32)
-    return gaussian_blur(torch.from_numpy(salience), blur_s, grid.frame_rate)  # (T, P)
+    return _blurred(salience, blur_s, grid)
+
+
+def _blurred(salience: np.ndarray, blur_s: float, grid: FrameGrid) -> Tensor:
+    """Blurred along time, (T, P)."""
+    import torch
+
+    from features.filters import gaussian_blur
+
+    return gaussian_blur(torch.from_numpy(salience), blur_s, grid.frame_rate)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import torch
 
 from features.cache import content_hash
 from features.controls import CONTROL_NAMES, CONTROLS, Controls
@@ -165,6 +167,7 @@ def prepare(
     )
     if given is not None:
         controls = controls.combine(given.fit(controls.n_frames))
+    controls = _within_spans(controls, request.followed_spans)
     extracted = time.perf_counter()
     return Prepared(
         request=request,
@@ -181,6 +184,22 @@ def prepare(
         files={name: FileInfo(path=path, sha256=_hash(path)) for name, path in request.files.items()},
         seconds={"reading text and style": read - started, "extracting controls": extracted - read},
     )
+
+
+def _within_spans(controls: Controls, spans: Mapping[str, tuple[float, float]]) -> Controls:
+    """The controls, absent outside of their spans of seconds.
+
+    ValueError where a span is of a control that is not given, or holds nothing of it.
+    """
+    times_s = controls.grid.times_s()
+    for name, (start_s, end_s) in spans.items():
+        if name not in controls.given:
+            raise ValueError(f"spans names {name}, which is not followed; expected some of {controls.given}")
+        mask = controls.mask(name) & torch.from_numpy((times_s >= start_s) & (times_s < end_s))
+        if not mask.any():
+            raise ValueError(f"spans: {name} holds nothing from {start_s:g} to {end_s:g} s")
+        controls = controls.having(**{f"{name}_mask": mask})
+    return controls
 
 
 def _check_on_disk(request: Request) -> None:

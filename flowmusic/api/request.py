@@ -160,6 +160,10 @@ class Request(BaseModel):
         FOLLOW, "controls that `flowmusic features` wrote; --drums, --melody and --chords replace theirs",
         metavar="FILE",
     )  # fmt: skip
+    spans: dict[str, Text] = _option(
+        FOLLOW, "seconds of the clip in which a control is followed, such as drums=0-4 (default: all of it); "
+        "repeat for more", {}, "NAME=FROM-TO",
+    )  # fmt: skip
     style: Sound | None = _option(FOLLOW, "recording whose sound the clip imitates", metavar="FILE")
     style_codebooks: int | None = _option(
         FOLLOW, "how closely the style is imitated: 1 codebook is loosest (default: all that the model has)",
@@ -261,6 +265,16 @@ class Request(BaseModel):
             raise ValueError(f"must name further controls: {twice[0]} is a field of its own")
         return dict(value)
 
+    @field_validator("spans", mode="before")
+    @classmethod
+    def _of_controls(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"must be a table of control: seconds, got {value!r}")
+        for name in value:
+            if not isinstance(name, str) or not name.isidentifier():
+                raise ValueError(f"must have names of controls for keys, got {name!r}")
+        return dict(value)
+
     @field_validator("guidance", mode="before")
     @classmethod
     def _guidance_text(cls, value: Any) -> Any:
@@ -295,7 +309,7 @@ class Request(BaseModel):
                     f"{self.chords!r}"
                 )
             _check_chart(self.chords, self.bpm, self.beats_per_bar)
-        _ = self.kept_spans, self.excerpt
+        _ = self.kept_spans, self.excerpt, self.followed_spans
         return self
 
     @classmethod
@@ -355,6 +369,11 @@ class Request(BaseModel):
                 raise ValueError(f"keep must be spans that rise and do not overlap, got {self.keep!r}")
             last = end
         return spans
+
+    @property
+    def followed_spans(self) -> dict[str, tuple[float, float]]:
+        """The seconds of the clip in which a control is followed, by control; of the others it is all."""
+        return {name: _span(text, f"spans: {name}", "0-4") for name, text in self.spans.items()}
 
     @property
     def excerpt(self) -> tuple[float, float] | None:
@@ -452,7 +471,8 @@ def expected(name: str) -> str:
     if limits is not None:
         low, high = (f"{value:g}" if kind == "number" else str(value) for value in limits)
         return f"a {kind} from {low} to {high}"
-    return {"flag": "true or false", "list": "a list of files", "table": "a table of control: file"}.get(
+    of = "seconds" if name == "spans" else "file"
+    return {"flag": "true or false", "list": "a list of files", "table": f"a table of control: {of}"}.get(
         kind, "a text"
     )
 

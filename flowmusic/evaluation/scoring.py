@@ -42,11 +42,12 @@ class Judge:
         return extract_events(self.extractors, prepared.followed, duration_s, prepared.request.loop_chords)
 
     def score(self, clip: Clip, asked: Extracted) -> Scores:
-        """Adherence of a clip to what it follows; where sound is kept, in the holes only."""
+        """Adherence of a clip to what it follows, where it does; where sound is kept, in the holes only."""
         if not asked.given:
             return {}
         extracted = self.extract(Audio(clip.audio, clip.sample_rate), asked.given)
-        return score_events(asked, extracted, holes(clip.info.kept, clip.duration_s))
+        spans = clip.info.request.followed_spans
+        return score_events(asked, extracted, holes(clip.info.kept, clip.duration_s), spans)
 
     def extract(self, audio: Audio, roles: Sequence[str]) -> Extracted:
         """The events of some controls in a clip's sound."""
@@ -70,17 +71,37 @@ def holes(kept_s: Sequence[Sequence[float]], duration_s: float) -> list[tuple[fl
     return [(start, end) for start, end in pairs if end - start > 1e-6]
 
 
-def score_events(asked: Extracted, extracted: Extracted, spans: Sequence[tuple[float, float]]) -> Scores:
-    """Headline metric of each control that is asked for, inside some spans of time."""
+def score_events(
+    asked: Extracted,
+    extracted: Extracted,
+    spans: Sequence[tuple[float, float]],
+    followed: Mapping[str, tuple[float, float]] | None = None,
+) -> Scores:
+    """Headline metric of each control that is asked for, inside some spans of time.
+
+    `followed` are the spans of controls that are followed in a part of the clip only (`Request.spans`).
+    """
     scores: Scores = {}
-    inside, found = asked.within(spans), extracted.within(spans)
-    if "drums" in asked.given:
-        scores["drums"] = drum_onset_f1(inside.onsets_s, found.onsets_s)
-    if "melody" in asked.given:
-        scores["melody"] = melody_accuracy(inside, extracted)[1]
-    if "chords" in asked.given:
-        scores["chords"] = _chords(asked, extracted, spans)
+    for name in asked.given:
+        within = _common(spans, (followed or {}).get(name))
+        inside = asked.within(within)
+        if name == "drums":
+            scores[name] = drum_onset_f1(inside.onsets_s, extracted.within(within).onsets_s)
+        elif name == "melody":
+            scores[name] = melody_accuracy(inside, extracted)[1]
+        elif name == "chords":
+            scores[name] = _chords(asked, extracted, within)
     return scores
+
+
+def _common(
+    spans: Sequence[tuple[float, float]], other: tuple[float, float] | None
+) -> Sequence[tuple[float, float]]:
+    """What of some spans lies within another."""
+    if other is None:
+        return spans
+    cut = [(max(start, other[0]), min(end, other[1])) for start, end in spans]
+    return [(start, end) for start, end in cut if start < end]
 
 
 def _chords(asked: Extracted, extracted: Extracted, spans: Sequence[tuple[float, float]]) -> float | None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from features.audio import Audio, AudioSource, to_audio
-from features.controls import N_DRUM_BANDS, PITCH_LOW_MIDI, Controls
+from features.channels import N_DRUM_BANDS, PITCH_LOW_MIDI
+from features.controls import Controls
 from features.extracted import Extracted
 from flowmusic.plots.chord_names import PITCH_NAMES, chord_name, chord_spans
 from flowmusic.plots.panels import (

@@ -154,18 +154,29 @@ def _changed(session: Session, ask: GenerateAsk, values: dict[str, Any]) -> dict
     return changed | {"keep": ",".join(f"{start!r}-{end!r}" for start, end in spans)}
 
 
-def _lanes(session: Session, state: dict[str, Any], duration_s: float) -> dict[str, str]:
-    """Each lane in use: the recording that it came from while nobody has changed it, or a file."""
-    found = {}
+def _lanes(session: Session, state: dict[str, Any], duration_s: float) -> dict[str, Any]:
+    """Each lane in use: the recording that it came from while nobody has changed it, or a file; and spans."""
+    found: dict[str, Any] = {}
+    spans = {}
     for role in LANES:
         use, lane = state["use"][role], state["lanes"][role]
-        if use["mute"]:
+        span, source = use["span"], use["source"]
+        is_beyond = span is not None and span[0] >= duration_s
+        if use["mute"] or is_beyond or (source is None and not within(role, lane, span, duration_s)):
             continue
-        if use["source"] is not None and use["span"] is None:
-            found[role] = str(session.upload_path(session.upload(use["source"])))
-        elif inside := within(role, lane, use["span"], duration_s):
-            found[role] = str(lane_file(role, inside, session.lanes_folder, state["bpm"]))
-    return found
+        if source is not None:
+            found[role] = str(session.upload_path(session.upload(source)))
+        else:
+            whole = within(role, lane, None, duration_s)
+            found[role] = str(lane_file(role, whole, session.lanes_folder, state["bpm"]))
+        if span is not None:
+            spans[role] = f"{_decimal(span[0])}-{_decimal(min(span[1], duration_s))}"
+    return found | ({"spans": spans} if spans else {})
+
+
+def _decimal(seconds: float) -> str:
+    """Seconds to a tenth of a millisecond, without an exponent."""
+    return f"{seconds:.4f}".rstrip("0").rstrip(".")
 
 
 def lanes_asked(state: dict[str, Any], duration_s: float) -> dict[str, Lane]:
@@ -178,15 +189,13 @@ def lanes_asked(state: dict[str, Any], duration_s: float) -> dict[str, Lane]:
 
 
 def guidance_of(state: dict[str, Any], values: dict[str, Any], defaults: GenerationDefaults) -> str | None:
-    """Guidance with the strength and the span of each lane; None where they ask for nothing of their own.
+    """Guidance with the strength of each lane; None where no lane in use has one of its own.
 
-    Outside of its span a lane is guided by 0, as if it were not given; of chords nothing is known there.
     ValueError where the session's own guidance is more than one number.
     """
     used = [role for role in LANES if role in values]
-    use = {role: state["use"][role] for role in used}
-    spans = {role: use[role]["span"] for role in used if role != "chords" and use[role]["span"]}
-    if not spans and not any(item["strength"] is not None for item in use.values()):
+    strengths = {role: state["use"][role]["strength"] for role in used}
+    if all(strength is None for strength in strengths.values()):
         return None
     base = values.get("guidance") or defaults.guidance
     rule, *options = base.split(";")
@@ -194,22 +203,9 @@ def guidance_of(state: dict[str, Any], values: dict[str, Any], defaults: Generat
         scale = float(rule)
     except ValueError as error:
         raise ValueError(
-            f"the strength and span of lanes go beside guidance of one number such as '3', got {base!r}"
+            f"the strength of lanes goes beside guidance of one number such as '3', got {base!r}"
         ) from error
-    parts = []
-    for name in (*used, *(name for name in ("text", "style") if values.get(name) is not None)):
-        own = use[name]["strength"] if name in use else None
-        value = scale if own is None else own
-        parts.append(f"{name}={_within_span(value, spans.get(name), values['duration'])}")
-    return ";".join([",".join(parts), *options])
-
-
-def _within_span(scale: float, span: list[float] | None, duration_s: float) -> str:
-    """A scale of guidance that is 0 outside of a span of seconds."""
-    if span is None:
-        return f"{scale:g}"
-    start, end = span
-    parts = [f"0@0-{start:g}"] if start > 0 else []
-    if end >= duration_s:
-        return ",".join([*parts, f"{scale:g}@{start:g}-"])
-    return ",".join([*parts, f"{scale:g}@{start:g}-{end:g}", f"0@{end:g}-"])
+    others = [name for name in ("text", "style") if values.get(name) is not None]
+    scales = dict.fromkeys([*used, *others], scale)
+    scales |= {role: strength for role, strength in strengths.items() if strength is not None}
+    return ";".join([",".join(f"{name}={value:g}" for name, value in scales.items()), *options])

@@ -6,6 +6,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Generator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
@@ -20,6 +21,7 @@ from flowmusic.api.clip import CandidateInfo, Clip, ClipInfo
 from flowmusic.api.model import FlowMusic
 from flowmusic.api.prepared import Prepared
 from flowmusic.api.request import Request
+from flowmusic.api.sampler import SamplerSettings
 from flowmusic.api.sidecar import read_sidecar
 from flowmusic.errors import reason
 from flowmusic.evaluation.scoring import NOTHING_TO_CHOOSE_BY, Choice, Scores, holes, score_events
@@ -27,10 +29,10 @@ from flowmusic.plots.figures import plot_controls
 from flowmusic.studio.asking import Ask, ExtractAsk, GenerateAsk, lanes_asked, read_ask, request_of, seeds_of
 from flowmusic.studio.hub import Hub
 from flowmusic.studio.lanes import LANES, Lane, check_lane, items
-from flowmusic.studio.listening import Heard, for_clips, listen, pitch_curve, read_sound
+from flowmusic.studio.listening import Heard, for_clips, listen, pitch_curve
 from flowmusic.studio.queue import Job, JobQueue
 from flowmusic.studio.session import Session, new_id
-from flowmusic.studio.takes import take_of, take_paths, write_plain
+from flowmusic.studio.takes import TakePaths, read_sound, take_of, take_paths, write_plain
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +90,12 @@ class Studio:
             return self.queue.add(ask.kind, (ask, None, None))
         request = request_of(self.session, ask, self.model.model.defaults)
         lanes = {} if ask.vary else lanes_asked(self.session.plain(), request.duration or 0.0)
-        self.model.limits.shape.check_controls(tuple(request.sources))
+        limits = self.model.limits
+        limits.shape.check_controls(tuple(request.sources))
+        SamplerSettings.of(limits.defaults, request, request.guidance, limits.draws_tokens)
         return self.queue.add(ask.kind, (ask, request, lanes))
 
-    def _paths(self, identity: str) -> Any:
+    def _paths(self, identity: str) -> TakePaths:
         return take_paths(self.session.takes_folder, identity)
 
     def _work(self, job: Job, progress: Progress) -> None:
@@ -130,7 +134,7 @@ class Studio:
                     write_plain(path.with_suffix(".curve.json"), curve)
         progress("extracting", 1, 1)
         if lanes or changes:
-            use = {role: {"source": source, "mute": False} for role in lanes}
+            use = {role: {"source": source, "origin": upload.id, "mute": False} for role in lanes}
             self.session.patch(changes | {"lanes": lanes, "use": use})
 
     def _generate(
@@ -160,15 +164,19 @@ class Studio:
         self._keep(job, best[0].with_info(candidates=tuple(table)), asked, best[1])
 
     def _keep(self, job: Job, clip: Clip, asked: dict[str, Lane], heard: Heard | None = None) -> None:
-        """Put a clip on disk, whole, and only then into the session; `heard` where it was listened to."""
+        """Put a clip on disk, whole, and only then into the session; `heard` where it was listened to.
+
+        The first of a job is selected, so that it is played while the others are made.
+        """
         identity = new_id()
         paths = self._paths(identity)
         write_plain(paths.asked, asked)
         clip.save(paths.sound)
         if heard is not None:
             _write_heard(paths.extracted, heard, clip.info.scores or {})
+        take = take_of(paths, identity, clip.info, Audio(clip.audio, clip.sample_rate))
         job.takes.append(identity)
-        self.session.put_take(take_of(self.session.takes_folder, identity), select=True)
+        self.session.put_take(take, select=len(job.takes) == 1, job=job.id)
         self._unheard.append(identity)
 
     def _scores(self, prepared: Prepared, info: ClipInfo, heard: Heard) -> Scores:
@@ -178,12 +186,18 @@ class Studio:
             prepared.controls.grid.duration_s,
             prepared.request.loop_chords,
         )
-        scores = score_events(asked, heard.extracted, holes(info.kept, info.duration))
+        spans = prepared.request.followed_spans
+        scores = score_events(asked, heard.extracted, holes(info.kept, info.duration), spans)
         return {name: None if value is None else round(value, 4) for name, value in scores.items()}
 
     def _warm(self) -> None:
+        """Make a clip as a job does, and forget it: what is imported and compiled on the way stays."""
         prepared = self.model.prepare(Request(text="calm piano", duration=2.0))
-        self.model.render(prepared, [0])
+        clip = self.model.render(prepared, [0])[0]
+        with TemporaryDirectory() as folder:
+            paths = take_paths(Path(folder), "warm")
+            clip.save(paths.sound)
+            take_of(paths, "warm", clip.info, Audio(clip.audio, clip.sample_rate))
 
     def _idle(self) -> bool:
         """One step of listening to what was made; False where there is nothing to do."""

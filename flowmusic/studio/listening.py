@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,11 +98,3 @@ def listen(
 
 def _fitted(values: np.ndarray, n_frames: int) -> np.ndarray:
     return np.pad(values[:n_frames], (0, max(0, n_frames - len(values)))).astype(np.float64)
-
-
-def read_sound(path: Path) -> Audio:
-    """A recording that the server wrote itself."""
-    import soundfile
-
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    return Audio(np.ascontiguousarray(samples.T), rate)

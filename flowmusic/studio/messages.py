@@ -55,9 +55,9 @@ async def json_body(http: HttpRequest) -> Any:
         raise ValueError(f"the body cannot be read as JSON: {sentence(error)}") from error
 
 
-async def receive(http: HttpRequest, path: Path) -> None:
+async def receive(http: HttpRequest, path: Path, name: str) -> None:
     """Write what is sent to a file, piece by piece. TooLargeError beyond MAX_BYTES, TimeoutError if slow."""
-    too_large = f"the file is larger than {MAX_BYTES // 1_000_000} MB"
+    too_large = f"{name} is larger than {MAX_BYTES // 1_000_000} MB"
     said = http.headers.get("content-length", "")
     if said.isdecimal() and len(said) < 20 and int(said) > MAX_BYTES:
         raise TooLargeError(too_large)
@@ -70,7 +70,7 @@ async def receive(http: HttpRequest, path: Path) -> None:
                     raise TooLargeError(too_large)
                 file.write(piece)
     if not n_bytes:
-        raise ValueError("the file is empty")
+        raise ValueError(f"{name} is empty (0 bytes)")
 
 
 async def kept_json(path: Path, otherwise: str) -> Any:

@@ -116,6 +116,7 @@ def _schemas() -> dict[str, Any]:
         span={"anyOf": [array(number), {"type": "null"}]},
         strength={"type": ["number", "null"], "minimum": 0, "maximum": MAX_STRENGTH},
         source={"type": ["string", "null"]},
+        origin={"type": ["string", "null"]},
     )
     changes = {
         "name": text,

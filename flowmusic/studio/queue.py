@@ -21,6 +21,8 @@ MAX_WAITING = 8
 _KEPT = 100
 _NEWS_S = 0.1
 _REST_PRIORITY = 15
+_BREATH_S = 0.5
+"""Work that can wait begins so long after a job: pages fetch and play what it made."""
 
 T = TypeVar("T")
 
@@ -80,6 +82,7 @@ class JobQueue:
         self._changed = Condition()
         self._jobs: dict[str, Job] = {}
         self._closed = False
+        self._over_at = -_BREATH_S
         self._threads = (
             Thread(target=self._run, name="studio jobs", daemon=True),
             Thread(target=self._rest, name="studio rest", daemon=True),
@@ -153,8 +156,13 @@ class JobQueue:
             os.setpriority(os.PRIO_PROCESS, get_native_id(), _REST_PRIORITY)
         while True:
             with self._changed:
-                while not self._closed and any(not job.is_over for job in self._jobs.values()):
-                    self._changed.wait()
+                while not self._closed:
+                    if any(not job.is_over for job in self._jobs.values()):
+                        self._changed.wait()
+                    elif (breath_s := self._over_at + _BREATH_S - time.monotonic()) > 0:
+                        self._changed.wait(breath_s)
+                    else:
+                        break
                 if self._closed:
                     return
             if not self._safely(self._idle):
@@ -203,5 +211,6 @@ class JobQueue:
             if job.state == "failed":
                 job.error = error
             job.ask = None  # nothing that is over holds memory
+            self._over_at = time.monotonic()
             self._tell(job)
             self._changed.notify_all()

@@ -22,6 +22,7 @@ MIN_TOKEN = 16
 _BACKLOG = 128
 _CONNECTIONS = 512
 _GRACE_S = 3
+SESSION_FOLDERS = ("uploads", "lanes", "takes", "cache")
 
 
 def check_host(host: str, token: str | None) -> bool:
@@ -42,6 +43,18 @@ def check_host(host: str, token: str | None) -> bool:
     return is_loopback
 
 
+def check_folder(folder: Path) -> None:
+    """ValueError where a folder holds something else than a session, or the start of one."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; expected a folder for the session")
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    others = sorted(name for name in names if name not in SESSION_FOLDERS and not name.startswith("."))
+    if others and not (folder / "session.json").is_file():
+        raise ValueError(
+            f"{folder} holds other files ({others[0]}) and no session; expected a new folder, or a session's"
+        )
+
+
 def access_of(host: str, port: int, token: str | None) -> Access:
     """Who may come in."""
     is_loopback = check_host(host, token)
@@ -60,7 +73,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         raise ValueError(
-            f"{host}:{port} cannot be served ({error.strerror or error}): choose a --port"
+            f"{host}:{port} cannot be served ({error.strerror or error}): choose another --port or --host"
         ) from error
     return bound
 
@@ -74,8 +87,7 @@ def serve(
         ValueError: an address that cannot be served, a folder that another server uses, or no session.
     """
     check_host(host, token)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; expected that of a session, or one to be made")
+    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with locked(folder / ".lock", patience_s=0):

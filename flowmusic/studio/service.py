@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ from features.notation import names_a_file
 from features.references import open_reference
 from features.symbols import NotationError
 from features.text_files import unprintable
-from flowmusic import __version__
 from flowmusic.api.clip import ClipInfo
 from flowmusic.api.request import Request
 from flowmusic.model_files import BUNDLED
+from flowmusic.studio.about import about
 from flowmusic.studio.endpoints import ENDPOINTS
 from flowmusic.studio.jobs import Studio
 from flowmusic.studio.lanes import LANES, items, symbols
@@ -33,8 +32,7 @@ from flowmusic.studio.messages import (
 )
 from flowmusic.studio.midi_file import midi_file
 from flowmusic.studio.openapi import openapi
-from flowmusic.studio.presets import PRESETS
-from flowmusic.studio.session import MAX_STRENGTH, NotFoundError, new_id
+from flowmusic.studio.session import NotFoundError, new_id
 from flowmusic.studio.take_home import chart_of, command_of, converted, download_name, zip_of
 from flowmusic.studio.takes import Take, TakePaths, peaks, take_paths
 from flowmusic.studio.uploads import open_upload, suffix_of
@@ -51,24 +49,7 @@ class Service:
         self._sending = 0
 
     async def about(self, http: HttpRequest) -> Response:
-        return JsonResponse(await run_in_threadpool(self._about))
-
-    def _about(self) -> dict[str, Any]:
-        model = self.studio.model.model
-        shape = self.studio.model.limits.shape
-        return {
-            "version": __version__,
-            "model": {
-                "name": model.name,
-                "defaults": asdict(model.defaults),
-                "controls": list(shape.controls),
-                "style": model.network.style is not None,
-                "sample_rate": self.studio.model.sample_rate,
-            },
-            "schema": Request.model_json_schema(),
-            "presets": PRESETS,
-            "max_strength": MAX_STRENGTH,
-        }
+        return JsonResponse(await run_in_threadpool(about, self.studio.model))
 
     async def openapi(self, http: HttpRequest) -> Response:
         return JsonResponse(openapi(ENDPOINTS))
@@ -99,7 +80,7 @@ class Service:
         identity = new_id()
         sent = self.session_.uploads_folder / f"{PARTIAL_PREFIX}{identity}"
         try:
-            await receive(http, sent)
+            await receive(http, sent, name)
             upload = await run_in_threadpool(open_upload, sent, self.session_.uploads_folder, identity, name)
             await run_in_threadpool(self.session_.add_upload, upload)
         finally:

@@ -18,7 +18,7 @@ from features.files import PARTIAL_PREFIX, whole_file
 from features.text_files import read_json, unprintable
 from flowmusic.api.request import OF_A_LANGUAGE_MODEL, Request
 from flowmusic.studio.lanes import LANES, check_lane
-from flowmusic.studio.takes import Take, take_of, take_paths
+from flowmusic.studio.takes import Take, read_take, take_paths
 from flowmusic.studio.uploads import MAX_UPLOADS, Upload
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ class Session:
     Args:
         folder: made if it is not there.
         duration_s: of a new session.
-        publish: called with ("session", {"revision"}) and ("take", {...}) after every change.
+        publish: called with ("take", {...}) where one was added or changed, and ("session", {"revision"})
+            after every change.
     """
 
     def __init__(
@@ -165,15 +166,15 @@ class Session:
         with self._lock:
             return list(self._takes.values())
 
-    def put_take(self, take: Take, select: bool = False) -> None:
-        """Add a take whose files stand already, or replace what is known of it."""
-        with self._changing():
+    def put_take(self, take: Take, select: bool = False, job: str | None = None) -> None:
+        """Add a take whose files stand already, or replace what is known of it; `job` has made it."""
+        with self._changing() as news:
             if take.id not in self._takes and not take.name:
                 take = take.updated(name=f"Take {len(self._takes) + 1}")
             self._takes[take.id] = take
             if select:
                 self._state["selected"] = take.id
-        self._publish("take", {"take": take.plain()})
+            news.append(("take", {"take": take.plain(), "selected": select, "job": job}))
 
     def patch_take(self, identity: str, changes: object) -> dict[str, Any]:
         """Rename or star a take. ValueError where it cannot be."""
@@ -203,19 +204,22 @@ class Session:
             return self.update_take(identity, deleted=deleted).plain()
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self) -> Iterator[list[tuple[str, Any]]]:
+        """Change the session whole or not at all, write it, and publish; gives a list for other news."""
+        news: list[tuple[str, Any]] = []
         with self._lock:
             before = (self._state, dict(self._takes), dict(self._uploads))
             self._state = copy.deepcopy(self._state)
             try:
-                yield
+                yield news
                 self._state["revision"] += 1
                 self._write()
             except BaseException:
                 self._state, self._takes, self._uploads = before
                 raise
-            revision = self._state["revision"]
-        self._publish("session", {"revision": revision})
+            news.append(("session", {"revision": self._state["revision"]}))
+        for name, data in news:
+            self._publish(name, data)
 
     def _write(self) -> None:
         text = json.dumps({"format": FORMAT} | self.plain(), ensure_ascii=False)
@@ -236,7 +240,9 @@ class Session:
                     if is_id(item["id"])
                 }
                 noted = {item["id"]: Take(**item) for item in values["takes"] if is_id(item["id"])}
-                state = _fresh(self._state["duration"]) | {key: values[key] for key in EDITABLE}
+                state = _fresh(self._state["duration"])
+                use = {role: state["use"][role] | values["use"][role] for role in LANES}
+                state |= {key: values[key] for key in EDITABLE} | {"use": use}
                 self._state = state | {"revision": int(values["revision"])}
             except (KeyError, TypeError) as error:
                 raise ValueError(f"{path} is not a whole session ({error!r})") from error
@@ -248,7 +254,7 @@ class Session:
         for sidecar in sorted(self.takes_folder.glob("*.json"), key=lambda item: item.stat().st_mtime):
             if is_id(sidecar.stem) and sidecar.stem not in self._takes:
                 try:
-                    take = take_of(self.takes_folder, sidecar.stem)
+                    take = read_take(self.takes_folder, sidecar.stem)
                 except ValueError as error:
                     log.warning("%s", error)
                     continue
@@ -271,12 +277,18 @@ class Session:
             _check_use(role, use)
             if use["source"] is not None and self.upload(use["source"]).kind != "recording":
                 raise ValueError(f"the source of {role} must be the id of an upload that is a recording")
+            if use["origin"] is not None:
+                self.upload(use["origin"])
         if state["selected"] is not None:
             self.take(state["selected"])
 
 
+FRESH_USE: dict[str, Any] = {"mute": False, "span": None, "strength": None, "source": None, "origin": None}
+"""How a lane is used: `source` is the recording that stands for it while nobody has edited it, `origin` the
+upload that it was taken from, whatever was edited since."""
+
+
 def _fresh(duration_s: float) -> dict[str, Any]:
-    use = {"mute": False, "span": None, "strength": None, "source": None}
     return {
         "revision": 0,
         "name": "Untitled",
@@ -285,7 +297,7 @@ def _fresh(duration_s: float) -> dict[str, Any]:
         "beats_per_bar": 4.0,
         "request": {"text": None, "seed": 0},
         "lanes": {role: [] for role in LANES},
-        "use": {role: dict(use) for role in LANES},
+        "use": {role: dict(FRESH_USE) for role in LANES},
         "selected": None,
     }
 
@@ -313,8 +325,8 @@ def _merge(state: dict[str, Any], changes: object) -> None:
                 state["use"][role]["source"] = None  # what was edited is no longer what was extracted
         elif key == "use":
             for role, use in value.items():
-                if not isinstance(use, Mapping) or not set(use) <= {"mute", "span", "strength", "source"}:
-                    raise ValueError(f"use.{role} must be an object of mute, span, strength, source")
+                if not isinstance(use, Mapping) or not set(use) <= set(FRESH_USE):
+                    raise ValueError(f"use.{role} must be an object of {', '.join(FRESH_USE)}")
                 state["use"][role] |= use
         elif key in ("duration", "bpm", "beats_per_bar") and value is None:
             raise ValueError(f"{key} must be a number, got None")
@@ -336,8 +348,9 @@ def _check_use(role: str, use: Mapping[str, Any]) -> None:
         and 0 <= span[0] < span[1] <= 3600
     ):
         raise ValueError(f"use.{role}.span must be two rising times in seconds, got {span!r:.80}")
-    if use["source"] is not None and not isinstance(use["source"], str):
-        raise ValueError(f"the source of {role} must be the id of an upload that is a recording")
+    for name in ("source", "origin"):
+        if use[name] is not None and not isinstance(use[name], str):
+            raise ValueError(f"use.{role}.{name} must be the id of an upload, got {use[name]!r:.80}")
 
 
 def _is_number(value: object) -> bool:

@@ -15,7 +15,7 @@ from features.symbols import NotationError
 from flowmusic.api.clip import ClipInfo
 from flowmusic.studio.lanes import Item, items, symbols
 from flowmusic.studio.session import Session
-from flowmusic.studio.takes import take_paths
+from flowmusic.studio.takes import read_sound, take_paths
 
 _CHUNK = 1 << 20
 _SAME_S = 0.02
@@ -154,7 +154,6 @@ def download_name(name: str, suffix: str) -> str:
 def converted(sound: Path, suffix: str) -> Path:
     """The take in another format, written once beside it."""
     from features.audio import write_audio
-    from flowmusic.studio.listening import read_sound
 
     path = sound.with_suffix(suffix)
     if not path.is_file():

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from features.audio import Audio
 from features.files import whole_file
 from flowmusic.api.clip import ClipInfo
 from flowmusic.api.editing import BORDER_FADE_S
 from flowmusic.api.loudness import integrated_loudness
 
 MAX_PEAKS = 20_000
+_PARTS_OF_A_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -70,17 +71,15 @@ class Take:
         return asdict(self)
 
 
-def take_of(folder: Path, identity: str) -> Take:
+def read_take(folder: Path, identity: str) -> Take:
     """The take of finished files. ValueError, naming the file, where they are something else."""
-    import soundfile
-
     paths = take_paths(folder, identity)
-    info = ClipInfo.load(paths.sidecar)
-    try:
-        sound, rate = soundfile.read(paths.sound, dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        raise ValueError(f"{paths.sound} cannot be read: {error}") from error
-    loudness = integrated_loudness(sound.T, rate)
+    return take_of(paths, identity, ClipInfo.load(paths.sidecar), read_sound(paths.sound))
+
+
+def take_of(paths: TakePaths, identity: str, info: ClipInfo, sound: Audio) -> Take:
+    """The take of a clip whose files are written."""
+    loudness = integrated_loudness(sound.samples, sound.sample_rate)
     return Take(
         id=identity,
         name="",
@@ -88,7 +87,7 @@ def take_of(folder: Path, identity: str) -> Take:
         deleted=False,
         seed=info.seed,
         created=round(paths.sound.stat().st_mtime, 3),
-        duration=sound.shape[0] / rate,
+        duration=sound.duration_s,
         scores=dict(info.scores or {}),
         overall=info.overall,
         seconds=dict(info.seconds),
@@ -110,18 +109,31 @@ def exactly_kept(kept_s: Sequence[Sequence[float]], duration_s: float) -> list[l
     return spans
 
 
+def read_sound(path: Path) -> Audio:
+    """A recording that the server wrote itself. ValueError, naming the file, where it cannot be read."""
+    import soundfile
+
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    return Audio(np.ascontiguousarray(samples.T), rate)
+
+
 def peaks(path: Path, n: int) -> list[list[float]]:
-    """Lowest and highest sample of `n` equal parts of a sound, read block by block."""
+    """Lowest and highest sample of `n` equal parts of a sound, read in blocks of some hundred parts."""
     import soundfile
 
     with soundfile.SoundFile(path) as file:
         n = max(1, min(n, MAX_PEAKS, file.frames))
         edges = np.linspace(0, file.frames, n + 1).astype(int)
-        found = []
-        for first, end in pairwise(edges):
-            block = file.read(max(end - first, 1), dtype="float32", always_2d=True)
-            low, high = (float(block.min()), float(block.max())) if block.size else (0.0, 0.0)
-            found.append([round(low, 4), round(high, 4)])
+        found: list[list[float]] = []
+        for first in range(0, n, _PARTS_OF_A_BLOCK):
+            places = edges[first : first + _PARTS_OF_A_BLOCK + 1] - edges[first]
+            block = file.read(places[-1], dtype="float32", always_2d=True)  # (S, C)
+            low = np.minimum.reduceat(block.min(axis=1), places[:-1])
+            high = np.maximum.reduceat(block.max(axis=1), places[:-1])
+            found += np.stack([low, high], axis=1).round(4).tolist()
     return found
 
 

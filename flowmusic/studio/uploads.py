@@ -174,12 +174,11 @@ def _midi(path: Path, out: Path) -> dict[str, Any]:
 
 
 def _chords(path: Path, out: Path) -> dict[str, Any]:
-    from features.references import open_reference
+    from features.notation import read_chords
     from flowmusic.studio.lanes import items
 
-    reference = open_reference("chords", path)
-    segments = reference.chord_segments(reference.duration_s, loop=False)
-    return _symbols(out, "chords", {"chords": items("chords", segments)}, reference.duration_s)
+    segments = read_chords(path)
+    return _symbols(out, "chords", {"chords": items("chords", segments)}, segments[-1].end_s)
 
 
 def _pitch(path: Path, out: Path) -> dict[str, Any]:

@@ -163,6 +163,27 @@ def test_a_short_reference_is_absent_after_its_end_and_a_chart_loops(model: Flow
     assert once.mask("chords")[:100].all() and not once.mask("chords")[100:].any()
 
 
+def test_a_control_is_absent_outside_of_its_span(model: FlowMusic) -> None:
+    spans = {"melody": "0.5-1", "chords": "1-2"}
+    notes = [*NOTES[:2], Note(1.2, 2.0, 67)]  # away from the border, over which controls are blurred
+    clip = model.generate(melody=notes, chords="C | G", bpm=240, duration=2.0, spans=spans, steps=1)
+    for name, first, end in (("melody", 25, 50), ("chords", 50, 100)):
+        mask = clip.controls.mask(name)
+        assert mask[first:end].all() and int(mask.sum()) == end - first
+    assert clip.info.request.spans == spans
+    # What lies outside says nothing: other notes there are the same clip.
+    notes[2] = Note(1.2, 2.0, 72)
+    same = model.generate(melody=notes, chords="C | G", bpm=240, duration=2.0, spans=spans, steps=1)
+    assert np.array_equal(same.audio, clip.audio)
+    notes[1] = Note(0.5, 1.0, 72)
+    other = model.generate(melody=notes, chords="C | G", bpm=240, duration=2.0, spans=spans, steps=1)
+    assert not np.array_equal(other.audio, clip.audio)
+    with pytest.raises(ValueError, match="spans names drums, which is not followed; expected some of"):
+        model.generate(chords="C", duration=2.0, spans={"drums": "0-1"})
+    with pytest.raises(ValueError, match="spans: melody holds nothing from 5 to 6 s"):
+        model.generate(melody=NOTES, duration=2.0, spans={"melody": "5-6"})
+
+
 def test_save_writes_clip_and_sidecar(model: FlowMusic, tmp_path: Path) -> None:
     clip = model.generate(text="organ", chords=CHART, duration=1.0, seed=9)
     written = clip.save(tmp_path / "new" / "clip.flac")

@@ -32,6 +32,7 @@ FULL: dict[str, Any] = {
     "dynamics": "loud.wav",
     "references": {"density": "busy.wav"},
     "controls": "song.safetensors",
+    "spans": {"drums": "0-4"},
     "duration": 12,
     "seed": 7,
     "steps": 4,
@@ -295,6 +296,9 @@ BAD: dict[str, tuple[object, str]] = {
     "huge guidance": ({"guidance": "drums=1e308,chords=1e308"}, "finite numbers up to 1000"),
     "inversions": ({"inversions": "a"}, "inversions must be a list of files"),
     "references": ({"references": ["a"]}, "references must be a table of control: file"),
+    "table of spans": ({"spans": "drums=0-4"}, "spans must be a table of control: seconds"),
+    "span of a control": ({"spans": {"drums": "4-2"}}, "spans: drums must be seconds such as 0-4, got '4-2'"),
+    "span's control": ({"spans": {"the drums": "0-4"}}, "spans must have names of controls for keys"),
     "a field as a reference": ({"references": {"drums": "a.wav"}}, "drums is a field of its own"),
     "list": ([1, 2], "expected an object of settings, got list"),
 }

@@ -25,8 +25,9 @@ from benchmarks.holes import (
     spectral_change,
 )
 from features.audio import Audio
+from features.channels import PITCH_LOW_MIDI
 from features.chord_labels import ChordSegment
-from features.controls import CONTROL_CHANNELS, PITCH_LOW_MIDI, Controls
+from features.controls import CONTROL_CHANNELS, Controls
 from features.events import ExtractedStore
 from features.extracted import Extracted
 from flowmusic.api.model import FlowMusic

@@ -36,6 +36,12 @@ def test_the_same_events_score_one_and_others_less() -> None:
     assert scores == {"drums": 0.0, "melody": 0.0, "chords": pytest.approx(0.5)}
 
 
+def test_a_control_counts_where_it_is_followed() -> None:
+    other = replace(ASKED, onsets_s=np.arange(0.25, 2, 0.5), chords=(ChordSegment(0, 4, "C:maj"),))
+    followed = {"drums": (0.0, 2.0), "chords": (2.0, 9.0)}
+    assert score_events(ASKED, other, WHOLE, followed) == {"drums": 1.0, "melody": 1.0, "chords": 0.0}
+
+
 def test_only_the_holes_count() -> None:
     wrong_at_first = replace(
         ASKED,

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from features.audio import Audio, AudioError, read_audio
-from features.controls import N_DRUM_BANDS
+from features.channels import N_DRUM_BANDS
 from features.drums import (
     DRUM_BANDS_HZ,
     RANGE_DB,

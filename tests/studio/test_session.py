@@ -217,6 +217,33 @@ def test_two_tabs_see_one_state(client: Any) -> None:
                 assert next(item for item in again.iter_lines() if item.startswith("event")) == expected
 
 
+def test_news_of_a_take_is_all_that_a_page_needs_to_play_it(client: Any) -> None:
+    import httpx
+
+    from tests.studio.server import on_a_port
+
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    told: list[tuple[str, Any]] = []
+    with (
+        on_a_port(client.app) as address,
+        httpx.stream("GET", f"{address}/api/events", headers=headers, timeout=20) as stream,
+    ):
+        lines = stream.iter_lines()
+        next(lines)
+        asked = {"kind": "generate", "n": 2}
+        job = httpx.post(f"{address}/api/jobs", json=asked, headers=headers).json()["id"]
+        event = ""
+        for line in lines:
+            if line.startswith("event:"):
+                event = line.removeprefix("event: ")
+            elif line.startswith("data:") and event in ("take", "session"):
+                told.append((event, json.loads(line.removeprefix("data: "))))
+                if len(told) == 4:
+                    break
+    assert [name for name, _ in told] == ["take", "session"] * 2
+    assert [(told[i][1]["job"], told[i][1]["selected"]) for i in (0, 2)] == [(job, True), (job, False)]
+
+
 def _start(folder: Path, model: Path) -> tuple[subprocess.Popen[str], str]:
     command = [
         sys.executable, "-m", "flowmusic", "studio", str(folder), "--port", "0", "--no-open",
@@ -296,8 +323,32 @@ def test_a_session_full_of_uploads_says_what_to_do(client: Any, monkeypatch: pyt
     assert client.post(f"/api/uploads/{first}/restore").status_code == 400
 
 
-def test_recordings_are_opened_without_torch() -> None:
+def test_files_are_opened_without_torch(tmp_path: Path, music_file: Path) -> None:
     """It would take a second of each file's opening."""
-    code = "import sys, features.recordings, flowmusic.studio.uploads; sys.exit('torch' in sys.modules)"
+    (tmp_path / "a.lab").write_text("0 2 A:min\n")
+    (tmp_path / "a.mid").write_bytes(midi_file(NOTES, HITS))
+    code = (
+        "import sys; from pathlib import Path; from flowmusic.studio.uploads import read_upload\n"
+        "for name in sys.argv[2:]: read_upload(Path(name), Path(sys.argv[1]), Path(name).suffix)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    names = [str(path) for path in (tmp_path / "out", music_file, tmp_path / "a.lab", tmp_path / "a.mid")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code, *names], env=environment, check=False).returncode == 0
+
+
+def test_a_folder_of_something_else_is_no_session(tmp_path: Path) -> None:
+    from flowmusic.studio.serve import check_folder
+
+    check_folder(tmp_path / "new")
+    check_folder(tmp_path)
+    for name in ("uploads", "takes", ".lock"):  # of a server that was killed as it started
+        (tmp_path / name).mkdir()
+    check_folder(tmp_path)
+    (tmp_path / "song.wav").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"holds other files \(song\.wav\) and no session"):
+        check_folder(tmp_path)
+    with pytest.raises(ValueError, match=r"song\.wav is a file; expected a folder"):
+        check_folder(tmp_path / "song.wav")
+    (tmp_path / "session.json").write_text("{}")
+    check_folder(tmp_path)

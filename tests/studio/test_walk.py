@@ -7,6 +7,7 @@ import json
 import time
 import zipfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pretty_midi
 import pytest
 import soundfile
 
+from flowmusic.api.request import Request
 from tests.studio.conftest import CHORDS, do, ended, generated, samples, wait_for
 
 
@@ -161,7 +163,7 @@ def test_best_of_several_and_several_at_once(client: Any, folder: Path) -> None:
     job = do(client, kind="generate", seeds=[8, 9])
     takes = {item["id"]: item for item in client.get("/api/takes").json()}
     assert [takes[identity]["seed"] for identity in job["takes"]] == [8, 9]
-    assert client.get("/api/session").json()["selected"] == job["takes"][-1]
+    assert client.get("/api/session").json()["selected"] == job["takes"][0]  # it plays while the next is made
 
 
 def test_another_seed_prepares_nothing_again(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +250,11 @@ def test_takes_are_named_starred_deleted_and_restored_and_taken_home(client: Any
     found = client.get(f"/api/takes/{take}/peaks", params={"n": 50}).json()
     whole = samples(folder / "takes" / f"{take}.wav") / 32768
     assert len(found) == 50
-    assert abs(min(low for low, _ in found) - whole.min()) < 1e-3
+    for n in (1, 50, 777):
+        found = client.get(f"/api/takes/{take}/peaks", params={"n": n}).json()
+        edges = np.linspace(0, len(whole), n + 1).astype(int)
+        parts = [whole[first:end] for first, end in pairwise(edges)]
+        assert np.allclose(found, [(part.min(), part.max()) for part in parts], atol=1e-4)
     assert client.get(f"/api/takes/{take}/chart").text == "bpm: 120\nmetre: 2/4\nAm | F\n"
     command = client.get(f"/api/takes/{take}/command").json()
     assert command["command"].startswith("flowmusic generate --chords ")
@@ -259,18 +265,23 @@ def test_takes_are_named_starred_deleted_and_restored_and_taken_home(client: Any
     assert json.loads(archive.read("session.json"))["takes"][0]["name"] == "Bridge <b>"
 
 
-def test_strength_and_span_become_guidance(client: Any) -> None:
+def test_strength_becomes_guidance_and_span_a_mask(client: Any, flow_music: Any) -> None:
     melody = [{"start": 0.0, "end": 0.8, "midi": 60}, {"start": 1.2, "end": 1.8, "midi": 64}]
     client.patch("/api/session", json={"lanes": {"chords": CHORDS, "melody": melody}})
     client.patch("/api/session", json={"use": {"melody": {"span": [1.0, 2.0]}, "chords": {"strength": 3}}})
     take = generated(client, seeds=[1])
     item = next(item for item in client.get("/api/takes").json() if item["id"] == take)
-    assert item["request"]["guidance"] == "chords=3,melody=0@0-1,1.5@1-"
+    assert item["request"]["guidance"] == "chords=3,melody=1.5"
+    assert item["request"]["spans"] == {"melody": "1-2"}
     assert [note["midi"] for note in client.get(f"/api/takes/{take}/asked").json()["melody"]] == [64]
-    client.patch("/api/session", json={"use": {"melody": {"span": [0.5, 1.5]}}})
-    take = generated(client, seeds=[1])
-    item = next(item for item in client.get("/api/takes").json() if item["id"] == take)
-    assert item["request"]["guidance"] == "chords=3,melody=0@0-0.5,1.5@0.5-1.5,0@1.5-"
+    mask = flow_music.prepare(Request.read(item["request"])).controls.mask("melody")
+    assert mask[50:85].all() and not mask[:50].any()
+    client.patch("/api/session", json={"use": {"melody": {"mute": True}}})
+    muted = generated(client, seeds=[1])
+    request = next(item for item in client.get("/api/takes").json() if item["id"] == muted)["request"]
+    assert flow_music.prepare(Request.read(request)).controls.given == ("chords",)
+    client.patch("/api/session", json={"use": {"melody": {"mute": False, "span": [5.0, 6.0]}}})
+    assert "melody" not in client.get("/api/takes").json()[-1]["request"]  # its span lies after the end
     client.patch("/api/session", json={"request": {"guidance": "double:3,2"}})
     answer = client.post("/api/jobs", json={"kind": "generate"})
     assert answer.status_code == 400 and "guidance of one number" in answer.json()["error"]

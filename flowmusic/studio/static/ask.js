@@ -105,8 +105,7 @@ export class Ask {
 
   #setLength() {
     const { session } = this.store.state;
-    const value = Number(this.length.value);
-    if (!(value > 0)) return this.#show();
+    const value = Number(this.length.value); // whether it can be is the server's to say
     const duration = round(this.unit.value === "bars" ? value * barSeconds(meterOf(session)) : value);
     return this.store.edit({ duration }, "length");
   }
@@ -114,8 +113,8 @@ export class Ask {
   #setMeter() {
     const { session } = this.store.state;
     const [bpm, beats] = [Number(this.bpm.value), Number(this.beats.value)];
-    if (!(bpm > 0 && beats > 0)) return this.#show();
-    const patch = this.unit.value === "bars" ? tempoPatch(session, bpm, beats) : { bpm, beats_per_bar: beats };
+    const stretches = this.unit.value === "bars" && bpm > 0 && beats > 0;
+    const patch = stretches ? tempoPatch(session, bpm, beats) : { bpm, beats_per_bar: beats };
     return this.store.edit(patch, "tempo");
   }
 

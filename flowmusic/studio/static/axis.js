@@ -55,6 +55,15 @@ export function barsBetweenNumbers(meter, pixelsPerSecond, room = 36) {
   return step;
 }
 
+/**
+ * The seconds that are to be drawn where `left` to `right` are in view: a screen more on both sides, in steps of
+ * half a screen, so that it changes seldom while the view moves.
+ */
+export function drawnPart(left, right) {
+  const step = Math.max((right - left) / 2, 1e-3);
+  return [round((Math.floor(left / step) - 2) * step), round((Math.ceil(right / step) + 2) * step)];
+}
+
 /** All lanes with their times multiplied: what a change of tempo does to music that is counted in bars. */
 export function stretch(lanes, factor) {
   const times = ["start", "end", "time"];

@@ -1,7 +1,10 @@
-// A take that was asked for on this page plays as soon as it is there, unless something plays already.
+// The first take of a job that was started on this page plays as soon as its sound is there.
+
+const KEPT = 16;
 
 export class FirstSound {
-  #jobs = new Map(); // of this page: where each one's take is to begin, in seconds
+  #expected = new Map(); // jobs of this page: where their take is to begin, in seconds
+  #came = new Map(); // jobs of any page: their first take
   #take = null;
   #from = 0;
 
@@ -10,16 +13,24 @@ export class FirstSound {
     player.addEventListener("loaded", () => this.#play());
   }
 
-  /** A job of this page, whose last take is to be heard from a time on. */
+  /** A job of this page, whose first take is to be heard from a time on. */
   expect(job, from) {
-    this.#jobs.set(job, from);
+    this.#expected.set(job, from);
+    this.#look(job);
   }
 
-  /** News of any job. */
-  job({ id, state, takes }) {
-    if (!this.#jobs.has(id) || !["done", "failed", "cancelled"].includes(state)) return;
-    [this.#take, this.#from] = [takes.at(-1) ?? null, this.#jobs.get(id)];
-    this.#jobs.delete(id);
+  /** A take of a job; it may come before the answer that names the job. */
+  came(job, take) {
+    if (this.#came.has(job)) return;
+    this.#came.set(job, take);
+    if (this.#came.size > KEPT) this.#came.delete(this.#came.keys().next().value);
+    this.#look(job);
+  }
+
+  #look(job) {
+    if (!this.#expected.has(job) || !this.#came.has(job)) return;
+    [this.#take, this.#from] = [this.#came.get(job), this.#expected.get(job)];
+    this.#expected.delete(job);
     this.#play();
   }
 

@@ -19,7 +19,7 @@ export function meaning(event, inField, onButton) {
   if (key === " ") return onButton ? null : "play";
   if (key === "ArrowLeft") return event.shiftKey ? "bar back" : "beat back";
   if (key === "ArrowRight") return event.shiftKey ? "bar on" : "beat on";
-  return { Home: "start", a: "deck A", b: "deck B", l: "loop", h: "lanes", "?": "help" }[key] ?? null;
+  return { Home: "start", a: "deck A", b: "deck B", l: "loop", c: "click", h: "lanes", "?": "help" }[key] ?? null;
 }
 
 export function listen({ store, player, actions }) {

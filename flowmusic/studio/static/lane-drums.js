@@ -37,8 +37,8 @@ export class DrumsLane extends Lane {
     this.body.addEventListener("blur", () => { this.cursorMark.hidden = true; }); // prettier-ignore
     place(this.body, { "--rows": String(DRUM_ROWS.length) });
     this.store.watch((state) => [state.session.bpm], () => this.#grid());
-    this.store.watch((state) => [state.session.lanes.drums], () => this.#draw(this.list));
-    this.store.watch((state) => [state.ui.heard], ([heard]) => this.#drawHeard(heard?.drums ?? []));
+    this.store.watch((state) => [state.session.lanes.drums, state.ui.part], () => this.#draw(this.list));
+    this.store.watch((state) => [state.ui.heard, state.ui.part], ([heard]) => this.#drawHeard(heard?.drums ?? []));
   }
 
   get step() {
@@ -50,18 +50,20 @@ export class DrumsLane extends Lane {
   }
 
   #draw(strokes) {
-    this.items.replaceChildren(...strokes.map((stroke, index) => {
+    this.items.replaceChildren(...strokes.flatMap((stroke, index) => {
+      if (!this.isNear(stroke.time)) return [];
       const row = drumRow(stroke.midi);
       const element = h("div", { className: "stroke", dataset: { index }, title: `${DRUM_ROWS[row].name}, velocity ${stroke.velocity ?? USUAL}` });
       place(element, { "--row": String(row), "--level": String((stroke.velocity ?? USUAL) / 127) });
-      return onAxis(element, stroke.time, 0);
+      return [onAxis(element, stroke.time, 0)];
     })); // prettier-ignore
   }
 
   /** Onsets of the take, [seconds, levels of the four bands], as outlines in the rows of the bands that sound. */
   #drawHeard(onsets) {
     const tops = DRUM_ROWS.map(({ band }) => Math.max(1e-9, ...onsets.map((onset) => onset[band + 1])));
-    this.heard.replaceChildren(...onsets.flatMap((onset) => DRUM_ROWS.flatMap(({ band }, row) => {
+    const near = onsets.filter(([time]) => this.isNear(time));
+    this.heard.replaceChildren(...near.flatMap((onset) => DRUM_ROWS.flatMap(({ band }, row) => {
       const level = onset[band + 1] / tops[row];
       if (level < AUDIBLE) return [];
       const element = place(h("div", { className: "heard-stroke" }), { "--row": String(row), "--level": String(level) });
@@ -78,7 +80,7 @@ export class DrumsLane extends Lane {
     const index = element ? Number(element.dataset.index) : strokeAt(this.list, row, time, this.step);
     const stroke = this.list[index];
     let velocity = stroke?.velocity ?? USUAL;
-    const shown = this.items.children[index];
+    const shown = this.elementOf(index);
     drag(event, {
       move: (_, dx, dy) => {
         if (!stroke || Math.abs(dy) < Math.abs(dx)) return;

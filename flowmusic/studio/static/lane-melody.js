@@ -8,6 +8,7 @@ import { curveLines, inOrder, noteAt, noteMoved, noteResized, pitchRange } from 
 import { axisLength, onAxis } from "./timeline.js";
 
 const DIVISION = 4; // snap to quarters of a beat
+const NO_CURVE = [];
 
 export class MelodyLane extends Lane {
   constructor(page) {
@@ -18,7 +19,7 @@ export class MelodyLane extends Lane {
       h("button", { type: "button", onclick: () => this.transpose(-12) }, "Down an octave"),
       h("button", { type: "button", onclick: () => this.transpose(1) }, "Up a semitone"),
       h("button", { type: "button", onclick: () => this.transpose(-1) }, "Down a semitone"),
-      h("button", { type: "button", onclick: () => this.edit([], "clearing of the melody") }, "Clear"),
+      h("button", { type: "button", onclick: () => this.#clear() }, "Clear"),
     ]); // prettier-ignore
     this.eraser = eraser;
     this.erasing = false;
@@ -40,13 +41,18 @@ export class MelodyLane extends Lane {
     this.body.addEventListener("keydown", (event) => this.#key(event));
     this.body.addEventListener("blur", () => { this.cursorMark.hidden = true; }); // prettier-ignore
     this.store.watch(
-      (state) => [state.session.lanes.melody, state.ui.heard, axisLength(state), state.ui.curve],
-      ([notes, heard]) => this.#draw(notes ?? [], heard?.melody ?? []),
+      (state) => [state.session.lanes.melody, state.ui.heard, axisLength(state), state.ui.curve, state.ui.part],
+      ([notes, heard]) => this.#draw(notes ?? [], heard?.melody ?? NO_CURVE),
     );
   }
 
   transpose(semitones) {
     this.edit(this.list.map((note) => noteMoved(note, 0, semitones, this.duration)), "transposition of the melody");
+  }
+
+  /** Takes all notes out, and the curve of the recording that they came from. */
+  #clear() {
+    this.store.edit({ lanes: { melody: [] }, use: { melody: { source: null, origin: null } } }, "clearing of the melody");
   }
 
   get step() {
@@ -60,13 +66,7 @@ export class MelodyLane extends Lane {
   }
 
   #draw(notes, heard) {
-    const asked = this.store.state.ui.curve ?? [];
-    const lines = curveLines(heard, hzToMidi);
-    const askedLines = curveLines(asked, hzToMidi);
-    // Of a curve, frames that are far off do not count for the range: rows would be too low to press.
-    const sung = [...lines, ...askedLines].flat().map(([, midi]) => midi).sort((a, b) => a - b);
-    const middle = sung.slice(Math.floor(sung.length * 0.03), Math.ceil(sung.length * 0.97));
-    const ends = middle.length ? [middle[0], middle.at(-1)] : [];
+    const { lines, ends } = this.#curves(heard, this.store.state.ui.curve ?? NO_CURVE);
     const pitches = notes.map(({ midi }) => midi);
     const near = (midi) => (pitches.length ? clamp(midi, Math.min(...pitches) - 5, Math.max(...pitches) + 5) : midi);
     [this.low, this.high] = pitchRange([...pitches, ...ends.map(near)]);
@@ -76,14 +76,23 @@ export class MelodyLane extends Lane {
       const midi = this.high - i;
       return h("div", { className: isBlackKey(midi) ? "key black" : "key" }, midi % 12 === 0 ? noteName(midi) : "");
     })); // prettier-ignore
-    this.items.replaceChildren(...notes.map((note, index) => this.#note(note, index)));
+    this.items.replaceChildren(...notes.flatMap((note, index) => (this.isNear(note.start, note.end) ? [this.#note(note, index)] : [])));
     this.curve.setAttribute("viewBox", `0 0 ${this.timeline.length} ${rows}`);
     const path = (points) => points.map(([time, midi], i) => `${i ? "L" : "M"}${time} ${this.high - midi + 0.5}`).join("");
-    this.curve.replaceChildren(
-      ...askedLines.map((line) => svg("path", { d: path(line), class: "asked-curve" })),
-      ...lines.map((line) => svg("path", { d: path(line), class: "heard-curve" })),
-    );
+    const drawn = (kind) => lines[kind].filter((line) => this.isNear(line[0][0], line.at(-1)[0])).map((line) => svg("path", { d: path(line), class: `${kind}-curve` }));
+    this.curve.replaceChildren(...drawn("asked"), ...drawn("heard"));
     this.empty.hidden = notes.length > 0 || heard.length > 0;
+  }
+
+  /** Lines of the pitch of the take and of the recording, and the lowest and highest pitch that counts in them. */
+  #curves(heard, asked) {
+    if (this.lines?.of[0] === heard && this.lines.of[1] === asked) return this.lines;
+    const lines = { heard: curveLines(heard, hzToMidi), asked: curveLines(asked, hzToMidi) };
+    // Frames that are far off do not count for the range: rows would be too low to press.
+    const sung = [...lines.heard, ...lines.asked].flat().map(([, midi]) => midi).sort((a, b) => a - b);
+    const middle = sung.slice(Math.floor(sung.length * 0.03), Math.ceil(sung.length * 0.97));
+    this.lines = { of: [heard, asked], lines, ends: middle.length ? [middle[0], middle.at(-1)] : [] };
+    return this.lines;
   }
 
   #note(note, index) {

@@ -66,6 +66,17 @@ export class Lane {
     return this.store.state.session.duration;
   }
 
+  /** Whether something lies near the view, so that it is to be drawn. */
+  isNear(start, end = start) {
+    const [from, to] = this.store.state.ui.part ?? [0, Infinity];
+    return end >= from && start <= to;
+  }
+
+  /** The drawn element of an item. */
+  elementOf(index) {
+    return this.items.querySelector(`[data-index="${index}"]`);
+  }
+
   /** Replaces what the lane holds, as an edit with a name. */
   edit(items, label) {
     // What was edited is no longer what was extracted from a recording; undoing it makes it so again.
@@ -109,7 +120,7 @@ export class Lane {
 
   #showStrength(strength) {
     const own = strength === null || strength === undefined;
-    const usual = this.store.state.about.model?.defaults?.guidance;
+    const usual = this.store.state.about.model.defaults?.guidance;
     if (own) this.strength.value = Number(usual) || 3;
     else this.strength.value = strength;
     this.strength.classList.toggle("own", own);

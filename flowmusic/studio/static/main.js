@@ -32,14 +32,15 @@ async function main() {
     return started;
   };
   let roles = ROLES;
-  const events = () => previewEvents(store.state.session, roles);
+  const events = () => previewEvents(store.state.session, roles, store.state.ui.click);
   const hear = (some) => {
     roles = some;
     if (player.playing) return player.pause();
     return player.play(events);
   };
   const page = { store, player, timeline, startJob, hear };
-  const lanes = [new ChordsLane(page), new MelodyLane(page), new DrumsLane(page)];
+  const known = ({ role }) => about.model.controls.includes(role);
+  const lanes = [new ChordsLane(page), new MelodyLane(page), new DrumsLane(page)].filter(known);
   const decks = [new Waveform("A", page), new Waveform("B", page)];
   timeline.tracks.append(...lanes.map(({ element }) => element), ...decks.map(({ element }) => element));
   const ask = new Ask(page);
@@ -60,7 +61,7 @@ async function main() {
   ); // prettier-ignore
 
   followTakes(store, player);
-  store.watch((state) => [state.session.lanes, state.session.use], () => player.refresh());
+  store.watch((state) => [state.session.lanes, state.session.use, state.ui.click], () => player.refresh());
   store.watch((state) => [state.ui.selection, state.ui.looping], ([selection, looping]) => {
     player.loop = looping ? (selection ?? [0, store.state.session.duration]) : null;
   }); // prettier-ignore
@@ -71,17 +72,18 @@ async function main() {
     undo: () => undo(store),
     redo: () => redo(store),
     loop: () => store.ui({ looping: !store.state.ui.looping }),
+    click: () => store.ui({ click: !store.state.ui.click }),
     escape: () => { closeMenus(); store.ui({ selection: null }); },
     help: () => document.getElementById("help").showModal(),
   } }); // prettier-ignore
   let connected = null;
   api.follow({
     session: ({ revision }) => store.revised(revision),
-    job: (news) => {
-      work.changed(news.job ?? news);
-      firstSound.job(news.job ?? news);
+    job: (job) => work.changed(job),
+    take: ({ take, selected, job }) => {
+      putTake(store, take, selected);
+      if (job) firstSound.came(job, take.id);
     },
-    take: ({ take }) => putTake(store, take),
     reload: () => store.revised(Infinity),
   }, (open) => {
     document.body.classList.toggle("offline", !open);
@@ -95,11 +97,11 @@ async function main() {
   document.body.classList.add("ready");
 }
 
-function putTake(store, take) {
+function putTake(store, take, selected) {
   const { session } = store.state;
   const there = session.takes.some(({ id }) => id === take.id);
   const takes = there ? session.takes.map((other) => (other.id === take.id ? take : other)) : [...session.takes, take];
-  store.set({ session: { ...session, takes } });
+  store.set({ session: { ...session, takes, ...(selected ? { selected: take.id } : {}) } });
 }
 
 /** Which takes are on the decks, and what was found in the one that is heard. */
@@ -119,8 +121,9 @@ function followTakes(store, player) {
     const heard = id && known ? await api.heard(id).catch(() => null) : null;
     if (active(store.state)?.id === id || !id) store.ui({ heard });
   }); // prettier-ignore
-  store.watch((state) => [state.session.use?.melody?.source], async ([source]) => {
-    if (source) store.ui({ curve: await api.curve(source).catch(() => null) });
+  store.watch((state) => [state.session.use.melody.origin], async ([origin]) => {
+    const curve = origin ? await api.curve(origin).catch(() => null) : null;
+    if (store.state.session.use.melody.origin === origin) store.ui({ curve });
   }); // prettier-ignore
   store.watch((state) => [state.ui.deckB], ([deckB]) => {
     if (!deckB && player.active === "B") player.activate("A");
@@ -135,7 +138,10 @@ function topBar({ store, player }, playing, hearLanes) {
   const letters = ["A", "B"].map((name) => h("button", { type: "button", className: `deck-letter ${name}`, "aria-pressed": "false",
     "aria-label": `Hear ${name} (key ${name.toLowerCase()})`, onclick: () => player.activate(name) }, name)); // prettier-ignore
   const name = h("input", { type: "text", className: "plain-input session-name", "aria-label": "Name of the session", maxLength: 200,
-    onchange: () => store.edit({ name: name.value.trim() || "Untitled" }, "name") }); // prettier-ignore
+    onchange: () => {
+      name.value = name.value.trim() || "Untitled";
+      store.edit({ name: name.value }, "name");
+    } }); // prettier-ignore
   const undoButton = iconButton("undo", "Undo (Ctrl+Z)", () => undo(store));
   const redoButton = iconButton("redo", "Redo (Ctrl+Shift+Z)", () => redo(store));
   player.addEventListener("state", () => {
@@ -198,8 +204,11 @@ function toolbar({ store, timeline, startJob, player }) {
     text.title = `${selection[0].toFixed(2)} to ${selection[1].toFixed(2)} s`;
   }); // prettier-ignore
   const legend = h("span", { className: "legend", "aria-hidden": "true" }, h("i", { className: "asked" }), "asked", h("i", { className: "found" }), "in the take");
+  const click = h("button", { type: "button", className: "chip", "aria-pressed": "false", title: "Click on the beats while the lanes are played (c)",
+    onclick: () => store.ui({ click: !store.state.ui.click }) }, "Click"); // prettier-ignore
+  store.watch((state) => [state.ui.click], ([on]) => click.setAttribute("aria-pressed", String(Boolean(on))));
   return h("div", { className: "toolbar", role: "toolbar", "aria-label": "Selection and zoom" }, actions, hint, legend,
-    h("div", { className: "zoom" }, iconButton("minus", "Zoom out", () => timeline.zoom(1 / 1.5)),
+    h("div", { className: "zoom" }, click, iconButton("minus", "Zoom out", () => timeline.zoom(1 / 1.5)),
       iconButton("plus", "Zoom in", () => timeline.zoom(1.5)), iconButton("fit", "Fit the clip", () => store.ui({ zoom: 1 })))); // prettier-ignore
 }
 

@@ -1,13 +1,14 @@
 // What a preview of the lanes plays: a list of events in order of time, without any sound in it.
 
-import { beatSeconds, round } from "./axis.js";
+import { beatSeconds, meterOf, round } from "./axis.js";
 import { chordPitches, DRUM_ROWS, drumRow } from "./music.js";
 
 /**
  * Events of the lanes named by `roles`: {time, kind, midi, seconds, level}; only what lies in a lane's span.
- * @param {object} session with `lanes`, `use`, `duration`
+ * `click` adds the beats.
+ * @param {object} session with `lanes`, `use`, `duration`, `bpm`, `beats_per_bar`
  */
-export function previewEvents(session, roles, click = null) {
+export function previewEvents(session, roles, click = false) {
   const events = [];
   const { lanes, use, duration } = session;
   for (const role of roles) {
@@ -20,9 +21,10 @@ export function previewEvents(session, roles, click = null) {
     }
   }
   if (click) {
-    const beat = beatSeconds(click);
+    const meter = meterOf(session);
+    const beat = beatSeconds(meter);
     for (let n = 0; n * beat < duration; n += 1) {
-      events.push({ time: round(n * beat), kind: "click", level: n % Math.round(click.beatsPerBar) ? 0.4 : 0.8 });
+      events.push({ time: round(n * beat), kind: "click", level: n % Math.round(meter.beatsPerBar) ? 0.4 : 0.8 });
     }
   }
   return events.sort((a, b) => a.time - b.time);

@@ -33,9 +33,10 @@ export function fieldValue(kind, text) {
 export class Settings {
   constructor({ store }) {
     const { schema, model } = store.state.about;
-    const fields = formFields(schema, model?.defaults);
+    const fields = formFields(schema, model.defaults);
     const rows = fields.map((field) => this.#row(field, store));
-    this.element = h("details", { className: "advanced" }, h("summary", {}, "Advanced"), h("div", { className: "advanced-body" }, ...rows));
+    const note = model.kind === "flow" ? null : h("p", { className: "help" }, `The model is a ${model.kind}: it has no ${model.lacks.join(", ")}.`);
+    this.element = h("details", { className: "advanced" }, h("summary", {}, "Advanced"), h("div", { className: "advanced-body" }, note, ...rows));
   }
 
   #row(field, store) {
@@ -49,11 +50,14 @@ export class Settings {
         store.edit({ request: { [field.name]: value } }, field.title);
       },
     }); // prettier-ignore
+    const row = h("div", { className: boolean ? "setting switch" : "setting" }, h("label", { htmlFor: id, for: id }, field.title), input,
+      h("p", { id: `${id}-help`, className: "help" }, field.help)); // prettier-ignore
+    const lacking = store.state.about.model.lacks.includes(field.name);
     store.watch((state) => [state.session.request[field.name]], ([value]) => {
+      row.hidden = lacking && (value ?? null) === null; // one that another model has left can be taken out
       if (boolean) input.checked = value ?? field.fallback ?? false;
       else input.value = value ?? "";
     }); // prettier-ignore
-    return h("div", { className: boolean ? "setting switch" : "setting" }, h("label", { htmlFor: id, for: id }, field.title), input,
-      h("p", { id: `${id}-help`, className: "help" }, field.help)); // prettier-ignore
+    return row;
   }
 }

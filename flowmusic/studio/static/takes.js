@@ -68,7 +68,7 @@ export class Takes {
       h("button", { type: "button", className: "thumb-button", "aria-label": "Play the take", title: "Play", onclick: () => this.#play(id) }, canvas),
       h("div", { className: "take-scores", role: "group", "aria-label": "Scores" }, ...scores),
       h("div", { className: "take-buttons" },
-        button("Vary", "More like this: the same, partly made anew", () => this.startJob({ kind: "generate", vary: id, seeds: [newSeed()] })),
+        this.#has("vary") && button("Vary", "More like this: the same, partly made anew", () => this.startJob({ kind: "generate", vary: id, seeds: [newSeed()] })),
         button("Another seed", "The lanes as they are now, with another seed", () => this.startJob({ kind: "generate", seeds: [newSeed()] })),
         this.#longer(id), this.#home(id), iconButton("trash", "Delete the take", () => this.remove(current()))),
     ); // prettier-ignore
@@ -91,6 +91,11 @@ export class Takes {
       });
     };
     return { element, show };
+  }
+
+  /** Whether the model has what a field of a request asks for. */
+  #has(field) {
+    return !this.store.state.about.model.lacks.includes(field);
   }
 
   /** Puts a take on deck A. */
@@ -131,7 +136,7 @@ export class Takes {
     return this.#menu("More of this take", icon("plus"),
       item("Continue for four bars", () => ({ of: id, extend: this.#lengthen(id, seconds(), false) })),
       item("Begin four bars earlier", () => ({ of: id, before: this.#lengthen(id, seconds(), true) })),
-      item("A loop of this kind", () => ({ vary: id, loop: true })),
+      this.#has("vary") && this.#has("loop") && item("A loop of this kind", () => ({ vary: id, loop: true })),
       h("button", { type: "button", onclick: () => this.#useLanes(id) }, "Edit the lanes that it follows"),
     ); // prettier-ignore
   }
@@ -149,7 +154,8 @@ export class Takes {
   async #useLanes(id) {
     const lanes = await attempt(() => api.asked(id));
     if (!lanes || !Object.keys(lanes).length) return;
-    this.store.edit({ lanes }, "lanes of a take");
+    const use = Object.fromEntries(Object.keys(lanes).map((role) => [role, { source: null, origin: null }]));
+    this.store.edit({ lanes, use }, "lanes of a take");
   }
 
   #home(id) {

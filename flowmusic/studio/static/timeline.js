@@ -1,6 +1,6 @@
 // The ruler, the playhead, the zoom and the selected part: what all lanes and waveforms have in common.
 
-import { barsAndBeats, barsBetweenNumbers, barSeconds, beatSeconds, clamp, meterOf, snap } from "./axis.js";
+import { barsAndBeats, barsBetweenNumbers, barSeconds, beatSeconds, clamp, drawnPart, meterOf, snap } from "./axis.js";
 import { drag, h, place } from "./dom.js";
 
 /** Puts an element on the time axis: `start` and `length` in seconds, which the style sheet turns into pixels. */
@@ -34,6 +34,7 @@ export class Timeline {
     store.watch((state) => [axisLength(state), state.session.bpm, state.session.beats_per_bar, state.ui.zoom], () => this.#layout());
     store.watch((state) => [state.ui.selection], () => this.#showSelection());
     new ResizeObserver(() => this.#layout()).observe(this.scroller);
+    this.scroller.addEventListener("scroll", () => this.#showPart(), { passive: true });
     player.addEventListener("time", () => this.#showTime());
   }
 
@@ -83,6 +84,15 @@ export class Timeline {
     this.ruler.setAttribute("aria-valuemax", this.length.toFixed(2));
     this.player.duration = this.store.state.session.duration;
     this.#showTime();
+    this.#showPart();
+  }
+
+  /** What lanes draw: of a long song only what is near the view. */
+  #showPart() {
+    const left = this.scroller.scrollLeft / this.pixelsPerSecond;
+    const part = drawnPart(left, left + this.scroller.clientWidth / this.pixelsPerSecond);
+    const before = this.store.state.ui.part;
+    if (before?.[0] !== part[0] || before?.[1] !== part[1]) this.store.ui({ part });
   }
 
   #showTime() {

@@ -53,7 +53,8 @@ export class Uploads {
   #draw() {
     const { session } = this.store.state;
     this.list.replaceChildren(...session.uploads.filter((upload) => !upload.deleted).map((upload) => {
-      const roles = upload.gives.map((role) => {
+      const { controls, style } = this.store.state.about.model;
+      const roles = upload.gives.filter((role) => (role === "style" ? style : controls.includes(role))).map((role) => {
         const used = role === "style" ? session.request.style === upload.id : session.use?.[role]?.source === upload.id;
         return h("button", { type: "button", className: `chip role ${role}`, "aria-pressed": String(used),
           title: used && role === "style" ? "No longer imitate its sound" : `Take the ${role} from ${upload.name}`,

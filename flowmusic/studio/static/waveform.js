@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { withAdoptedStyles } from "./adopted-styles.js";
-import { barsAndBeats, clock, meterOf } from "./axis.js";
+import { barsAndBeats, clamp, clock, meterOf } from "./axis.js";
 import { attempt, h, iconButton } from "./dom.js";
 import { onAxis } from "./timeline.js";
 import Hover from "./vendor/wavesurfer/hover.esm.js";
@@ -11,6 +11,7 @@ import TimelinePlugin from "./vendor/wavesurfer/timeline.esm.js";
 import WaveSurfer from "./vendor/wavesurfer/wavesurfer.esm.js";
 
 const HEIGHT = 64;
+const PEAKS = 60; // in a second, so that a long song can be looked at closely
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -63,7 +64,7 @@ export class Waveform {
   }
 
   async #draw(take) {
-    const peaks = await attempt(() => api.peaks(take.id));
+    const peaks = await attempt(() => api.peaks(take.id, Math.round(clamp(take.duration * PEAKS, 2000, 20_000))));
     if (!peaks || this.player.takes[this.deck]?.id !== take.id || this.surfer) return;
     this.regions = Regions.create();
     const place = (seconds) => `${barsAndBeats(seconds, meterOf(this.store.state.session))} · ${seconds.toFixed(2)} s`;

@@ -39,3 +39,11 @@ test("stretching moves every time and nothing else", () => {
     drums: [{ time: 0.75, midi: 36, velocity: 90 }],
   });
 });
+
+test("what is drawn reaches beyond the view, and changes by half screens", () => {
+  assert.deepEqual(axis.drawnPart(0, 10), [-10, 20]);
+  assert.deepEqual(axis.drawnPart(1, 11), [-10, 25]);
+  assert.deepEqual(axis.drawnPart(4, 14), [-10, 25]);
+  const [from, to] = axis.drawnPart(103, 113);
+  assert.ok(from <= 103 - 10 + 5 && to >= 113 + 10);
+});

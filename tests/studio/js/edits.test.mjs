@@ -74,7 +74,7 @@ test("a preview holds what is in the span, in order", () => {
   assert.deepEqual(events[0], { time: 1, kind: "kick", level: 1 });
   assert.equal(events.length, 5);
   assert.ok(events.slice(1).every(({ time, seconds }) => time === 2 && seconds === 2));
-  assert.equal(previewEvents(session, [], { bpm: 60, beatsPerBar: 4 }).filter(({ level }) => level === 0.8).length, 2);
+  assert.equal(previewEvents({ ...session, bpm: 60, beats_per_bar: 4 }, [], true).filter(({ level }) => level === 0.8).length, 2);
 });
 
 test("a longer clip repeats the bars beside the new ones", () => {
