@@ -59,11 +59,6 @@ def resolve(source: str | Path | None) -> Path:
     bundled = _BUNDLED_FOLDERS.get(str(source))
     if bundled is not None:
         if not (bundled / CONFIG_FILE).is_file():
-            if str(source) == BUNDLED_LM:
-                raise ValueError(
-                    "no language model comes with this version; expected the folder of one, as "
-                    "docs/language-model.md trains it"
-                )
             raise ValueError(f"the bundled model is missing from {bundled}: install flowmusic again")
         return bundled
     folder = Path(source).expanduser()

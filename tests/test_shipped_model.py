@@ -120,3 +120,20 @@ def test_the_box_is_small_enough() -> None:
     shipped = [path for place in ("flowmusic", "features") for path in (root / place).rglob("assets/**/*")]
     assert sum(path.stat().st_size for path in shipped if path.is_file()) < 50e6
     assert (BUNDLED_FOLDER / "README.md").is_file()
+
+
+@cache
+def of_tokens() -> Extracted:
+    """What is extracted from a clip that the language model made of all that is in the melody's example."""
+    lm = FlowMusic.from_pretrained("lm")
+    clip = lm.generate(controls=extracted("melody").controls, duration=DURATION_S, seed=3)
+    assert clip.info.model.name == "lm" and clip.info.solver == "tokens"
+    return extract_all((clip.audio, clip.sample_rate), extractors())
+
+
+@pytest.mark.parametrize(("control", "least"), [("chords", 0.9), ("melody", 0.65)])
+def test_the_language_model_follows_its_reference(control: str, least: float) -> None:
+    """Bars as above: chords .974, melody .728; against the other reference 0 and .006."""
+    found = headline(control, "melody", of_tokens())
+    assert found > least
+    assert found > headline(control, "drums", of_tokens()) + 0.1

@@ -65,7 +65,8 @@ def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
     parser.add_argument(
         "--checkpoint",
         metavar="MODEL",
-        help="a model's folder or hub id owner/name (default: the bundled model)",
+        help="a model's folder or hub id owner/name; lm is the bundled language model (default: the bundled "
+        "flow)",
     )
     add_device(parser)
 

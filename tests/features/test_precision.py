@@ -144,12 +144,14 @@ def test_a_fault_of_the_sizes_in_use_alone_is_found(monkeypatch: pytest.MonkeyPa
     windows = torch.randn(3, 1024, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         before = network(windows)
+    own = wrong_operations(network, BF16, example=windows)  # what this processor gets wrong by itself
     broken(monkeypatch, "conv2d", lambda x, weight: x.shape == (3, 128, 1, 191) and not x.is_contiguous())
-    assert not wrong_operations(network, BF16)
-    wrong = wrong_operations(network, BF16, example=windows)
-    assert [(str(item), error > 0.5) for item, error in wrong] == [
-        ("conv2d with a weight of 16 x 128 x 1 x 64", True)
-    ]
+    name = "conv2d with a weight of 16 x 128 x 1 x 64"
+    if name in {str(item) for item, _ in own}:
+        pytest.skip("this processor gets the very layer wrong")
+    assert name not in {str(item) for item, _ in wrong_operations(network, BF16)}
+    wrong = {str(item): error for item, error in wrong_operations(network, BF16, example=windows)}
+    assert wrong.pop(name) > 0.5 and wrong.keys() == {str(item) for item, _ in own}
     with torch.no_grad():
         assert torch.equal(network(windows), before), "the network is as it was"
 
