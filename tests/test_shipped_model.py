@@ -118,7 +118,7 @@ def test_latents_of_music_have_about_unit_variance() -> None:
 def test_the_box_is_small_enough() -> None:
     root = Path(__file__).parent.parent
     shipped = [path for place in ("flowmusic", "features") for path in (root / place).rglob("assets/**/*")]
-    assert sum(path.stat().st_size for path in shipped if path.is_file()) < 50e6
+    assert sum(path.stat().st_size for path in shipped if path.is_file()) < 75e6
     assert (BUNDLED_FOLDER / "README.md").is_file()
 
 
