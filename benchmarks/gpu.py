@@ -40,7 +40,14 @@ from flowmusic.model.transformer import FlowTransformer
 from flowmusic.model_files import BUNDLED_FOLDER, CODEC_FILE, NETWORK_FILES, read_config
 from flowmusic.weights import CONFIG_FILE, load_exactly, read_weights
 
-JASCO = {"latent_dim": 128, "mlp_ratio": 4.0, "cross_every": 1, "control_fold": 1, "text_dim": 768}
+JASCO = {
+    "latent_dim": 128,
+    "mlp_ratio": 4.0,
+    "cross_every": 1,
+    "control_fold": 1,
+    "text_dim": 768,
+    "window_s": 10.0,
+}
 CONFIGS = {
     "400m": FlowConfig(width=1024, depth=24, heads=16, style_dim=512, time_channels=512, **JASCO),  # type: ignore[arg-type]
     "1b": FlowConfig(width=1152, depth=48, heads=24, style_dim=512, time_channels=512, **JASCO),  # type: ignore[arg-type]

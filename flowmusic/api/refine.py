@@ -33,9 +33,8 @@ def refined(
     """
     condition = condition.without("style")
     x_0 = noise([seed], condition.n_frames, flow.config.latent_dim).to(latents)
-    field: VelocityField = WindowedVelocity(
-        flow, condition, GuidanceSpec.none(), clip_windows(condition.n_frames, frame_rate)
-    )
+    plan = clip_windows(condition.n_frames, frame_rate, window_s=flow.config.window_s)
+    field: VelocityField = WindowedVelocity(flow, condition, GuidanceSpec.none(), plan)
     if condition.context_mask.any():
         field = HeldVelocity(field, x_0, condition.context, condition.context_mask)
     x_t = (1 - start) * x_0 + start * latents

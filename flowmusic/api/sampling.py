@@ -64,9 +64,11 @@ def _go_together(model: Pretrained, longer: Prepared, other: Prepared) -> bool:
     if _kinds(longer) != _kinds(other):
         return False
     n_frames, n_others = (model.lengths.latent_frames(item.duration_s) for item in (longer, other))
+    if n_frames == n_others or isinstance(model.network, TokenTransformer):  # those are drawn one by one
+        return True
     # windows lie differently in clips of different lengths
-    whole = clip_windows(n_frames, model.codec.frame_rate).whole
-    return n_others == n_frames or (whole and n_others >= SHORTEST_SHARE * n_frames)
+    plan = clip_windows(n_frames, model.codec.frame_rate, window_s=model.network.config.window_s)
+    return plan.whole and n_others >= SHORTEST_SHARE * n_frames
 
 
 def _kinds(prepared: Prepared) -> tuple[bool, bool, tuple[str, ...]]:
@@ -101,7 +103,8 @@ def sample(
     frame_mask = (~padded).to(model.device) if padded.any() else None
     x_0 = noise([draw.seed for draw in draws], longest, network.config.latent_dim).to(model.device)
     x_t, start = (x_0, 0.0) if canvas is None else starting_point(canvas, x_0)
-    plan = clip_windows(longest, model.codec.frame_rate, canvas is not None and canvas.loop)
+    loops = canvas is not None and canvas.loop
+    plan = clip_windows(longest, model.codec.frame_rate, loops, network.config.window_s)
     windowed = WindowedVelocity(network, condition, sampler.guidance, plan, frame_mask)
     field: VelocityField = windowed
     if canvas is not None and canvas.known.any():

@@ -18,12 +18,9 @@ from flowmusic.conditioning.condition import Condition
 from flowmusic.flow.guidance import GuidanceSpec
 from flowmusic.flow.guided_velocity import GuidedVelocity, TokenReader
 from flowmusic.flow.schedule import Guidance
+from flowmusic.model.config import FlowConfig
 from flowmusic.model.transformer import FlowTransformer
 
-WINDOW_S = 8.0
-"""Seconds of a training excerpt of the bundled model; the recipes of larger ones have 10."""
-
-OVERLAP_S = 4.0
 LONGEST_WHOLE_S = 30.0
 """A clip up to this length is one window: attention still holds a little beyond the trained length."""
 
@@ -72,12 +69,15 @@ class WindowPlan:
         return torch.sin(0.5 * torch.pi * (distance / ramp).clamp(max=1)).square()
 
 
-def clip_windows(n_frames: int, frame_rate: float, circular: bool = False) -> WindowPlan:
-    """The windows of a clip of `n_frames` latent frames, `frame_rate` of them a second."""
-    size, overlap, longest = (
-        round(seconds * frame_rate) for seconds in (WINDOW_S, OVERLAP_S, LONGEST_WHOLE_S)
-    )
-    return plan_windows(n_frames, size, overlap, longest, circular)
+def clip_windows(
+    n_frames: int, frame_rate: float, circular: bool = False, window_s: float = FlowConfig.window_s
+) -> WindowPlan:
+    """The windows of a clip of `n_frames` latent frames, `frame_rate` of them a second.
+
+    window_s: their length, as the model's configuration has it; they overlap by half of it.
+    """
+    size, longest = (round(seconds * frame_rate) for seconds in (window_s, LONGEST_WHOLE_S))
+    return plan_windows(n_frames, size, size // 2, longest, circular)
 
 
 def plan_windows(

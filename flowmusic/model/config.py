@@ -80,6 +80,7 @@ class FlowConfig(ConditionedConfig):
     text_adapter    hidden channels of what puts any words as plain ones in that summary; 0: there is none
     style           shape of what makes style tokens of a recording; None: the model knows no style
     time_channels   sinusoidal channels of the time embedding (even)
+    window_s        seconds of a training excerpt: long clips are made in windows of this length
     """
 
     latent_dim: int = 160
@@ -98,11 +99,12 @@ class FlowConfig(ConditionedConfig):
     image_dim: int = 0
     text_adapter: int = 0
     controls: tuple[str, ...] = CONTROL_NAMES
+    window_s: float = 8.0
 
     def __post_init__(self) -> None:
-        others = ("mlp_ratio", "token_summary", "style", "image_dim", "text_adapter", "controls")
+        others = ("mlp_ratio", "window_s", "token_summary", "style", "image_dim", "text_adapter", "controls")
         check_positive(self, [field.name for field in fields(self) if field.name not in others])
-        check_positive(self, ("mlp_ratio",), whole=False)
+        check_positive(self, ("mlp_ratio", "window_s"), whole=False)
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise ValueError(
                 f"FlowConfig.width must be an even multiple of heads, got {self.width} and {self.heads}"

@@ -13,20 +13,20 @@ from typing import Any, Self
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor, nn
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 from features.audio import Audio, normalise_peak, write_audio
 from flowmusic.data.order import seed_of
 from flowmusic.data.stepped import Batch, SteppedData
+from flowmusic.model.transformer import FlowTransformer
 from flowmusic.model_files import Terms
 from flowmusic.training.precision import check_precision
+from flowmusic.training.sharding import Sharded, clip_gradients, own_weights, shard
 
 PREDICTIONS_FOLDER = "predictions"
 READ_EVERY = 20
 """Steps between looks at the loss on a GPU."""
-
-_FSDP = "_fsdp_wrapped_module."
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,7 @@ class Ema(nn.Module):
         self._n_updates = n = (int(self.updates) if self._n_updates is None else self._n_updates) + 1
         self.updates += 1
         weight = 1.0 - min(self.decay, (1 + n) / (10 + n))
-        averages: list[Tensor] = list(self.module.parameters())
-        values: list[Tensor] = list(module.parameters())
-        torch._foreach_lerp_(averages, values, weight)
+        torch._foreach_lerp_(own_weights(self.module), own_weights(module), weight)
         for average, value in zip(self.module.buffers(), module.buffers(), strict=True):
             average.copy_(value)
 
@@ -110,8 +108,6 @@ class Training(pl.LightningModule):
         self._last_loss, self._unread_losses = torch.zeros(()), 0
         self.terms = Terms()
         """Licence and credits of the weights that the training starts from: what it makes inherits them."""
-        # by name and now: FSDP flattens all parameters, and has them under other names
-        self._decayed = {name for name, parameter in net.named_parameters() if is_decayed(name, parameter)}
 
     @property
     def average(self) -> nn.Module:
@@ -134,8 +130,24 @@ class Training(pl.LightningModule):
         torch.manual_seed(seed_of(self.seed, batch.number, self.global_rank))
 
     def setup(self, stage: str) -> None:
+        if isinstance(self.trainer.strategy, FSDPStrategy):
+            raise ValueError(
+                "Lightning's FSDPStrategy flattens the weights; expected flowmusic.training.sharding.Sharded "
+                "(-c trainer/fsdp)"
+            )
         check_precision(str(self.trainer.precision), self.trainer.strategy.root_device.type, self.net)
         self.train(self.training)  # modules are built in training mode, frozen ones too
+
+    def configure_model(self) -> None:
+        strategy = self.trainer.strategy
+        if not isinstance(strategy, Sharded):
+            return
+        for net in (self.net, self.ema.module):
+            if not isinstance(net, FlowTransformer) or net.style is not None:
+                raise ValueError(
+                    "only a flow without style can be shared out over processes: use --trainer.strategy ddp"
+                )
+            shard(net, strategy.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> dict[str, Any]:
         plan = self.optimisation
@@ -143,7 +155,7 @@ class Training(pl.LightningModule):
         others: list[nn.Parameter] = []
         for name, parameter in self.net.named_parameters():
             if parameter.requires_grad:
-                (decayed if name.replace(_FSDP, "") in self._decayed else others).append(parameter)
+                (decayed if is_decayed(name, parameter) else others).append(parameter)
         groups = [
             {"params": decayed, "weight_decay": plan.weight_decay},
             {"params": others, "weight_decay": 0.0},
@@ -169,15 +181,11 @@ class Training(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        root = self.trainer.strategy.model
         if not gradient_clip_val or gradient_clip_algorithm == "value":
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        elif isinstance(root, FullyShardedDataParallel):
-            root.clip_grad_norm_(gradient_clip_val)  # over all shards; Lightning refuses to
         else:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            norm = nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
-            self.log("train/gradient_norm", norm)
+            self.log("train/gradient_norm", clip_gradients(parameters, float(gradient_clip_val)))
 
     def check_loss(self, loss: Tensor) -> Tensor:
         """The loss; ValueError where it, or one since the last look, is NaN or infinite.

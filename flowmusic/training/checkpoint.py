@@ -15,14 +15,17 @@ from features.files import whole_file
 from features.text_files import placeholder_at
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of ours. ValueError, naming the file, for anything else; no pickle is loaded."""
+def read_checkpoint(path: Path, mapped: bool = False) -> dict[str, Any]:
+    """A checkpoint of ours. ValueError, naming the file, for anything else; no pickle is loaded.
+
+    mapped: tensors stay on disk until they are read, and processes of one machine share their memory.
+    """
     if not path.is_file():
         raise ValueError(f"{path} is not a checkpoint: there is no such file")
     if found := placeholder_at(path):
         raise ValueError(f"{path} {found}; expected a checkpoint")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # the unpickler refuses a file in many ways
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path} cannot be read as a checkpoint: {reason}") from error

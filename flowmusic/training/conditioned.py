@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Protocol
 
 import torch
-from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 
 from flowmusic.codec.build import AnyCodec
@@ -53,14 +52,6 @@ class ConditionedTraining(Training):
     ) -> None:
         super().__init__(net, optimisation or Optimisation(), total_steps, seed)
         self.config, self.style_weight = config, style_weight
-
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        if self.config.style is not None and isinstance(self.trainer.strategy, FSDPStrategy):
-            raise ValueError(
-                "a model with style cannot be trained with FSDP, because its parts are called by themselves: "
-                "use --trainer.strategy ddp, or leave model.init_args.config.style out"
-            )
 
     def training_step(self, batch: FlowBatch, batch_idx: int) -> Tensor:
         condition, style_loss = self.conditions(self.net, batch)

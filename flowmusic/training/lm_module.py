@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 
 from flowmusic.conditioning.condition import Condition
@@ -72,14 +71,6 @@ class LmTraining(ConditionedTraining):
         net.recompute = recompute
         self.guidance = Guidance.parse(guidance)
         self.sampling = TokenSampling((temperature,), (top_k,))
-
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        if isinstance(self.trainer.strategy, FSDPStrategy):
-            raise ValueError(
-                "a language model cannot be trained with FSDP, because its loss calls parts of it by "
-                "themselves: use --trainer.strategy ddp, and --model.init_args.recompute true for less memory"
-            )
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "lm", "config": asdict(self.config)}

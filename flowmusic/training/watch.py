@@ -8,8 +8,6 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.strategies import FSDPStrategy
-from lightning.pytorch.utilities import rank_zero_only
 
 from features.audio import Audio, read_audio, write_audio
 from features.controls import Controls
@@ -44,13 +42,6 @@ class Watch(pl.Callback):
         self._due = every_n_steps
         self._batch: FlowBatch | None = None
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if isinstance(trainer.strategy, FSDPStrategy):
-            raise ValueError(
-                "Watch calls parts of the flow by themselves, which FSDP does not allow: leave it out "
-                "(--trainer.callbacks []), or use --trainer.strategy ddp"
-            )
-
     def state_dict(self) -> dict[str, Any]:
         return {"due": self._due}
 
@@ -73,15 +64,16 @@ class Watch(pl.Callback):
         self._due = (trainer.global_step // self.every_n_steps + 1) * self.every_n_steps
         self._write(trainer, pl_module, self._batch)
 
-    @rank_zero_only
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: FlowBatch) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(pl_module, ConditionedTraining) or not isinstance(data, FlowData):
             raise ValueError(
                 f"Watch is for a ConditionedTraining on FlowData, got {type(pl_module).__name__}"
             )
+        latents = pl_module.generate(batch, self.n_clips)  # by all processes: they may share the weights
+        if not trainer.is_global_zero:
+            return
         codec = read_codec(Path(self.codec) if self.codec else data.codec_folder).to(pl_module.device)
-        latents = pl_module.generate(batch, self.n_clips)
         folder = Path(trainer.default_root_dir) / SAMPLES_FOLDER / f"step-{trainer.global_step:07d}"
         clips, asked = [], []
         with torch.no_grad():

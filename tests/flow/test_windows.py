@@ -63,6 +63,7 @@ def test_windows_overlap_by_what_is_asked() -> None:
     assert clip_windows(750, 25.0).whole and not clip_windows(751, 25.0).whole
     assert clip_windows(1500, 50.0).whole  # 30 s at any rate, then windows of 8 s
     assert clip_windows(1501, 50.0).size == 400 and clip_windows(751, 25.0).size == 200
+    assert clip_windows(1501, 50.0, window_s=10.0).size == 500  # or as long as the model was trained with
     looped = clip_windows(120, 25.0, circular=True)
     assert looped.size == 120 and looped.starts == (0, 60)
     assert looped.frames(1).tolist() == [*range(60, 120), *range(60)]

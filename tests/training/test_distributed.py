@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,21 +16,15 @@ import pytest
 import torch
 from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
-from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 from torch.multiprocessing.spawn import spawn
 
-from flowmusic.attention import SelfAttention
 from flowmusic.cli import main
-from flowmusic.conditioning.condition import Condition
 from flowmusic.conditioning.quantise import ResidualQuantiser
 from flowmusic.conditioning.style import StyleConfig
-from flowmusic.model.blocks import ConvFeedForward
 from flowmusic.model.config import FlowConfig
-from flowmusic.model.transformer import FlowTransformer
 from flowmusic.training.checkpoint import read_checkpoint
 from flowmusic.training.flow_module import FlowTraining
-from flowmusic.training.watch import Watch
+from flowmusic.training.sharding import Sharded
 
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.init_args.batch_size", "2"]
 
@@ -105,52 +99,60 @@ def test_style_codebooks_are_those_of_one_process_with_all_vectors(tmp_path: Pat
         torch.testing.assert_close(first[name], value)
 
 
-def test_fsdp_is_refused_for_style_and_watch(tiny_data: Path) -> None:
-    """Lightning's own strategy asks for CUDA only when a trainer is built."""
+SHARDED = ["--trainer.devices", "2", "--data.init_args.batch_size", "2", "--trainer.strategy",
+           "{class_path: flowmusic.training.sharding.Sharded}"]  # fmt: skip
+WATCH = (
+    "--trainer.callbacks+={class_path: flowmusic.training.watch.Watch, init_args: {every_n_steps: 4, "
+    "n_clips: 1, score: false}}"
+)
+STREAMS = ["--data.init_args.streams", "2"]
+
+
+def assert_alike(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Weights, average and moments, but for the order in which sums were made."""
+    assert first["FlowData"] == second["FlowData"] and first["global_step"] == second["global_step"]
+    assert first["state_dict"].keys() == second["state_dict"].keys()
+    for key, value in first["state_dict"].items():
+        torch.testing.assert_close(second["state_dict"][key], value, atol=2e-4, rtol=1e-3)
+    moments, others = (checkpoint["optimizer_states"][0]["state"] for checkpoint in (first, second))
+    assert moments.keys() == others.keys()
+    for key, state in moments.items():
+        assert state.keys() == others[key].keys()
+        torch.testing.assert_close(others[key]["exp_avg"], state["exp_avg"], atol=1e-3, rtol=1e-2)
+
+
+def test_shared_out_weights_train_alike_and_go_on_in_any_number_of_processes(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    """Two processes with a half of each weight stop after 8 steps, one goes on; and the other way round."""
+    fit = ["fit", "-c", str(tiny_config), *STREAMS, "--trainer.default_root_dir"]
+    two = start([*fit, str(tmp_path / "two"), *SHARDED, WATCH, "--model.init_args.recompute", "true"])
+    assert main([*fit, str(tmp_path / "one")]) == 0
+    said = two.communicate(timeout=300)[0]
+    assert two.returncode == 0, said
+    last = {run: tmp_path / run / "checkpoints/last.ckpt" for run in ("one", "two")}
+    assert_alike(*(read_checkpoint(path) for path in last.values()))
+    assert (tmp_path / "two/samples/step-0000008/clip-0.wav").is_file()
+    shutil.copytree(tmp_path / "one", tmp_path / "back")
+    further = ["--ckpt_path", "last", "--trainer.max_steps", "10"]
+    back = start([*fit, str(tmp_path / "back"), *SHARDED, *further])
+    for run in last:
+        assert main([*fit, str(tmp_path / run), *further]) == 0
+    said = back.communicate(timeout=300)[0]
+    assert back.returncode == 0, said
+    one = read_checkpoint(last["one"])
+    assert one["global_step"] == 10
+    for run in ("two", "back"):
+        assert_alike(one, read_checkpoint(tmp_path / run / "checkpoints/last.ckpt"))
+
+
+def test_what_cannot_be_shared_out_is_refused() -> None:
     style = StyleConfig(feature_dim=8, depth=1, heads=2, codebooks=2, codes=16)
-    shape = FlowConfig(latent_dim=8, width=16, depth=1, heads=2, text_dim=5, style_dim=8)
-    strategy = FSDPStrategy(parallel_devices=[torch.device("cpu")])
-    trainer: Any = SimpleNamespace(strategy=strategy, precision="32-true", world_size=1)
-    plain, styled = FlowTraining(shape), FlowTraining(replace(shape, style=style))
-    for module in (plain, styled):
-        module.__dict__["_trainer"] = trainer
-    plain.setup("fit")
-    with pytest.raises(ValueError, match="a model with style cannot be trained with FSDP"):
-        styled.setup("fit")
-    with pytest.raises(ValueError, match="Watch calls parts of the flow"):
-        Watch().setup(trainer, plain, "fit")
-
-
-def clip_shards(rank: int, meeting: str) -> None:
-    """One of two processes with the units of configs/trainer/fsdp.yaml: the gradients before and after."""
-    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-    module = FlowTraining(FlowConfig(latent_dim=4, width=16, depth=1, heads=2, text_dim=4, style_dim=4))
-    torch.nn.init.orthogonal_(module.net.project_out.weight)  # zero at the start of training
-    n_decayed = [len(group["params"]) for group in module.configure_optimizers()["optimizer"].param_groups]
-    units = ModuleWrapPolicy({FlowTransformer, SelfAttention, ConvFeedForward})
-    root = FullyShardedDataParallel(
-        module, auto_wrap_policy=units, device_id=torch.device("cpu"), use_orig_params=True
-    )
-    module.__dict__["_trainer"] = SimpleNamespace(strategy=SimpleNamespace(model=root))
-    x = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(rank))
-    condition = Condition.null(2, 6, module.config.condition_shape)
-    module.__dict__["forward"] = lambda: module.net(x, torch.full((2,), 0.5), condition).square().sum()
-    root().backward()
-
-    def gradients() -> Tensor:
-        with FullyShardedDataParallel.summon_full_params(root, with_grads=True):
-            found = [p.grad.flatten() for p in module.net.parameters() if p.grad is not None]
-            return torch.cat(found).clone()
-
-    groups = module.configure_optimizers()["optimizer"].param_groups
-    assert [len(group["params"]) for group in groups] == n_decayed and min(n_decayed) > 5
-    before = gradients()
-    module.configure_gradient_clipping(torch.optim.SGD(module.net.parameters()), 0.25, "norm")
-    assert before.norm() > 0.5
-    torch.testing.assert_close(gradients(), before * 0.25 / before.norm())
-    torch.distributed.barrier()  # else one may leave while the other still needs it
-    torch.distributed.destroy_process_group()
-
-
-def test_gradients_in_shards_are_clipped_by_the_norm_of_all(tmp_path: Path) -> None:
-    spawn(clip_shards, (str(tmp_path / "meeting"),), nprocs=2)
+    shape = FlowConfig(latent_dim=8, width=16, depth=1, heads=2, text_dim=5, style_dim=8, style=style)
+    module = FlowTraining(shape)
+    module.__dict__["_trainer"] = SimpleNamespace(strategy=Sharded())
+    with pytest.raises(ValueError, match="only a flow without style can be shared out over processes"):
+        module.configure_model()
+    module.__dict__["_trainer"] = SimpleNamespace(strategy=FSDPStrategy())
+    with pytest.raises(ValueError, match="flattens the weights; expected flowmusic"):
+        module.setup("fit")

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from lightning.pytorch.strategies import FSDPStrategy
 
 from flowmusic.api.pretrained import load_pretrained
 from flowmusic.cli import main
@@ -17,6 +16,7 @@ from flowmusic.lm.transformer import TokenTransformer
 from flowmusic.training import latent_tokens
 from flowmusic.training.checkpoint import averaged_weights, read_checkpoint
 from flowmusic.training.lm_module import LmTraining
+from flowmusic.training.sharding import Sharded
 from tests.training.conftest import TINY, assert_equal
 from tests.training.test_distributed import TWO, start
 from tests.training.test_resume import kill_after_a_checkpoint
@@ -125,13 +125,11 @@ def test_the_loss_falls_and_known_frames_do_not_count(tiny_data: Path, tokens: P
     assert float(counted.n_frames) == float((~known).sum())
 
 
-def test_fsdp_is_refused(tokens: Path) -> None:
-    """Lightning's own strategy asks for CUDA only when a trainer is built."""
+def test_sharing_out_its_weights_is_refused(tokens: Path) -> None:
     module = LmTraining(LmConfig(latent_dim=8, image_dim=0, codebooks=2, codes=16, width=16, heads=2), tokens)
-    strategy = FSDPStrategy(parallel_devices=[torch.device("cpu")])
-    module.__dict__["_trainer"] = SimpleNamespace(strategy=strategy, precision="32-true", world_size=1)
-    with pytest.raises(ValueError, match="a language model cannot be trained with FSDP"):
-        module.setup("fit")
+    module.__dict__["_trainer"] = SimpleNamespace(strategy=Sharded())
+    with pytest.raises(ValueError, match="only a flow without style can be shared out"):
+        module.configure_model()
 
 
 def test_codebooks_of_another_shape_are_refused(tokens: Path) -> None:
