@@ -28,7 +28,7 @@ ENV XDG_CACHE_HOME=/cache \
     FLOWMUSIC_CACHE=/cache/flowmusic \
     MPLCONFIGDIR=/cache/matplotlib \
     NUMBA_CACHE_DIR=/cache/numba \
-    OMP_WAIT_POLICY=PASSIVE
+    OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=2000
 RUN useradd --create-home flowmusic && mkdir -m 1777 /cache
 USER flowmusic
 WORKDIR /work

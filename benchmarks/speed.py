@@ -138,7 +138,6 @@ OF_A_DTYPE = ("generate", "long")
 def run_child(command: list[str], threads: int) -> tuple[str, float, float]:
     """Standard output, seconds and peak memory in MiB of a fresh process."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
     assert process.stdout is not None

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 
 def wait_passively() -> None:
-    """Threads of OpenMP that wait sleep, unless the user has set OMP_WAIT_POLICY.
+    """Threads of OpenMP that wait spin for a moment and then sleep, unless the user has set OMP_WAIT_POLICY.
 
-    By default they spin, and beside other busy processes a clip takes three times as long. OpenMP reads this
-    once, when torch is first imported; processes that are started inherit it.
+    By default they spin for long, and beside other busy processes a clip takes three times as long; asleep at
+    once, they wake too late for the many small layers of a model. OpenMP reads this once, when torch is first
+    imported; processes that are started inherit it.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "2000"}
 
 
 @contextmanager
