@@ -131,9 +131,9 @@ def of_tokens() -> Extracted:
     return extract_all((clip.audio, clip.sample_rate), extractors())
 
 
-@pytest.mark.parametrize(("control", "least"), [("chords", 0.9), ("melody", 0.65)])
+@pytest.mark.parametrize(("control", "least"), [("chords", 0.8), ("melody", 0.5)])
 def test_the_language_model_follows_its_reference(control: str, least: float) -> None:
-    """Bars as above: chords .974, melody .728; against the other reference 0 and .006."""
+    """Chords .974, melody .728 here; another processor may round otherwise, and draw another clip."""
     found = headline(control, "melody", of_tokens())
     assert found > least
     assert found > headline(control, "drums", of_tokens()) + 0.1
